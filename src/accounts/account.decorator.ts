@@ -1,0 +1,13 @@
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+
+/** The account of a request that the guard has let in. Fails closed: without an account there is no request. */
+export function accountOf({ accountId }: FastifyRequest): string {
+  if (!accountId) throw new Error('A request reached its handler without an account');
+  return accountId;
+}
+
+/** The id of the account that calls. */
+export const CurrentAccount = createParamDecorator((_: unknown, context: ExecutionContext) =>
+  accountOf(context.switchToHttp().getRequest<FastifyRequest>()),
+);

@@ -1,0 +1,44 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { accountOf } from './accounts/account.decorator.js';
+import { AccountsModule } from './accounts/accounts.module.js';
+import { ChargesModule } from './charges/charges.module.js';
+import { CONFIG, type Config } from './config.js';
+import { dataSourceOptions } from './database/data-source.js';
+import { ErrorsController } from './http/errors.controller.js';
+import { IdempotencyModule } from './idempotency/index.js';
+import { Drain } from './operations/drain.js';
+import { OperationsModule } from './operations/operations.module.js';
+
+@Module({})
+export class AppModule {
+  /** @param databaseUrl where the database of `config` is running */
+  static register(config: Config, databaseUrl: string, drain: Drain): DynamicModule {
+    return {
+      module: AppModule,
+      global: true,
+      imports: [
+        TypeOrmModule.forRoot({ ...dataSourceOptions(databaseUrl, config.DATABASE_POOL_SIZE), retryAttempts: 0 }),
+        ScheduleModule.forRoot(),
+        IdempotencyModule.forRoot({
+          scope: accountOf,
+          retentionHours: config.IDEMPOTENCY_RETENTION_HOURS,
+          leaseSeconds: config.IDEMPOTENCY_LEASE_SECONDS,
+          waitMs: config.IDEMPOTENCY_WAIT_MS,
+          recoveryIntervalMs: config.RECOVERY_INTERVAL_MS,
+          sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
+        }),
+        AccountsModule,
+        OperationsModule,
+        ChargesModule,
+      ],
+      controllers: [ErrorsController],
+      providers: [
+        { provide: CONFIG, useValue: config },
+        { provide: Drain, useValue: drain },
+      ],
+      exports: [CONFIG, Drain],
+    };
+  }
+}

@@ -1,0 +1,50 @@
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import { AppModule } from './app.module.js';
+import type { Config } from './config.js';
+import { answerOtherMethods, createFastifyAdapter } from './http/fastify.js';
+import { serveDocs } from './http/openapi.js';
+import { ProblemFilter } from './http/problem.filter.js';
+import { SafeInputPipe } from './http/safe-input.pipe.js';
+import { InputValidationPipe } from './http/validation.pipe.js';
+import { Drain } from './operations/drain.js';
+import { createLogger, PinoLoggerService } from './operations/logger.js';
+import { Metrics } from './operations/metrics.js';
+
+export interface App {
+  nest: NestFastifyApplication;
+  drain: Drain;
+}
+
+/** Builds the whole application, ready to listen. `main.ts` and the tests both come through here. */
+export async function createApp(config: Config, databaseUrl: string): Promise<App> {
+  const logger = createLogger(config);
+  const adapter = createFastifyAdapter(logger);
+  const fastify = adapter.getInstance<FastifyInstance>();
+  const drain = new Drain(fastify);
+  const addOtherMethods = answerOtherMethods(fastify);
+
+  const nest = await NestFactory.create<NestFastifyApplication>(
+    AppModule.register(config, databaseUrl, drain),
+    adapter,
+    {
+      bodyParser: false,
+      // What goes wrong at start is thrown to the caller; Nest's own list of routes helps nobody.
+      logger: new PinoLoggerService(
+        logger.child({}, { level: LOUDER_THAN_INFO[config.LOG_LEVEL] ?? config.LOG_LEVEL }),
+      ),
+      abortOnError: false,
+    },
+  );
+  nest.useGlobalPipes(new SafeInputPipe(), new InputValidationPipe());
+  nest.useGlobalFilters(new ProblemFilter());
+  serveDocs(nest);
+  nest.get(Metrics).observe(fastify);
+  await nest.init();
+  addOtherMethods();
+  nest.useLogger(new PinoLoggerService(logger));
+  return { nest, drain };
+}
+
+const LOUDER_THAN_INFO: Partial<Record<Config['LOG_LEVEL'], string>> = { info: 'warn' };

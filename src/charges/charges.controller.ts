@@ -1,0 +1,76 @@
+import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentAccount } from '../accounts/account.decorator.js';
+import { ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
+import type { ProblemCode } from '../http/problem.js';
+import { Idempotent, type IdempotentRequest, KeyedRequest, type RecordedReply } from '../idempotency/index.js';
+import { CreateCharge, ListCharges } from './charge.input.js';
+import { ChargeList, ChargeResource } from './charge.resource.js';
+import { open, settle } from './charges.phases.js';
+import { ChargesReader } from './charges.reader.js';
+import { PaymentGateway } from './gateway/payment.gateway.js';
+
+const CREATE_PROBLEMS: ProblemCode[] = [
+  'validation_failed',
+  'malformed_json',
+  'card_data_refused',
+  'unauthorized',
+  'card_declined',
+  'body_too_large',
+  'unsupported_media_type',
+  'gateway_unavailable',
+  'gateway_timeout',
+  'internal_error',
+];
+
+@ApiTags('charges')
+@ApiBearerAuth()
+@Controller('charges')
+export class ChargesController {
+  constructor(
+    private readonly gateway: PaymentGateway,
+    private readonly charges: ChargesReader,
+  ) {}
+
+  /** Two commits around a call that cannot be rolled back. */
+  @Post()
+  @HttpCode(200)
+  @Idempotent()
+  @ApiIdempotent(...CREATE_PROBLEMS)
+  @ApiOperation({
+    summary: 'Charge a card, once',
+    description:
+      'Idempotent by Idempotency-Key. Sent again with the same key and body, it answers with the same status and the same bytes, and Idempotent-Replayed: true; no second charge is made.',
+  })
+  @ApiOkResponse({
+    type: ChargeResource,
+    description: 'The charge; the first time and every time after',
+    headers: {
+      'Idempotent-Replayed': {
+        description: 'true on a replay, absent on the first reply',
+        schema: { type: 'string', enum: ['true'] },
+      },
+    },
+  })
+  async create(@Body() input: CreateCharge, @KeyedRequest() request: IdempotentRequest): Promise<RecordedReply> {
+    const charge = await request.claim(open, input);
+    const outcome = await this.gateway.authorize(charge);
+    return request.complete(settle, { charge, outcome });
+  }
+
+  @Get(':id')
+  @ApiOperation({ summary: 'Read a charge' })
+  @ApiOkResponse({ type: ChargeResource })
+  @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'not_found', 'database_unavailable')
+  find(@CurrentAccount() accountId: string, @Param('id') id: string): Promise<ChargeResource> {
+    return this.charges.find(accountId, id);
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'List your charges, newest first' })
+  @ApiOkResponse({ type: ChargeList })
+  @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'database_unavailable')
+  list(@CurrentAccount() accountId: string, @Query() query: ListCharges): Promise<ChargeList> {
+    return this.charges.list(accountId, query);
+  }
+}

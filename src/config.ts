@@ -1,0 +1,71 @@
+import { validateCronExpression } from 'cron';
+import { z } from 'zod';
+
+const milliseconds = (fallback: number, minimum = 1) =>
+  z.coerce.number(`expected a number of milliseconds`).int().min(minimum).max(3_600_000).default(fallback);
+
+const apiKeys = z.string().transform((text, context) => {
+  const keys = text.split(',').map((pair) => /^([^\s,:]+):([^\s,]+)$/.exec(pair.trim()));
+  const parsed = keys.flatMap((match) => (match?.[1] && match[2] ? [{ accountId: match[1], secret: match[2] }] : []));
+  if (parsed.length !== keys.length || new Set(parsed.map((key) => key.secret)).size !== parsed.length) {
+    // The value holds secrets, so the message must not repeat it.
+    context.addIssue({
+      code: 'custom',
+      message: 'expected pairs like acct_a:secret_a,acct_b:secret_b, no secret twice',
+    });
+  }
+  return parsed;
+});
+
+const environment = z.object({
+  PORT: z.coerce.number('expected a port number').int().min(0).max(65_535).default(3000),
+  HOST: z.string().default('127.0.0.1'),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'expected postgres://user:password@host:port/database' })
+    .optional(),
+  DATABASE_POOL_SIZE: z.coerce.number('expected a number of connections').int().min(1).max(500).default(10),
+  API_KEYS: apiKeys.optional(),
+  IDEMPOTENCY_RETENTION_HOURS: z.coerce.number('expected a number of hours').positive().max(8_760).default(24),
+  IDEMPOTENCY_LEASE_SECONDS: z.coerce.number('expected a number of seconds').positive().max(3_600).default(30),
+  IDEMPOTENCY_WAIT_MS: milliseconds(10_000, 0),
+  IDEMPOTENCY_SWEEP_CRON: z
+    .string()
+    .refine((text) => validateCronExpression(text).valid, 'expected a cron expression such as */10 * * * *')
+    .default('*/10 * * * *'),
+  RECOVERY_INTERVAL_MS: milliseconds(5_000, 10),
+  GATEWAY_TIMEOUT_MS: milliseconds(10_000),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+});
+
+/** What the process runs with: read once from the environment, checked, frozen. Units are in the names. */
+export type Config = Readonly<z.output<typeof environment>>;
+
+/** The injection token of the {@link Config}. */
+export const CONFIG = Symbol('CONFIG');
+
+/** A setting that the process must not start with. The message names the variable and says what was expected. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
+
+/**
+ * Reads and checks the settings.
+ *
+ * @param env the environment; an empty value counts as unset, as in `docker compose` files
+ * @throws {ConfigError} that lists every bad setting by name
+ */
+export function loadConfig(env: NodeJS.ProcessEnv): Config {
+  const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
+  const { success, data, error } = environment.safeParse(present);
+  if (!success) {
+    throw new ConfigError(error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('\n'));
+  }
+  if (!data.API_KEYS && !LOOPBACK_HOSTS.includes(data.HOST)) {
+    throw new ConfigError(
+      `HOST: ${data.HOST} is open to others, but without API_KEYS everybody is acct_demo; expected a loopback address, or API_KEYS`,
+    );
+  }
+  return Object.freeze(data);
+}

@@ -1,0 +1,151 @@
+import { ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  createCluster,
+  type EmbeddedPostgresOptions,
+  hasEnded,
+  isPresent,
+  LOOK_INTERVAL_MS,
+  remove,
+  removeLeftovers,
+  type Site,
+  START_TIMEOUT_MS,
+  survey,
+  USER,
+} from './cluster.js';
+import {
+  DATABASE,
+  end,
+  findNeighbour,
+  freePort,
+  joinNeighbour,
+  launch,
+  type Lock,
+  type Outcome,
+  readPassword,
+} from './server.js';
+
+export type { EmbeddedPostgresOptions } from './cluster.js';
+
+/** Pauses between restarts double from one to the other: most succeed at once, the rest must not busy the machine. */
+const RESTART_PAUSE_MS = { shortest: 100, longest: 5_000 };
+
+/**
+ * A PostgreSQL server that belongs to this process, so that the service needs nothing but what npm installs. It ends
+ * when this process does, be it by `kill -9`, and is started again when it dies alone. Further processes on the same
+ * directory share it, for as long as its owner runs.
+ */
+export class EmbeddedPostgres {
+  readonly url: string;
+  /** Whether another process owns the server, which {@link stop} leaves alone then. */
+  readonly shared: boolean;
+  private readonly stopping = new AbortController();
+  private readonly supervision: Promise<void> | undefined;
+  private stopped: Promise<void> | undefined;
+
+  private constructor(
+    private readonly site: Site,
+    private server: ChildProcess | Lock | undefined,
+    readonly port: number,
+    password: string,
+  ) {
+    this.url = `postgres://${USER}:${password}@127.0.0.1:${port}/${DATABASE}`;
+    this.shared = !(server instanceof ChildProcess);
+    if (server instanceof ChildProcess) this.supervision = this.supervise(server);
+  }
+
+  /** The server's process now; undefined while a dead one is being replaced. */
+  get pid(): number | undefined {
+    return this.server?.pid;
+  }
+
+  /**
+   * Starts the server of a directory, or joins the one that runs there. A cluster is made when there is none.
+   *
+   * @throws an Error that says what is wrong and what can be done, with the end of PostgreSQL's log where it has one
+   */
+  static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+    const site = await survey(options);
+    try {
+      await removeLeftovers(site.directory);
+      if (!(await isPresent(join(site.cluster, 'PG_VERSION')))) await createCluster(site);
+      return await EmbeddedPostgres.startOrJoin(site);
+    } catch (error) {
+      if (site.throwaway) await remove(site.directory);
+      site.guard.dismiss();
+      throw error;
+    }
+  }
+
+  private static async startOrJoin(site: Site): Promise<EmbeddedPostgres> {
+    const password = await readPassword(site);
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    let port = await freePort();
+    while (Date.now() < deadline) {
+      const neighbour = await findNeighbour(site);
+      const outcome = neighbour ? await joinNeighbour(site, neighbour) : await launch(site, port);
+      switch (outcome.kind) {
+        case 'started':
+          return new EmbeddedPostgres(site, outcome.server, port, password);
+        case 'joined':
+          site.guard.dismiss();
+          return new EmbeddedPostgres(site, outcome.neighbour, outcome.neighbour.port, password);
+        case 'failed':
+          throw new Error(`PostgreSQL did not start in ${site.cluster}:\n${outcome.reason}`);
+        case 'port-taken':
+          port = await freePort();
+          break;
+        case 'cluster-taken':
+          await sleep(LOOK_INTERVAL_MS);
+      }
+    }
+    throw new Error(
+      `${site.cluster} is in use by a PostgreSQL that accepts no connections; postmaster.pid in it names the process. ` +
+        'End that, or name a running server in DATABASE_URL.',
+    );
+  }
+
+  /** Ends the server that this process owns and waits until it is gone. Clients are cut off, commits are kept. */
+  stop(): Promise<void> {
+    this.stopped ??= this.shared ? Promise.resolve() : this.shutDown();
+    return this.stopped;
+  }
+
+  private async shutDown(): Promise<void> {
+    this.stopping.abort();
+    if (this.server instanceof ChildProcess) await end(this.server);
+    await this.supervision;
+    if (this.site.throwaway) await remove(this.site.directory);
+    this.site.guard.dismiss();
+  }
+
+  /** Replaces the server whenever it dies, until it is to be stopped. */
+  private async supervise(server: ChildProcess): Promise<void> {
+    for (;;) {
+      await hasEnded(server);
+      if (this.stopping.signal.aborted) return;
+      this.server = undefined;
+      this.site.log?.(`PostgreSQL (process ${server.pid}) died and is started again`);
+      const successor = await this.restart();
+      if (!successor) return;
+      this.server = server = successor;
+      this.site.log?.(`PostgreSQL (process ${server.pid}) runs again on port ${this.port}`);
+    }
+  }
+
+  private async restart(): Promise<ChildProcess | undefined> {
+    const { signal } = this.stopping;
+    for (let pause = RESTART_PAUSE_MS.shortest; ; pause = Math.min(2 * pause, RESTART_PAUSE_MS.longest)) {
+      await sleep(pause, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return undefined;
+      const outcome = await launch(this.site, this.port, signal).catch((error: unknown): Outcome => ({
+        kind: 'failed',
+        reason: String(error),
+      }));
+      if (outcome.kind === 'started' && !signal.aborted) return outcome.server;
+      if (outcome.kind === 'started') await end(outcome.server);
+      else this.site.log?.(`PostgreSQL is not back yet: ${'reason' in outcome ? outcome.reason : outcome.kind}`);
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
+import type { Logger } from 'pino';
+import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
+import { sendProblem, toProblem } from './problem.filter.js';
+import { Problem, PROBLEM_MEDIA_TYPE } from './problem.js';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whose request it is, once the guard has let it in. */
+    accountId?: string;
+  }
+}
+
+// What a proxy may have named the request; anything else could forge a log line.
+const REQUEST_ID = /^[\w.-]{1,64}$/;
+
+/** The HTTP server below Nest: its limits, its log lines, and an answer of ours wherever Fastify has one of its own. */
+export function createFastifyAdapter(logger: Logger): FastifyAdapter {
+  const adapter = new FastifyAdapter({
+    loggerInstance: logger,
+    // One line for each request, written below.
+    logController: new LogController({ disableRequestLogging: true }),
+    requestIdHeader: false,
+    genReqId,
+    bodyLimit: BODY_LIMIT_BYTES,
+    // An idempotency key in the path may have 255 characters, each percent-encoded.
+    routerOptions: { maxParamLength: 3 * 255 },
+    // No Nest middleware is used, so the layer that runs it is left out.
+    skipMiddie: true,
+    // Connections that serve nobody are closed at shutdown, the others once they have their answer.
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
+      sendProblem(reply, toProblem(error, request.method)),
+    clientErrorHandler: (_error, socket) => {
+      const { body } = new Problem('malformed_request', 'Expected a well-formed HTTP request.');
+      const text = JSON.stringify(body);
+      if (socket.writable) {
+        socket.end(
+          `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_MEDIA_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+        );
+      }
+    },
+  });
+  const fastify = adapter.getInstance<FastifyInstance>();
+  acceptJsonOnly(fastify);
+  fastify.addHook('onRequest', (request, reply, done) => {
+    void reply.header('x-request-id', request.id);
+    done();
+  });
+  fastify.addHook('onResponse', (request, reply, done) => {
+    // The route rather than the URL, which may hold keys and ids. Never headers, never bodies.
+    const { method, routeOptions, accountId } = request;
+    const replayed = reply.getHeader('idempotent-replayed') === 'true' || undefined;
+    const line = {
+      method,
+      route: routeOptions.url,
+      accountId,
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+      replayed,
+    };
+    request.log.info(line, 'answered');
+    done();
+  });
+  return adapter;
+}
+
+function genReqId({ headers }: IncomingMessage): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+}
+
+/**
+ * Answers 405 with `Allow` where a path exists and the method does not. Call it before any route is added.
+ *
+ * @returns adds the answers; call it once all routes are there
+ */
+export function answerOtherMethods(fastify: FastifyInstance): () => void {
+  const methods = new Map<string, Set<string>>();
+  fastify.addHook('onRoute', ({ url, method }) => {
+    const known = methods.get(url) ?? new Set();
+    [method].flat().forEach((name) => known.add(name));
+    methods.set(url, known);
+  });
+  return () => {
+    for (const [url, known] of [...methods]) {
+      const allow = [...known].join(', ');
+      const refuse = (request: FastifyRequest) => {
+        throw new Problem('method_not_allowed', `Expected one of ${allow}, not ${request.method}.`, {
+          headers: { allow },
+        });
+      };
+      const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((name) => !known.has(name));
+      // In the first hook, so that neither the body nor the API key is looked at.
+      fastify.route({ url, method: others, onRequest: refuse, handler: refuse });
+    }
+  };
+}

@@ -1,0 +1,97 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiExtraModels, ApiHeader, ApiProperty, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
+
+/** The schema of every error, RFC 9457. */
+export class ProblemDetails {
+  @ApiProperty({ format: 'uri-reference', description: 'A link into these docs' })
+  type!: string;
+
+  @ApiProperty()
+  title!: string;
+
+  @ApiProperty()
+  status!: number;
+
+  @ApiProperty()
+  detail!: string;
+
+  @ApiProperty({ enum: Object.keys(PROBLEMS) })
+  code!: string;
+
+  @ApiProperty({ description: 'Whether sending the same request again makes sense; Retry-After says when' })
+  retryable!: boolean;
+
+  @ApiProperty({
+    enum: ['not_started', 'unknown', 'final'],
+    description:
+      'not_started: this attempt did nothing. unknown: it may take effect, and will be finished. final: the answer stands, a retry gets the same.',
+  })
+  outcome!: string;
+}
+
+// Examples are made by the class that makes the answers.
+const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
+  card_declined: { outcome: 'final', extensions: { decline_code: 'generic_decline' } },
+  idempotency_key_in_progress: { outcome: 'unknown', retryAfterSeconds: 1 },
+  database_unavailable: { retryAfterSeconds: 1 },
+  gateway_unavailable: { outcome: 'unknown', retryAfterSeconds: 1 },
+  gateway_timeout: { outcome: 'unknown', retryAfterSeconds: 1 },
+  shutting_down: { retryAfterSeconds: 1 },
+};
+
+/** Documents the errors of an operation: one response for each status, one example for each code. */
+export function ApiProblems(...codes: ProblemCode[]) {
+  const byStatus = groupByStatus(codes);
+  return applyDecorators(
+    ApiExtraModels(ProblemDetails),
+    ...[...byStatus].map(([status, group]) =>
+      ApiResponse({
+        status,
+        description: group.map((code) => `\`${code}\`: ${PROBLEMS[code].advice}`).join('\n\n'),
+        content: {
+          'application/problem+json': {
+            schema: { $ref: getSchemaPath(ProblemDetails) },
+            examples: Object.fromEntries(
+              group.map((code) => [
+                code,
+                { value: new Problem(code, PROBLEMS[code].title, EXAMPLE_OPTIONS[code]).body },
+              ]),
+            ),
+          },
+        },
+      }),
+    ),
+  );
+}
+
+/** Documents that an operation is idempotent by key, what follows for its callers, and its other errors, `codes`. */
+export function ApiIdempotent(...codes: ProblemCode[]) {
+  return applyDecorators(
+    ApiHeader({
+      name: 'Idempotency-Key',
+      required: true,
+      description:
+        'Names the operation: a new value for every new one, the same value for every retry. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
+      schema: { type: 'string', minLength: 1, maxLength: 255 },
+      example: 'order_12345',
+    }),
+    ApiProblems(
+      'idempotency_key_missing',
+      'idempotency_key_invalid',
+      'idempotency_key_in_progress',
+      'idempotency_key_reused',
+      'database_unavailable',
+      ...codes,
+    ),
+  );
+}
+
+function groupByStatus(codes: ProblemCode[]): Map<number, ProblemCode[]> {
+  const groups = new Map<number, ProblemCode[]>();
+  for (const code of codes) {
+    const { status } = PROBLEMS[code];
+    groups.set(status, [...(groups.get(status) ?? []), code]);
+  }
+  return groups;
+}

@@ -1,0 +1,28 @@
+import type { INestApplication } from '@nestjs/common';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+
+const DESCRIPTION = `
+A payment service in which every request is safe to send twice.
+
+Send \`POST /charges\` with an \`Idempotency-Key\`. Sent again with the same key and body, however often, at the same
+time or after a crash, it charges once, and every attempt gets the same status and the same bytes. Keys are kept for
+24 hours by default. A reply that is repeated carries \`Idempotent-Replayed: true\`.
+
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details. Their \`outcome\` says what an attempt
+has done: \`not_started\`, \`unknown\` or \`final\`; \`retryable\` says whether to send it again.
+[All errors](/docs/errors).
+`;
+
+/** Serves the OpenAPI document at `/openapi.json` and Swagger UI at `/docs`. */
+export function serveDocs(app: INestApplication): void {
+  const config = new DocumentBuilder()
+    .setTitle('Payments, idempotent')
+    .setDescription(DESCRIPTION)
+    .setVersion('1')
+    .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
+    .build();
+  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {
+    jsonDocumentUrl: 'openapi.json',
+    customSiteTitle: 'Payments, idempotent',
+  });
+}

@@ -1,0 +1,50 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { IdempotencyError, isDatabaseUnavailable } from '../idempotency/index.js';
+import { Problem, type ProblemCode } from './problem.js';
+
+const READING = ['GET', 'HEAD', 'OPTIONS'];
+
+// Errors of Fastify and Nest themselves, by status. Their own messages may quote the request, so ours are used.
+const BY_STATUS: Record<number, [ProblemCode, string]> = {
+  400: ['malformed_request', 'Expected a well-formed request.'],
+  404: ['route_not_found', 'There is no such route; /docs lists them.'],
+  413: ['body_too_large', 'Expected a body of at most 64 KiB.'],
+  414: ['url_too_long', 'Expected a shorter URL.'],
+  415: ['unsupported_media_type', 'Expected Content-Type: application/json.'],
+};
+
+/** The one way an error becomes a response, whoever threw it: handlers, guards, pipes, Nest or Fastify. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const problem = toProblem(error, request.method);
+    if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, problem.detail);
+    sendProblem(http.getResponse<FastifyReply>(), problem);
+  }
+}
+
+/** Sends a problem as `application/problem+json`. */
+export function sendProblem(reply: FastifyReply, problem: Problem): void {
+  void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
+}
+
+/** Finds the word for an error. What nobody foresaw is `internal_error`, and tells nothing of its insides. */
+export function toProblem(error: unknown, method: string): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof IdempotencyError) {
+    const { code, detail, outcome, retryAfterSeconds } = error;
+    return new Problem(code, detail, { outcome, retryAfterSeconds });
+  }
+  // Nobody said how far it got, so a write may have taken effect.
+  const outcome = READING.includes(method) ? 'not_started' : 'unknown';
+  if (isDatabaseUnavailable(error)) {
+    return new Problem('database_unavailable', 'The database cannot be reached.', { outcome, retryAfterSeconds: 1 });
+  }
+  const status = error instanceof HttpException ? error.getStatus() : (error as { statusCode?: number })?.statusCode;
+  const known = BY_STATUS[status ?? 500];
+  if (known) return new Problem(...known);
+  return new Problem('internal_error', 'The service failed to process the request.', { outcome, retryAfterSeconds: 1 });
+}

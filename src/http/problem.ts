@@ -1,0 +1,178 @@
+import type { Outcome } from '../idempotency/index.js';
+
+interface Definition {
+  status: number;
+  title: string;
+  /** For the page that `type` links to: what it means and what to do. */
+  advice: string;
+}
+
+/** Every error this service answers with. One vocabulary: code, status and title belong together. */
+export const PROBLEMS = {
+  validation_failed: {
+    status: 400,
+    title: 'The request is not valid',
+    advice: 'Correct the members listed in `errors`. Nothing was recorded, so the same idempotency key may be used.',
+  },
+  malformed_json: {
+    status: 400,
+    title: 'The body is not JSON',
+    advice: 'Send one JSON object in UTF-8. Nothing was recorded, so the same idempotency key may be used.',
+  },
+  malformed_request: {
+    status: 400,
+    title: 'The request is not valid HTTP',
+    advice: 'Check the URL, its percent-encoding, and the headers.',
+  },
+  card_data_refused: {
+    status: 400,
+    title: 'Card data is not accepted',
+    advice:
+      'Send a token such as tok_visa instead of a card number or a CVC. What was sent has not been stored or logged.',
+  },
+  idempotency_key_missing: {
+    status: 400,
+    title: 'An idempotency key is required',
+    advice:
+      'Send an Idempotency-Key header: a new value for every new operation, the same value for every retry of it.',
+  },
+  idempotency_key_invalid: {
+    status: 400,
+    title: 'The idempotency key is not valid',
+    advice: 'Send one Idempotency-Key header with 1 to 255 visible ASCII characters, bare or in double quotes.',
+  },
+  unauthorized: {
+    status: 401,
+    title: 'The API key is missing or unknown',
+    advice: 'Send Authorization: Bearer <secret> with the secret of an account.',
+  },
+  card_declined: {
+    status: 402,
+    title: 'The card was declined',
+    advice: 'No money was taken. The answer is final for this idempotency key; use a new key for a new attempt.',
+  },
+  not_found: {
+    status: 404,
+    title: 'There is no such thing',
+    advice: 'Check the id. Another account’s objects do not exist for you.',
+  },
+  route_not_found: {
+    status: 404,
+    title: 'There is no such route',
+    advice: 'The routes are listed at /docs.',
+  },
+  method_not_allowed: {
+    status: 405,
+    title: 'The route does not support this method',
+    advice: 'The Allow header lists the methods that it supports.',
+  },
+  idempotency_key_in_progress: {
+    status: 409,
+    title: 'The first request with this key is still being processed',
+    advice: 'Wait as long as Retry-After says and send the same request again: you will get its reply.',
+  },
+  body_too_large: {
+    status: 413,
+    title: 'The body is too large',
+    advice: 'Send at most 64 KiB.',
+  },
+  url_too_long: {
+    status: 414,
+    title: 'The URL is too long',
+    advice: 'No id or key is that long.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: 'The body has the wrong media type',
+    advice: 'Send Content-Type: application/json.',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'The idempotency key belongs to another request',
+    advice: 'A key stands for one request: method, route and body. Use a new key for a new operation.',
+  },
+  internal_error: {
+    status: 500,
+    title: 'The service failed',
+    advice:
+      'The fault is ours and is in our log under the X-Request-Id. A retry with the same idempotency key is safe.',
+  },
+  database_unavailable: {
+    status: 503,
+    title: 'The database cannot be reached',
+    advice: 'Send the same request with the same key again. `outcome` says whether this attempt may take effect.',
+  },
+  gateway_unavailable: {
+    status: 503,
+    title: 'The payment gateway is unavailable',
+    advice:
+      'The charge is pending and will be finished. Send the same request with the same key again to get its reply.',
+  },
+  shutting_down: {
+    status: 503,
+    title: 'This server is shutting down',
+    advice: 'Send the same request again: another server, or this one after its restart, will answer.',
+  },
+  gateway_timeout: {
+    status: 504,
+    title: 'The payment gateway did not answer in time',
+    advice:
+      'Money may have been taken. It will be found out; send the same request with the same key again to get the reply.',
+  },
+} as const satisfies Record<string, Definition>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+export interface ProblemOptions {
+  /** What the client may conclude; `not_started` for everything that is refused before it has an effect. */
+  outcome?: Outcome;
+  /** Seconds for `Retry-After`. Present means retryable. */
+  retryAfterSeconds?: number;
+  /** Further members of the body, RFC 9457 §3.2. */
+  extensions?: Record<string, unknown>;
+  /** Further headers that the status demands, such as `allow`. */
+  headers?: Record<string, string>;
+  cause?: unknown;
+}
+
+export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
+
+/** An error as its client will see it. Throw it anywhere; the filter answers with it. */
+export class Problem extends Error {
+  constructor(
+    readonly code: ProblemCode,
+    readonly detail: string,
+    readonly options: ProblemOptions = {},
+  ) {
+    super(`${code}: ${detail}`, { cause: options.cause });
+  }
+
+  get status(): number {
+    return PROBLEMS[this.code].status;
+  }
+
+  /** The problem details object, RFC 9457, with our `code`, `retryable` and `outcome`. */
+  get body(): Record<string, unknown> {
+    const { outcome = 'not_started', retryAfterSeconds, extensions } = this.options;
+    const { status, title } = PROBLEMS[this.code];
+    return {
+      type: `/docs/errors#${this.code}`,
+      title,
+      status,
+      detail: this.detail,
+      code: this.code,
+      retryable: retryAfterSeconds !== undefined,
+      outcome,
+      ...extensions,
+    };
+  }
+
+  get headers(): Record<string, string> {
+    const { retryAfterSeconds, headers } = this.options;
+    return {
+      'content-type': PROBLEM_MEDIA_TYPE,
+      ...(retryAfterSeconds !== undefined && { 'retry-after': String(retryAfterSeconds) }),
+      ...headers,
+    };
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * What an error of PostgreSQL or of the connection to it means for a request. SQLSTATE classes are those of
+ * PostgreSQL's Appendix A.
+ */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+/** The transaction only lost a race and may be run again: serialization_failure, deadlock_detected. */
+export const isConflict = (error: unknown) => ['40001', '40P01'].includes(sqlState(error) ?? '');
+
+/** Somebody else holds the row for longer than `lock_timeout`: lock_not_available. */
+export const isLockTimeout = (error: unknown) => sqlState(error) === '55P03';
+
+/**
+ * The server itself says that this COMMIT failed: a deferred constraint (23), a rollback (40, but for 40003,
+ * statement_completion_unknown). Anything else, such as a shutdown, may have come after the commit.
+ */
+export const isRolledBack = (error: unknown) => /^(23|40(?!003))/.test(sqlState(error) ?? '');
+
+// 08 connection, 53 resources, 57 shutdown or statement_timeout, 25P03 idle too long, 55P03 lock_timeout,
+// 25006 a standby that is not promoted yet.
+const UNAVAILABLE_STATE = /^(08...|53...|57...|25P03|25P04|55P03|25006)$/;
+const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET)/;
+// pg and pg-pool give these no code.
+const UNAVAILABLE_MESSAGE =
+  /connection terminated|timeout exceeded when trying to connect|not queryable|QueryRunner.*released|pool after calling end|connection ended|not yet connected/i;
+
+/** The database cannot be reached or cannot serve now; the same statement may well succeed later. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  // By its shape rather than its class: errors of another realm, such as a test runner's, are no instances of ours.
+  if (typeof error !== 'object' || error === null) return false;
+  const state = sqlState(error);
+  if (state) return UNAVAILABLE_STATE.test(state);
+  const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
+  return (
+    UNAVAILABLE_CODE.test(String(code)) || UNAVAILABLE_MESSAGE.test(String(message)) || isDatabaseUnavailable(cause)
+  );
+}

@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto';
+
+/**
+ * The canonical form of a JSON value, RFC 8785: members sorted by their UTF-16 code units, no white space, and
+ * numbers and strings as ECMAScript writes them. Key order, white space, `1` or `1.0`, `é` or `\u00e9` make no
+ * difference; array order and values do.
+ *
+ * A number that JSON text carries but a double does not (`1e999`) becomes `Infinity`, which is no JSON and
+ * therefore equals nothing else.
+ */
+export function canonicalJson(value: unknown): string {
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value).filter(([, member]) => member !== undefined);
+    members.sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
+  }
+  return JSON.stringify(value) ?? 'null';
+}
+
+/**
+ * SHA-256 of what makes two requests the same: the operation (method and route), its route parameters and the
+ * canonical body. They are hashed as one JSON array, so that no separator can be forged.
+ *
+ * @returns 32 bytes
+ */
+export function fingerprint(operation: string, parameters: unknown, body: unknown): Buffer {
+  return createHash('sha256')
+    .update(canonicalJson([operation, parameters ?? {}, body ?? null]))
+    .digest();
+}

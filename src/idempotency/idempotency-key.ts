@@ -1,0 +1,46 @@
+import { idempotencyKeyInvalid, idempotencyKeyMissing } from './idempotency.errors.js';
+
+/** The request header that carries the key, lower-cased. */
+export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
+
+/** The longest key, in characters: Stripe's limit, and short enough for an index entry. */
+export const IDEMPOTENCY_KEY_MAX_LENGTH = 255;
+
+const BARE = /^[\x21\x23-\x7e]+$/;
+// RFC 8941 §3.3.3: a String is printable ASCII in double quotes, in which \" and \\ are the only escapes.
+const QUOTED = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
+const VISIBLE = /^[\x21-\x7e]+$/;
+
+/**
+ * The idempotency key of a request, from its raw headers: Node joins repeated headers into one value, in which
+ * two keys would look like one with a comma.
+ *
+ * `order_12345` and `"order_12345"`, the quoted string of draft-ietf-httpapi-idempotency-key-header, are one key.
+ *
+ * @param rawHeaders names and values in turn, as `http.IncomingMessage.rawHeaders` has them
+ * @throws IdempotencyError 400 `idempotency_key_missing`, or `idempotency_key_invalid` for anything but one
+ *   header with 1 to 255 visible ASCII characters
+ */
+export function readIdempotencyKey(rawHeaders: readonly string[]): string {
+  const values = rawHeaders.filter(
+    (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === IDEMPOTENCY_KEY_HEADER,
+  );
+  const [value] = values;
+  if (value === undefined) throw idempotencyKeyMissing();
+  if (values.length > 1) throw idempotencyKeyInvalid('the header was sent more than once');
+  return parseIdempotencyKey(value);
+}
+
+/**
+ * Parses one value, bare or quoted.
+ *
+ * @throws IdempotencyError 400 `idempotency_key_invalid`
+ */
+export function parseIdempotencyKey(value: string): string {
+  const key = BARE.test(value) ? value : QUOTED.exec(value)?.[1]?.replace(/\\(["\\])/g, '$1');
+  if (key === undefined || !VISIBLE.test(key)) {
+    throw idempotencyKeyInvalid('it is empty, has an unbalanced quote, or has characters other than visible ASCII');
+  }
+  if (key.length > IDEMPOTENCY_KEY_MAX_LENGTH) throw idempotencyKeyInvalid(`it has ${key.length} characters`);
+  return key;
+}

@@ -1,0 +1,110 @@
+import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { from, lastValueFrom, type Observable } from 'rxjs';
+import { fingerprint } from './fingerprint.js';
+import { Idempotency } from './idempotency.js';
+import { IdempotencyError } from './idempotency.errors.js';
+import type { RequestOutcome } from './idempotency.events.js';
+import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
+import { readIdempotencyKey } from './idempotency-key.js';
+import { Duplicate, IdempotentRequest } from './idempotent-request.js';
+import type { RecordedReply } from './reply.js';
+
+/** The response header of a replay; a first reply never has it. */
+export const REPLAYED_HEADER = 'Idempotent-Replayed';
+
+const requests = new WeakMap<object, IdempotentRequest>();
+
+/** The idempotent request that belongs to the HTTP request of `context`. */
+export function requestOf(context: ExecutionContext): IdempotentRequest {
+  const request = requests.get(context.switchToHttp().getRequest<object>());
+  if (!request) throw new Error(`${context.getHandler().name}: @KeyedRequest() needs @Idempotent() on the handler`);
+  return request;
+}
+
+/**
+ * Reads the key, lets the handler do its work under it, and sends the recorded reply.
+ *
+ * The key is claimed by the handler, not here: interceptors run before validation, and a body that is refused must
+ * not burn a key.
+ */
+@Injectable()
+export class IdempotencyInterceptor implements NestInterceptor {
+  constructor(
+    private readonly idempotency: Idempotency,
+    private readonly adapterHost: HttpAdapterHost,
+    @Inject(IDEMPOTENCY_OPTIONS) private readonly options: IdempotencyOptions,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<string | undefined> {
+    const http = context.switchToHttp().getRequest<HttpRequest>();
+    const request = this.begin(http);
+    requests.set(http, request);
+    return from(this.answer(context, request, next));
+  }
+
+  private begin(http: HttpRequest): IdempotentRequest {
+    const key = readIdempotencyKey((http.raw ?? http).rawHeaders);
+    const accountId = this.options.scope(http as never);
+    if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
+    const operation = operationOf(http);
+    const identity = { accountId, key, operation, fingerprint: fingerprint(operation, http.params, http.body) };
+    return new IdempotentRequest(identity, this.idempotency);
+  }
+
+  private async answer(context: ExecutionContext, request: IdempotentRequest, next: CallHandler) {
+    try {
+      const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
+      if (!request.recorded || result !== request.recorded) {
+        throw new Error(`${context.getHandler().name} returned something else than the reply of request.complete()`);
+      }
+      return await this.send(context, request, request.recorded, 'first');
+    } catch (error) {
+      if (error instanceof Duplicate) {
+        const outcome = error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed';
+        return await this.send(context, request, error.reply, outcome);
+      }
+      this.idempotency.events.next({ type: 'answered', outcome: outcomeOf(error) });
+      await request.settle(undefined, error);
+      throw error;
+    }
+  }
+
+  /** The one place a reply is sent from, the first time and every time: from the recorded bytes. */
+  private async send(
+    context: ExecutionContext,
+    request: IdempotentRequest,
+    reply: RecordedReply,
+    outcome: RequestOutcome,
+  ) {
+    this.idempotency.events.next({ type: 'answered', outcome });
+    await request.settle(reply);
+    const response = context.switchToHttp().getResponse<object>();
+    const { httpAdapter } = this.adapterHost;
+    httpAdapter.status(response, reply.status);
+    for (const [name, value] of Object.entries(reply.headers)) httpAdapter.setHeader(response, name, value);
+    if (outcome !== 'first') httpAdapter.setHeader(response, REPLAYED_HEADER, 'true');
+    return reply.body === '' ? undefined : reply.body;
+  }
+}
+
+/** What is read of a Fastify or Express request. */
+interface HttpRequest {
+  method: string;
+  params: unknown;
+  body: unknown;
+  rawHeaders: string[];
+  /** Fastify's own request wraps Node's. */
+  raw?: { rawHeaders: string[] };
+  routeOptions?: { url?: string };
+  /** Express. */
+  route?: { path: string };
+}
+
+const operationOf = (http: HttpRequest) => `${http.method} ${http.routeOptions?.url ?? http.route?.path ?? ''}`;
+
+function outcomeOf(error: unknown): RequestOutcome {
+  if (!(error instanceof IdempotencyError)) return 'failed';
+  if (error.code === 'idempotency_key_in_progress') return 'in_progress';
+  return error.code === 'idempotency_key_reused' ? 'reused' : 'failed';
+}

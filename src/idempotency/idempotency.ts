@@ -1,0 +1,20 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Subject } from 'rxjs';
+import { DataSource } from 'typeorm';
+import type { IdempotencyEvent } from './idempotency.events.js';
+import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
+import { IdempotencyStore } from './idempotency.store.js';
+import { InFlight } from './in-flight.js';
+
+/** What the requests of this process share. `events` tells the application what happens, for its metrics and logs. */
+@Injectable()
+export class Idempotency {
+  readonly events = new Subject<IdempotencyEvent>();
+
+  constructor(
+    readonly dataSource: DataSource,
+    readonly store: IdempotencyStore,
+    readonly inFlight: InFlight,
+    @Inject(IDEMPOTENCY_OPTIONS) readonly options: IdempotencyOptions,
+  ) {}
+}

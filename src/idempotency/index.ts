@@ -1,0 +1,14 @@
+export { isDatabaseUnavailable } from './database-errors.js';
+export { Idempotency } from './idempotency.js';
+export { IdempotencyError, type Outcome } from './idempotency.errors.js';
+export type { IdempotencyEvent, RequestOutcome } from './idempotency.events.js';
+export { IdempotencyModule } from './idempotency.module.js';
+export type { IdempotencyOptions } from './idempotency.options.js';
+export { IDEMPOTENT, Idempotent, KeyedRequest } from './idempotent.decorator.js';
+export { IdempotencyStore, type KeyStatus } from './idempotency.store.js';
+export { IdempotentRequest } from './idempotent-request.js';
+export { parseIdempotencyKey } from './idempotency-key.js';
+export type { Phase, PhaseItem } from './phase.js';
+export type { RecordedReply, Reply } from './reply.js';
+export { type AbandonedRequest, Recovery } from './recovery.js';
+export { Sweeper } from './sweeper.js';

@@ -1,0 +1,43 @@
+import type { FastifyInstance } from 'fastify';
+import { Problem } from '../http/problem.js';
+
+/** The end of a server: what has started is answered, what has not is refused, as long as anything is under way. */
+export class Drain {
+  private draining = false;
+  private underWay = 0;
+  private done: () => void = () => undefined;
+
+  constructor(fastify: FastifyInstance) {
+    fastify.addHook('onRequest', (request, _reply, done) => {
+      this.underWay++;
+      const refused = this.draining && !request.url.startsWith('/health/');
+      done(refused ? shuttingDown() : undefined);
+    });
+    // Otherwise a kept-alive connection would hold up the end of the server.
+    fastify.addHook('onSend', (_request, reply, payload, done) => {
+      if (this.draining) void reply.header('connection', 'close');
+      done(null, payload);
+    });
+    fastify.addHook('onResponse', (_request, _reply, done) => {
+      this.underWay--;
+      if (this.draining && this.underWay === 0) this.done();
+      done();
+    });
+  }
+
+  get started(): boolean {
+    return this.draining;
+  }
+
+  /** Refuses new requests from now on. Resolves when the last one under way has been answered. */
+  start(): Promise<void> {
+    this.draining = true;
+    return new Promise((resolve) => {
+      this.done = resolve;
+      if (this.underWay === 0) resolve();
+    });
+  }
+}
+
+export const shuttingDown = () =>
+  new Problem('shutting_down', 'This server is shutting down; nothing was started.', { retryAfterSeconds: 1 });

@@ -1,0 +1,57 @@
+import { Controller, Get, HttpCode, Inject, Injectable } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { setTimeout as pause } from 'node:timers/promises';
+import { DataSource } from 'typeorm';
+import { migrations } from '../../migrations/index.js';
+import { Public } from '../accounts/public.decorator.js';
+import { ApiProblems } from '../http/openapi.decorators.js';
+import { Problem } from '../http/problem.js';
+import { Drain, shuttingDown } from './drain.js';
+
+/** An orchestrator asks every few seconds; a database that takes longer is not ready. */
+const READY_WITHIN_MS = 2_000;
+
+@ApiTags('operations')
+@Public()
+@Controller('health')
+@Injectable()
+export class HealthController {
+  constructor(
+    private readonly dataSource: DataSource,
+    @Inject(Drain) private readonly drain: Drain,
+  ) {}
+
+  @Get('live')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'The process runs',
+    description: 'Touches nothing else: a database that is away is no reason to restart the process.',
+  })
+  live(): { status: string } {
+    return { status: 'ok' };
+  }
+
+  @Get('ready')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Requests can be served', description: 'The database answers and has every migration.' })
+  @ApiProblems('database_unavailable', 'shutting_down')
+  async ready(): Promise<{ status: string }> {
+    if (this.drain.started) throw shuttingDown();
+    const missing = await Promise.race([this.missingMigrations(), pause(READY_WITHIN_MS, undefined, { ref: false })]);
+    if (missing === undefined) throw notReady('The database does not answer.');
+    if (missing.length > 0) throw notReady(`The database lacks migrations: ${missing.join(', ')}.`);
+    return { status: 'ok' };
+  }
+
+  private async missingMigrations(): Promise<string[] | undefined> {
+    try {
+      const rows = await this.dataSource.query<{ name: string }[]>('SELECT name FROM migrations');
+      const done = new Set(rows.map(({ name }) => name));
+      return migrations.map(({ name }) => name).filter((name) => !done.has(name));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+const notReady = (detail: string) => new Problem('database_unavailable', detail, { retryAfterSeconds: 1 });

@@ -1,0 +1,119 @@
+import { Controller, Get, Header, Injectable } from '@nestjs/common';
+import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { FastifyInstance } from 'fastify';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { DataSource } from 'typeorm';
+import { Public } from '../accounts/public.decorator.js';
+import { Idempotency, type IdempotencyEvent, IdempotencyStore, type RequestOutcome } from '../idempotency/index.js';
+
+/** What the pool of `pg` tells of itself. */
+interface PoolCounts {
+  totalCount: number;
+  idleCount: number;
+  waitingCount: number;
+}
+
+const OUTCOMES: RequestOutcome[] = ['first', 'replayed', 'waited', 'in_progress', 'reused', 'failed'];
+
+/** Prometheus metrics, one registry for each application. */
+@Injectable()
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly requests = this.counter(
+    'idempotency_requests_total',
+    'Requests with an idempotency key, by how they were answered',
+    ['outcome'],
+  );
+  private readonly recovered = this.counter('idempotency_recovered_total', 'Requests finished without their client');
+  private readonly fencedOff = this.counter(
+    'idempotency_fenced_off_total',
+    'Holders that came back after they had been taken over',
+  );
+  private readonly swept = this.counter('idempotency_swept_total', 'Expired keys deleted');
+  private readonly durations = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time to answer, by route and status',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
+    registers: [this.registry],
+  });
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly store: IdempotencyStore,
+    idempotency: Idempotency,
+  ) {
+    collectDefaultMetrics({ register: this.registry });
+    // Known from the start, so that a rate over them has no gaps.
+    OUTCOMES.forEach((outcome) => this.requests.inc({ outcome }, 0));
+    idempotency.events.subscribe((event) => this.count(event));
+    this.gauges();
+  }
+
+  /** Times every request of a server. */
+  observe(fastify: FastifyInstance): void {
+    fastify.addHook('onResponse', (request, reply, done) => {
+      const labels = { method: request.method, route: request.routeOptions.url ?? 'none', status: reply.statusCode };
+      this.durations.observe(labels, reply.elapsedTime / 1000);
+      done();
+    });
+  }
+
+  private count(event: IdempotencyEvent): void {
+    switch (event.type) {
+      case 'answered':
+        return this.requests.inc({ outcome: event.outcome });
+      case 'recovered':
+        return this.recovered.inc();
+      case 'fenced_off':
+        return this.fencedOff.inc();
+      case 'swept':
+        return this.swept.inc(event.rows);
+    }
+  }
+
+  private gauges(): void {
+    const registers = [this.registry];
+    const { store, dataSource } = this;
+    new Gauge({
+      name: 'idempotency_oldest_unfinished_seconds',
+      help: 'Age of the oldest request that is not completed; NaN while the database is away',
+      registers,
+      async collect() {
+        this.set(await store.oldestUnfinishedSeconds().catch(() => NaN));
+      },
+    });
+    new Gauge({
+      name: 'database_pool_connections',
+      help: 'Connections of the pool in use and idle, and requests that wait for one',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        const pool = (dataSource.driver as unknown as { master?: PoolCounts }).master;
+        if (!pool) return;
+        this.set({ state: 'used' }, pool.totalCount - pool.idleCount);
+        this.set({ state: 'idle' }, pool.idleCount);
+        this.set({ state: 'waiting' }, pool.waitingCount);
+      },
+    });
+  }
+
+  private counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name, help, labelNames, registers: [this.registry] });
+  }
+}
+
+@ApiTags('operations')
+@Public()
+@Controller('metrics')
+export class MetricsController {
+  constructor(private readonly metrics: Metrics) {}
+
+  @Get()
+  @Header('content-type', Registry.PROMETHEUS_CONTENT_TYPE)
+  @ApiOperation({ summary: 'Metrics in the text format of Prometheus' })
+  @ApiProduces('text/plain')
+  read(): Promise<string> {
+    return this.metrics.registry.metrics();
+  }
+}

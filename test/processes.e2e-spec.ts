@@ -1,0 +1,178 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { mkdtemp } from 'node:fs/promises';
+import { Agent, request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
+import { migrate } from '../src/database/migrate.js';
+import { createDatabase, type TestDatabase } from './support/database.js';
+import { killAll, type ServiceProcess, spawnService } from './support/process.js';
+import { CHARGE, until } from './support/service.js';
+import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
+
+const SLOW = { ...CHARGE, source: 'tok_slow' };
+/** A short lease, and recovery at once, so that a test need not wait for either. */
+const QUICK = { GATEWAY_TIMEOUT_MS: '5000', IDEMPOTENCY_LEASE_SECONDS: '1', RECOVERY_INTERVAL_MS: '50' };
+const PATIENT = { GATEWAY_TIMEOUT_MS: '5000', RECOVERY_INTERVAL_MS: '3600000' };
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createDatabase();
+});
+beforeEach(() => reset(database));
+afterEach(killAll);
+afterAll(() => database?.drop());
+
+interface Answer {
+  status: number;
+  text: string;
+  replayed: boolean;
+}
+
+async function charge({ url }: Pick<ServiceProcess, 'url'>, key: string, body: object = CHARGE): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': key };
+  const response = await fetch(`${url}/charges`, { method: 'POST', headers, body: JSON.stringify(body) });
+  return {
+    status: response.status,
+    text: await response.text(),
+    replayed: response.headers.has('idempotent-replayed'),
+  };
+}
+
+const twoServices = (env: Record<string, string>) =>
+  Promise.all([spawnService(database.url, env), spawnService(database.url, env)]);
+
+const captured = (count: number) => until(async () => (await effects(database)).captures === count);
+
+describe('two processes on one database', () => {
+  it('charge concurrent duplicates once', async () => {
+    const [one, other] = await twoServices(PATIENT);
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => charge(i % 2 ? one : other, 'storm')));
+    expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
+    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('a process that is killed while the bank works', () => {
+  it('is continued by a retry at another, once its lease has lapsed', async () => {
+    const [victim, other] = await twoServices({ ...PATIENT, IDEMPOTENCY_LEASE_SECONDS: '1' });
+    const lost = charge(victim, 'killed', SLOW).catch(() => 'no answer');
+    await captured(1);
+    victim.signal('SIGKILL');
+    expect(await lost).toBe('no answer');
+    expect((await charge(other, 'killed', SLOW)).status).toBe(200);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+
+  it('is finished by another without a client', async () => {
+    const victim = await spawnService(database.url, PATIENT);
+    const lost = charge(victim, 'killed', SLOW).catch(() => 'no answer');
+    await captured(1);
+    victim.signal('SIGKILL');
+    await lost;
+    await database.sql('UPDATE processed_requests SET locked_until = now()');
+    await spawnService(database.url, QUICK);
+    await until(async () => (await effects(database)).completed === 1);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('a process that freezes past its lease', () => {
+  it('wakes to find itself fenced off, and answers with the reply of the one that took over', async () => {
+    // The sleeper's patience with the bank must outlast its sleep.
+    const [sleeper, other] = await twoServices({
+      ...PATIENT,
+      GATEWAY_TIMEOUT_MS: '30000',
+      IDEMPOTENCY_LEASE_SECONDS: '1',
+    });
+    const asleep = charge(sleeper, 'frozen', SLOW);
+    await captured(1);
+    sleeper.signal('SIGSTOP');
+    const takeover = await charge(other, 'frozen', SLOW);
+    sleeper.signal('SIGCONT');
+    const woken = await asleep;
+    expect(takeover.status).toBe(200);
+    expect([woken.status, woken.text]).toEqual([200, takeover.text]);
+    expect([takeover.replayed, woken.replayed]).toEqual([false, true]);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('SIGTERM', () => {
+  it('answers what has started, refuses what has not, and exits with 0', async () => {
+    const service = await spawnService(database.url, PATIENT);
+    const started = charge(service, 'started', SLOW);
+    await captured(1);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    expect((await get(service.url, '/health/ready', agent)).status).toBe(200);
+    service.signal('SIGTERM');
+    // On the connection that is open already: the server takes no new ones once it is closing.
+    const refused = await get(service.url, '/charges', agent);
+    expect(refused.status).toBe(503);
+    expect(JSON.parse(refused.text)).toMatchObject({ code: 'shutting_down', outcome: 'not_started', retryable: true });
+    expect((await started).status).toBe(200);
+    expect(await service.ended).toBe(0);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+    agent.destroy();
+  });
+});
+
+describe('a database that is killed and started again', () => {
+  it('loses nothing acknowledged, and the process comes back by itself', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'payments-restart-'));
+    const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
+    await migrate(postgres.url);
+    const service = await spawnService(postgres.url, PATIENT);
+    const before = await charge(service, 'before');
+    const during = charge(service, 'during', { ...CHARGE, source: 'tok_slow' });
+    await until(async () => (await get(service.url, '/idempotency-keys/during')).status === 200);
+
+    process.kill(postgres.pid ?? 0, 'SIGKILL');
+    await until(async () => (await get(service.url, '/health/ready')).status === 503);
+    expect((await get(service.url, '/health/live')).status).toBe(200);
+    await until(async () => (await get(service.url, '/health/ready')).status === 200);
+
+    const retry = await charge(service, 'before');
+    expect([retry.status, retry.text, retry.replayed]).toEqual([200, before.text, true]);
+    expect([200, 503]).toContain((await during).status);
+    const finished = await charge(service, 'during', { ...CHARGE, source: 'tok_slow' });
+    expect(finished.status).toBe(200);
+    const list = JSON.parse((await get(service.url, '/charges')).text) as { data: unknown[] };
+    expect(list.data).toHaveLength(2);
+    service.signal('SIGTERM');
+    expect(await service.ended).toBe(0);
+    await postgres.stop();
+  });
+});
+
+describe('the start', () => {
+  it('says what it runs on, where the docs are, and two requests to try', async () => {
+    const { output, url } = await spawnService(database.url);
+    const text = output.join('\n');
+    await until(() => output.join('\n').split('curl -i').length === 3);
+    expect(text).toContain(`Payments are served at ${url}, the docs at ${url}/docs`);
+    expect(output.join('\n')).toContain(`on PostgreSQL at ${new URL(database.url).host}`);
+    expect(output.join('\n')).not.toContain(new URL(database.url).password);
+    expect(await effects(database)).toEqual(NOTHING);
+  });
+
+  it.each([
+    [{ PORT: 'http' }, /PORT: expected a port number/],
+    [{ HOST: '0.0.0.0' }, /HOST: .*API_KEYS/],
+    [{ DATABASE_URL: 'postgres://127.0.0.1:1/payments' }, /DATABASE_URL.*ECONNREFUSED/s],
+  ])('is refused with %j, by name', async (env, message) => {
+    await expect(spawnService(database.url, env)).rejects.toThrow(message);
+  });
+});
+
+function get(url: string, path: string, agent?: Agent): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(url + path, { agent }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    request.on('error', reject).end();
+  });
+}

@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+import { Client, type QueryResultRow } from 'pg';
+
+/** A database of a test's own, with the schema in place. */
+export interface TestDatabase {
+  url: string;
+  /** Runs a statement on a connection of its own kind: not the service's. */
+  sql<Row extends QueryResultRow = QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  drop(): Promise<void>;
+}
+
+/** Copies the migrated template; `empty` for a database without a schema. */
+export async function createDatabase({ empty = false } = {}): Promise<TestDatabase> {
+  const template = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  const admin = new URL(template);
+  admin.pathname = '/postgres';
+  await once(admin, `CREATE DATABASE ${name} TEMPLATE ${empty ? 'template0' : template.pathname.slice(1)}`);
+  const url = new URL(template);
+  url.pathname = `/${name}`;
+  const client = await connect(url);
+  return {
+    url: url.href,
+    sql: async (text, values) => (await client.query(text, values)).rows as never,
+    drop: async () => {
+      await client.end();
+      await once(admin, `DROP DATABASE ${name} WITH (FORCE)`);
+    },
+  };
+}
+
+/** A client that a test owns, for transactions that stay open and for sessions that are frozen. */
+export async function connect(url: URL | string): Promise<Client> {
+  const client = new Client({ connectionString: String(url) });
+  client.on('error', () => undefined);
+  await client.connect();
+  return client;
+}
+
+async function once(url: URL, statement: string): Promise<void> {
+  const client = await connect(url);
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

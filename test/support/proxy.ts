@@ -1,0 +1,86 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+/** What the proxy does with the next COMMIT that passes. */
+export type CommitFault =
+  /** The server never sees it; the client's connection breaks. */
+  | 'drop request'
+  /** The server commits; the client's connection breaks before the answer. */
+  | 'drop reply'
+  /** The client's connection breaks at once; the server sees the COMMIT only when `releaseLate` is called. */
+  | 'late';
+
+/** A TCP proxy before PostgreSQL that knows a COMMIT when it sees one. It listens on loopback and owns its target. */
+export interface PostgresProxy {
+  url: string;
+  /** Arms the fault for one COMMIT, after `skip` others. */
+  failCommit(fault: CommitFault, skip?: number): void;
+  /** How many faults have landed. */
+  landed: number;
+  /** Lets a late COMMIT through, and resolves once it has been answered. */
+  releaseLate(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
+  const target = new URL(databaseUrl);
+  const sockets = new Set<Socket>();
+  let armed: { fault: CommitFault; skip: number } | undefined;
+  let late: (() => Promise<void>) | undefined;
+
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.port), target.hostname);
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.on('error', () => socket.destroy());
+      socket.on('close', () => sockets.delete(socket));
+    }
+    let mute = false;
+    upstream.on('data', (data) => mute || client.write(data));
+    upstream.on('close', () => client.destroy());
+    client.on('close', () => mute || upstream.destroy());
+    client.on('data', (data) => {
+      const fault = isCommit(data) ? takeFault() : undefined;
+      if (!fault) return void upstream.write(data);
+      proxy.landed++;
+      mute = true;
+      if (fault === 'drop request') upstream.destroy();
+      if (fault === 'drop reply') {
+        upstream.once('data', () => client.destroy());
+        upstream.write(data);
+        return;
+      }
+      if (fault === 'late') {
+        late = () => new Promise((resolve) => (upstream.once('data', () => resolve()), upstream.write(data)));
+      }
+      client.destroy();
+    });
+  });
+
+  function takeFault(): CommitFault | undefined {
+    if (!armed || armed.skip-- > 0) return undefined;
+    const { fault } = armed;
+    armed = undefined;
+    return fault;
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = new URL(target);
+  url.port = String((server.address() as AddressInfo).port);
+  const proxy: PostgresProxy = {
+    url: url.href,
+    landed: 0,
+    failCommit: (fault, skip = 0) => (armed = { fault, skip }),
+    releaseLate: async () => {
+      if (!late) throw new Error('No COMMIT has been held back');
+      await late();
+    },
+    close: async () => {
+      sockets.forEach((socket) => socket.destroy());
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return proxy;
+}
+
+/** A simple query message: 'Q', its length, and the statement ending in a zero byte. The service sends COMMIT alone. */
+const isCommit = (data: Buffer) => data.toString('latin1') === 'Q\0\0\0\x0bCOMMIT\0';

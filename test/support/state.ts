@@ -1,0 +1,74 @@
+import { fingerprint } from '../../src/idempotency/fingerprint.js';
+import type { TestDatabase } from './database.js';
+import { CHARGE } from './service.js';
+
+/** What a crash can leave of one POST /charges. */
+export interface CrashState {
+  key: string;
+  /** Whether the bank had captured the money before the crash. */
+  captured?: boolean;
+  /** Seconds until the lease lapses; negative once it has. */
+  leaseSeconds?: number;
+  source?: string;
+  accountId?: string;
+}
+
+/** Inserts the rows that a process leaves when it dies between its two commits, as SQL and nothing else. */
+export async function leaveBehind(
+  { sql }: TestDatabase,
+  { key, captured = false, leaseSeconds = -1, source = 'tok_visa', accountId = 'acct_demo' }: CrashState,
+): Promise<void> {
+  const requestId = (await sql<{ id: string }>('SELECT gen_random_uuid() AS id'))[0]?.id ?? '';
+  const chargeId = `ch_${requestId.replaceAll('-', '')}`;
+  const body = source === 'tok_visa' ? CHARGE : { ...CHARGE, source };
+  await sql(
+    `INSERT INTO processed_requests
+       (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
+     VALUES ($1, $2, $3, 'POST /charges', $4, gen_random_uuid(), now() + make_interval(secs => $5), now() - interval '1 minute')`,
+    [accountId, key, requestId, fingerprint('POST /charges', {}, body), leaseSeconds],
+  );
+  await sql(
+    `INSERT INTO charges (account_id, id, amount, currency, source, metadata, status, created_at)
+     VALUES ($1, $2, $3, $4, $5, '{}', 'pending', now() - interval '1 minute')`,
+    [accountId, chargeId, CHARGE.amount, CHARGE.currency, source],
+  );
+  if (captured) {
+    await sql(
+      `INSERT INTO bank.captures (account_id, idempotency_key, charge_id, amount, currency) VALUES ($1, $2, $2, $3, $4)`,
+      [accountId, chargeId, CHARGE.amount, CHARGE.currency],
+    );
+  }
+}
+
+export interface Effects {
+  /** Charges, by status. */
+  succeeded: number;
+  failed: number;
+  pending: number;
+  /** Captures of the bank. */
+  captures: number;
+  /** Keys, by state. */
+  completed: number;
+  in_progress: number;
+}
+
+/** Everything that happened in a database so far, counted. */
+export async function effects({ sql }: TestDatabase): Promise<Effects> {
+  const [row] = await sql<Effects>(`
+    SELECT (SELECT count(*)::int FROM charges WHERE status = 'succeeded') AS succeeded,
+           (SELECT count(*)::int FROM charges WHERE status = 'failed') AS failed,
+           (SELECT count(*)::int FROM charges WHERE status = 'pending') AS pending,
+           (SELECT count(*)::int FROM bank.captures) AS captures,
+           (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NOT NULL) AS completed,
+           (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS in_progress`);
+  return row as Effects;
+}
+
+/** One charge, captured once, with its reply on record. */
+export const ONE_CHARGE: Effects = { succeeded: 1, failed: 0, pending: 0, captures: 1, completed: 1, in_progress: 0 };
+
+/** Nothing at all. */
+export const NOTHING: Effects = { succeeded: 0, failed: 0, pending: 0, captures: 0, completed: 0, in_progress: 0 };
+
+/** Empties every table, so that each test counts from zero. */
+export const reset = ({ sql }: TestDatabase) => sql('TRUNCATE processed_requests, charges, bank.captures');
