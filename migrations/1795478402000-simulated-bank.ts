@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** The memory of the simulated bank: a schema of its own, as a bank is not part of our database. */
-export class SimulatedBank1763900002000 implements MigrationInterface {
+export class SimulatedBank1795478402000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
     await db.query('CREATE SCHEMA bank');
     await db.query(`

@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** The table of src/idempotency: copy this file with the module. It touches nothing else. */
-export class Idempotency1763900000000 implements MigrationInterface {
+export class Idempotency1795478400000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
     await db.query(`
       CREATE TABLE processed_requests (
