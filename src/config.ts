@@ -1,8 +1,10 @@
 import { validateCronExpression } from 'cron';
 import { z } from 'zod';
 
-const milliseconds = (fallback: number, minimum = 1) =>
-  z.coerce.number(`expected a number of milliseconds`).int().min(minimum).max(3_600_000).default(fallback);
+const HOUR_MS = 3_600_000;
+
+const number = (unit: string, minimum: number, maximum: number) =>
+  z.coerce.number(`expected a number of ${unit} from ${minimum} to ${maximum}`).min(minimum).max(maximum);
 
 const apiKeys = z.string().transform((text, context) => {
   const keys = text.split(',').map((pair) => /^([^\s,:]+):([^\s,]+)$/.exec(pair.trim()));
@@ -14,26 +16,26 @@ const apiKeys = z.string().transform((text, context) => {
       message: 'expected pairs like acct_a:secret_a,acct_b:secret_b, no secret twice',
     });
   }
-  return parsed;
+  return Object.freeze(parsed.map((key) => Object.freeze(key)));
 });
 
 const environment = z.object({
-  PORT: z.coerce.number('expected a port number').int().min(0).max(65_535).default(3000),
+  PORT: z.coerce.number('expected a port number from 0 to 65535').int().min(0).max(65_535).default(3000),
   HOST: z.string().default('127.0.0.1'),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'expected postgres://user:password@host:port/database' })
     .optional(),
-  DATABASE_POOL_SIZE: z.coerce.number('expected a number of connections').int().min(1).max(500).default(10),
+  DATABASE_POOL_SIZE: number('connections', 1, 500).int().default(10),
   API_KEYS: apiKeys.optional(),
-  IDEMPOTENCY_RETENTION_HOURS: z.coerce.number('expected a number of hours').positive().max(8_760).default(24),
-  IDEMPOTENCY_LEASE_SECONDS: z.coerce.number('expected a number of seconds').positive().max(3_600).default(30),
-  IDEMPOTENCY_WAIT_MS: milliseconds(10_000, 0),
+  IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
+  IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
+  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),
   IDEMPOTENCY_SWEEP_CRON: z
     .string()
     .refine((text) => validateCronExpression(text).valid, 'expected a cron expression such as */10 * * * *')
     .default('*/10 * * * *'),
-  RECOVERY_INTERVAL_MS: milliseconds(5_000, 10),
-  GATEWAY_TIMEOUT_MS: milliseconds(10_000),
+  RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
+  GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 

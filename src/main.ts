@@ -18,6 +18,11 @@ async function start(): Promise<void> {
     const app = await createApp(config, database.url);
     endOnSignal(app, database);
     await app.nest.listen(config.PORT, config.HOST);
+    if (config.IDEMPOTENCY_LEASE_SECONDS * 1000 <= config.GATEWAY_TIMEOUT_MS) {
+      say(
+        'IDEMPOTENCY_LEASE_SECONDS is not longer than GATEWAY_TIMEOUT_MS: slow charges are taken over while they run, which is safe and wasteful.',
+      );
+    }
     welcome(await app.nest.getUrl(), database, migrated, config.API_KEYS !== undefined);
   } catch (error) {
     await database.close();

@@ -61,6 +61,33 @@ describe.each(COMMITS)('a lost COMMIT of $commit', ({ skip }) => {
   });
 });
 
+describe('the cost of a request', () => {
+  /** Rows written in this database, by anybody, and the version of the record. */
+  const written = async () =>
+    (
+      await database.sql<{ xmin: string; xmax: string; ctid: string }>(
+        `SELECT xmin, xmax, ctid FROM processed_requests`,
+      )
+    )[0];
+
+  it('is two commits and no statement that could be spared', async () => {
+    await service.charge('warm-up');
+    const before = proxy.statements;
+    expect((await service.charge('first')).status).toBe(200);
+    // BEGIN, claim, open, COMMIT; the capture of the bank; BEGIN, settle, complete, COMMIT.
+    expect(proxy.statements - before).toBe(9);
+  });
+
+  it('is one indexed read for a replay, which writes and locks nothing', async () => {
+    await service.charge('replayed');
+    const [before, row] = [proxy.statements, await written()];
+    expect((await service.charge('replayed')).headers['idempotent-replayed']).toBe('true');
+    // BEGIN, claim, COMMIT.
+    expect(proxy.statements - before).toBe(3);
+    expect(await written()).toEqual(row);
+  });
+});
+
 describe('a database that goes away', () => {
   it('before the claim is 503 not_started, and nothing has been done', async () => {
     const gone = await startProxy(database.url);

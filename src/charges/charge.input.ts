@@ -29,7 +29,7 @@ function IsMetadata(): PropertyDecorator {
     Object.entries(value).every(
       ([name, text]) => name.length <= MAX_NAME_LENGTH && typeof text === 'string' && text.length <= MAX_VALUE_LENGTH,
     );
-  const message = `metadata: expected an object of at most ${MAX_PAIRS} texts, names up to ${MAX_NAME_LENGTH} and texts up to ${MAX_VALUE_LENGTH} characters`;
+  const message = `expected an object of at most ${MAX_PAIRS} texts, names up to ${MAX_NAME_LENGTH} and texts up to ${MAX_VALUE_LENGTH} characters`;
   return (target, propertyName) =>
     registerDecorator({
       name: 'isMetadata',
@@ -48,14 +48,14 @@ export class CreateCharge {
     maximum: 99_999_999,
     description: 'In minor units of the currency, such as cents',
   })
-  @Max(99_999_999, { message: 'amount: expected at most 99999999' })
-  @Min(1, { message: 'amount: expected at least 1' })
-  @IsInt({ message: 'amount: expected an integer number of minor units, such as 1999 for 19.99' })
+  @Max(99_999_999, { message: 'expected at most 99999999' })
+  @Min(1, { message: 'expected at least 1' })
+  @IsInt({ message: 'expected an integer number of minor units, such as 1999 for 19.99' })
   amount!: number;
 
   @ApiProperty({ example: 'eur', description: 'ISO 4217, in either case' })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
-  @IsISO4217CurrencyCode({ message: 'currency: expected an ISO 4217 code such as eur' })
+  @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency!: string;
 
   @ApiPropertyOptional({
@@ -64,19 +64,19 @@ export class CreateCharge {
     description: 'A test token; card numbers are refused',
   })
   @IsOptional()
-  @IsIn(CARD_TOKENS, { message: `source: expected one of ${CARD_TOKENS.join(', ')}` })
+  @IsIn(CARD_TOKENS, { message: `expected one of ${CARD_TOKENS.join(', ')}` })
   source?: CardToken;
 
   @ApiPropertyOptional({ example: 'order_12345', description: 'What the charge is for' })
   @IsOptional()
-  @Length(1, 255, { message: 'order_id: expected 1 to 255 characters' })
-  @IsString({ message: 'order_id: expected text' })
+  @Length(1, 255, { message: 'expected 1 to 255 characters' })
+  @IsString({ message: 'expected text' })
   order_id?: string;
 
   @ApiPropertyOptional({ example: 'Two coffees', maxLength: 500 })
   @IsOptional()
-  @MaxLength(500, { message: 'description: expected at most 500 characters' })
-  @IsString({ message: 'description: expected text' })
+  @MaxLength(500, { message: 'expected at most 500 characters' })
+  @IsString({ message: 'expected text' })
   description?: string;
 
   @ApiPropertyOptional({ type: 'object', additionalProperties: { type: 'string' }, example: { cashier: 'ada' } })
@@ -90,13 +90,13 @@ export class ListCharges {
   @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 10 })
   @IsOptional()
   @Type(() => Number)
-  @Max(100, { message: 'limit: expected at most 100' })
-  @Min(1, { message: 'limit: expected at least 1' })
-  @IsInt({ message: 'limit: expected an integer' })
+  @Max(100, { message: 'expected at most 100' })
+  @Min(1, { message: 'expected at least 1' })
+  @IsInt({ message: 'expected an integer' })
   limit = 10;
 
   @ApiPropertyOptional({ description: 'The last id of the page before' })
   @IsOptional()
-  @Matches(/^ch_[0-9a-f]{32}$/, { message: 'starting_after: expected the id of a charge' })
+  @Matches(/^ch_[0-9a-f]{32}$/, { message: 'expected the id of a charge' })
   starting_after?: string;
 }

@@ -1,9 +1,12 @@
 import { isUtf8 } from 'node:buffer';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { Problem } from './problem.js';
+import type { FastifyInstance } from 'fastify';
+import { Problem, validationFailed } from './problem.js';
 
-/** The largest body, in bytes. The largest valid charge, with 50 metadata pairs in escapes, is smaller. */
-export const BODY_LIMIT_BYTES = 64 * 1024;
+/** The largest body, in bytes. The largest valid charge, 50 pairs of metadata in JSON escapes, has 160 KB. */
+export const BODY_LIMIT_BYTES = 256 * 1024;
+
+/** Deeper than any valid body, and far from the end of the stack for all that walk it. */
+const DEEPEST = 16;
 
 /**
  * Accepts JSON bodies and nothing else. Bytes that are no UTF-8 are refused: decoding would replace them, and two
@@ -11,16 +14,37 @@ export const BODY_LIMIT_BYTES = 64 * 1024;
  */
 export function acceptJsonOnly(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();
-  const parse = fastify.getDefaultJsonParser('error', 'error');
-  fastify.addContentTypeParser(
-    'application/json',
-    { parseAs: 'buffer' },
-    (request: FastifyRequest, body: Buffer, done) => {
-      if (body.length === 0) return done(null, undefined);
-      if (!isUtf8(body)) return done(new Problem('malformed_json', 'Expected JSON in UTF-8.'));
-      void parse(request, body.toString('utf8'), (error, value) =>
-        error ? done(new Problem('malformed_json', 'Expected one JSON object.', { cause: error })) : done(null, value),
-      );
-    },
-  );
+  fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body: Buffer, done) => {
+    try {
+      done(null, parse(body));
+    } catch (error) {
+      done(error as Problem);
+    }
+  });
 }
+
+function parse(body: Buffer): unknown {
+  if (body.length === 0) return undefined;
+  if (!isUtf8(body)) throw malformed('Expected JSON in UTF-8.');
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch {
+    // The parser's own message quotes the body.
+    throw malformed('Expected one JSON object.');
+  }
+  if (isDeeper(value, DEEPEST)) {
+    throw validationFailed({ field: 'body', message: `expected at most ${DEEPEST} levels of nesting` });
+  }
+  return value;
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  let layer: unknown[] = [value];
+  for (let level = 0; level <= levels && layer.length > 0; level++) {
+    layer = layer.flatMap((item): unknown[] => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return layer.length > 0;
+}
+
+const malformed = (detail: string) => new Problem('malformed_json', detail);

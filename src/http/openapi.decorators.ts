@@ -32,6 +32,7 @@ export class ProblemDetails {
 
 // Examples are made by the class that makes the answers.
 const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
+  validation_failed: { extensions: { errors: [{ field: 'amount', message: 'expected at least 1' }] } },
   card_declined: { outcome: 'final', extensions: { decline_code: 'generic_decline' } },
   idempotency_key_in_progress: { outcome: 'unknown', retryAfterSeconds: 1 },
   database_unavailable: { retryAfterSeconds: 1 },

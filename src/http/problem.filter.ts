@@ -9,7 +9,7 @@ const READING = ['GET', 'HEAD', 'OPTIONS'];
 const BY_STATUS: Record<number, [ProblemCode, string]> = {
   400: ['malformed_request', 'Expected a well-formed request.'],
   404: ['route_not_found', 'There is no such route; /docs lists them.'],
-  413: ['body_too_large', 'Expected a body of at most 64 KiB.'],
+  413: ['body_too_large', 'Expected a body of at most 256 KiB.'],
   414: ['url_too_long', 'Expected a shorter URL.'],
   415: ['unsupported_media_type', 'Expected Content-Type: application/json.'],
 };

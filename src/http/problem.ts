@@ -16,7 +16,7 @@ export const PROBLEMS = {
   },
   malformed_json: {
     status: 400,
-    title: 'The body is not JSON',
+    title: 'The body is not JSON that can be read',
     advice: 'Send one JSON object in UTF-8. Nothing was recorded, so the same idempotency key may be used.',
   },
   malformed_request: {
@@ -74,7 +74,7 @@ export const PROBLEMS = {
   body_too_large: {
     status: 413,
     title: 'The body is too large',
-    advice: 'Send at most 64 KiB.',
+    advice: 'Send at most 256 KiB.',
   },
   url_too_long: {
     status: 414,
@@ -176,3 +176,15 @@ export class Problem extends Error {
     };
   }
 }
+
+/** A member that is not as expected. */
+export interface FieldError {
+  field: string;
+  message: string;
+}
+
+/** 400, with each member that is wrong and what was expected of it. Messages never repeat a value. */
+export const validationFailed = (...errors: FieldError[]) =>
+  new Problem('validation_failed', errors.map(({ field, message }) => `${field}: ${message}`).join('; '), {
+    extensions: { errors },
+  });

@@ -1,61 +1,86 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
-import { Problem } from './problem.js';
+import { Problem, validationFailed } from './problem.js';
 
-/** Deeper than any valid body, and far from the end of the stack. */
-const DEEPEST = 16;
-
-// 13 to 19 digits, with the single spaces or hyphens that people put between them.
-const DIGITS = /(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)/g;
+// Digits, with the single or double spaces, hyphens and dots that people put between them.
+const DIGIT_GROUPS = /\d+(?:[ .-]{1,2}\d+)*/g;
+const UUID = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/gi;
+const SHORTEST_CARD_NUMBER = 13;
+const LONGEST_CARD_NUMBER = 19;
 const CVC_NAME = /^(?:cvc|cvv|cid|csc|card_?cvc|security_?code)\d?$/i;
-const CVC_IN_TEXT = /\b(?:cvc|cvv|csc|security code)\d?\b\W{0,3}\d{3,4}\b/i;
+const CVC_IN_TEXT = /\b(?:cvc|cvv|csc|security code)2?\D{0,8}\d{3,4}(?!\d)/i;
 
 /**
- * Looks at every string that a client sends, before anything else does: validation messages name members, so even
- * a member's name must be clean.
+ * Looks at every text that a client sends, before anything else does: validation messages name members, so even a
+ * member's name must be clean.
  *
- * Card numbers and CVCs are refused (PCI DSS 3.2 forbids storing the one unprotected and the other at all), and so
- * is text that PostgreSQL cannot store as it is: U+0000, and surrogates without their other half.
+ * Card numbers and CVCs are refused (PCI DSS 3.3 and 3.5 forbid storing the one at all and the other unprotected), and
+ * so is what would not come back as it was sent: U+0000 and surrogates without their other half, which PostgreSQL
+ * cannot store, and members named like what every JavaScript object inherits, which libraries drop in silence.
  */
 @Injectable()
 export class SafeInputPipe implements PipeTransform {
   transform(value: unknown, { type, data }: ArgumentMetadata): unknown {
-    if (type !== 'custom') check(value, data ?? type, 0);
+    // A parameter of the path is neither stored nor logged; one that looks like a card number may be an id or a key.
+    if (type === 'param') checkStorable(String(value), data ?? '');
+    else if (type !== 'custom') check(value, data ?? '');
     return value;
   }
 }
 
-function check(value: unknown, path: string, depth: number): void {
-  if (depth > DEEPEST) throw invalid('body', `expected at most ${DEEPEST} levels of nesting`);
-  if (typeof value === 'string') return checkText(value, path);
-  if (typeof value === 'number') return checkText(String(value), path);
+/** The depth of `value` is bounded: the JSON parser has seen to it. */
+function check(value: unknown, path: string): void {
+  if (typeof value === 'string' || typeof value === 'number') return checkText(String(value), path);
   if (typeof value !== 'object' || value === null) return;
   for (const [name, member] of Object.entries(value)) {
     checkText(name, path);
-    const isCvc = CVC_NAME.test(name) && /^\s*\d{3,4}\s*$/.test(String(member));
-    if (isCvc) throw refused(`${path}.${name}`);
-    check(member, `${path}.${name}`, depth + 1);
+    const field = path ? `${path}.${name}` : name;
+    if (name in Object.prototype || name === 'prototype') throw invalid(field, 'expected another name');
+    if (CVC_NAME.test(name) && isCvc(member)) throw refused(field);
+    check(member, field);
   }
 }
 
-function checkText(text: string, path: string): void {
-  if (text.includes('\0') || !text.isWellFormed())
-    throw invalid(path, 'expected text without U+0000 and lone surrogates');
-  const numbers = text.match(DIGITS) ?? [];
-  if (numbers.some(passesLuhn) || CVC_IN_TEXT.test(text)) throw refused(path);
+function checkText(text: string, field: string): void {
+  checkStorable(text, field);
+  if (CVC_IN_TEXT.test(text) || hasCardNumber(text)) throw refused(field);
+}
+
+function checkStorable(text: string, field: string): void {
+  if (text.includes('\0') || !text.isWellFormed()) {
+    throw invalid(field, 'expected text without U+0000 and lone surrogates');
+  }
+}
+
+const isCvc = (value: unknown) =>
+  (typeof value === 'string' || typeof value === 'number') && /^\s*\d{3,4}\s*$/.test(String(value));
+
+/** Whether any run of neighbouring groups of digits is one: others may stand before and behind it. */
+function hasCardNumber(text: string): boolean {
+  return (text.replace(UUID, ' ; ').match(DIGIT_GROUPS) ?? []).some((match) => {
+    const groups = match.split(/\D+/);
+    return groups.some((_, first) => {
+      let digits = '';
+      for (let i = first; i < groups.length && digits.length <= LONGEST_CARD_NUMBER; i++) {
+        digits += groups[i];
+        if (passesLuhn(digits)) return true;
+      }
+      return false;
+    });
+  });
 }
 
 /** ISO/IEC 7812-1 annex B: the check digit that every card number ends in. */
 function passesLuhn(text: string): boolean {
-  const digits = [...text.replace(/\D/g, '')].reverse().map(Number);
+  if (text.length < SHORTEST_CARD_NUMBER || text.length > LONGEST_CARD_NUMBER) return false;
+  const digits = [...text].reverse().map(Number);
   const sum = digits.reduce((total, digit, i) => total + (i % 2 === 0 ? digit : digit * 2 - (digit > 4 ? 9 : 0)), 0);
   return sum % 10 === 0;
 }
 
-const refused = (path: string) =>
+const refused = (field: string) =>
   new Problem(
     'card_data_refused',
-    `${path}: expected no card number and no CVC. Send a token such as tok_visa instead.`,
+    `${field || 'body'}: expected no card number and no CVC. Send a token such as tok_visa.`,
   );
 
-const invalid = (field: string, message: string) =>
-  new Problem('validation_failed', `${field}: ${message}`, { extensions: { errors: [{ field, message }] } });
+const invalid = (field: string, message: string) => validationFailed({ field: field || 'body', message });

@@ -20,8 +20,8 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * SHA-256 of what makes two requests the same: the operation (method and route), its route parameters and the
- * canonical body. They are hashed as one JSON array, so that no separator can be forged.
+ * SHA-256 of what makes two requests the same: the operation (method and route), the parameters in its path and
+ * query, and the canonical body. They are hashed as one JSON array, so that no separator can be forged.
  *
  * @returns 32 bytes
  */

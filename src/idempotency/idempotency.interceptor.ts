@@ -7,6 +7,7 @@ import { IdempotencyError } from './idempotency.errors.js';
 import type { RequestOutcome } from './idempotency.events.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { readIdempotencyKey } from './idempotency-key.js';
+import type { RequestIdentity } from './idempotency.store.js';
 import { Duplicate, IdempotentRequest } from './idempotent-request.js';
 import type { RecordedReply } from './reply.js';
 
@@ -48,7 +49,17 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const accountId = this.options.scope(http as never);
     if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
     const operation = operationOf(http);
-    const identity = { accountId, key, operation, fingerprint: fingerprint(operation, http.params, http.body) };
+    let hash: Buffer | undefined;
+    const identity: RequestIdentity = {
+      accountId,
+      key,
+      operation,
+      // Asked for when the handler claims: by then the body has been validated.
+      get fingerprint() {
+        hash ??= fingerprint(operation, { path: http.params, query: http.query }, http.body);
+        return hash;
+      },
+    };
     return new IdempotentRequest(identity, this.idempotency);
   }
 
@@ -92,6 +103,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
 interface HttpRequest {
   method: string;
   params: unknown;
+  query: unknown;
   body: unknown;
   rawHeaders: string[];
   /** Fastify's own request wraps Node's. */

@@ -1,5 +1,5 @@
-import { Controller, Get, HttpCode, Inject, Injectable } from '@nestjs/common';
-import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Controller, Get, HttpCode, Inject } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
@@ -11,10 +11,14 @@ import { Drain, shuttingDown } from './drain.js';
 /** An orchestrator asks every few seconds; a database that takes longer is not ready. */
 const READY_WITHIN_MS = 2_000;
 
+class Health {
+  @ApiProperty({ enum: ['ok'] })
+  status!: string;
+}
+
 @ApiTags('operations')
 @Public()
 @Controller('health')
-@Injectable()
 export class HealthController {
   constructor(
     private readonly dataSource: DataSource,
@@ -27,7 +31,8 @@ export class HealthController {
     summary: 'The process runs',
     description: 'Touches nothing else: a database that is away is no reason to restart the process.',
   })
-  live(): { status: string } {
+  @ApiOkResponse({ type: Health })
+  live(): Health {
     return { status: 'ok' };
   }
 
@@ -35,7 +40,8 @@ export class HealthController {
   @HttpCode(200)
   @ApiOperation({ summary: 'Requests can be served', description: 'The database answers and has every migration.' })
   @ApiProblems('database_unavailable', 'shutting_down')
-  async ready(): Promise<{ status: string }> {
+  @ApiOkResponse({ type: Health })
+  async ready(): Promise<Health> {
     if (this.drain.started) throw shuttingDown();
     const missing = await Promise.race([this.missingMigrations(), pause(READY_WITHIN_MS, undefined, { ref: false })]);
     if (missing === undefined) throw notReady('The database does not answer.');

@@ -8,17 +8,15 @@ export function createLogger({ LOG_LEVEL }: Pick<Config, 'LOG_LEVEL'>): Logger {
     level: LOG_LEVEL,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
-    redact: [
-      'req.headers',
-      'headers.authorization',
-      'authorization',
-      'body',
-      'req.body',
-      'err.query',
-      'err.parameters',
-      'err.driverError',
-    ],
+    redact: ['headers', '*.headers', 'authorization', 'body', '*.body'],
+    serializers: { err: toLogged },
   });
+}
+
+/** Of an error, what helps to find it. Its other members may quote rows, statements and their parameters. */
+function toLogged(error: unknown): Record<string, unknown> {
+  const { name, message, stack, code, constraint, cause } = error as Record<string, unknown>;
+  return { type: name, message, stack, code, constraint, ...(cause ? { cause: toLogged(cause) } : {}) };
 }
 
 /** Lets what Nest and our services log through `new Logger(context)` come out of pino as well. */

@@ -16,6 +16,8 @@ export interface PostgresProxy {
   failCommit(fault: CommitFault, skip?: number): void;
   /** How many faults have landed. */
   landed: number;
+  /** How many statements have been sent through it. */
+  statements: number;
   /** Lets a late COMMIT through, and resolves once it has been answered. */
   releaseLate(): Promise<void>;
   close(): Promise<void>;
@@ -39,6 +41,7 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
     upstream.on('close', () => client.destroy());
     client.on('close', () => mute || upstream.destroy());
     client.on('data', (data) => {
+      proxy.statements += countStatements(data);
       const fault = isCommit(data) ? takeFault() : undefined;
       if (!fault) return void upstream.write(data);
       proxy.landed++;
@@ -69,6 +72,7 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
   const proxy: PostgresProxy = {
     url: url.href,
     landed: 0,
+    statements: 0,
     failCommit: (fault, skip = 0) => (armed = { fault, skip }),
     releaseLate: async () => {
       if (!late) throw new Error('No COMMIT has been held back');
@@ -84,3 +88,12 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
 
 /** A simple query message: 'Q', its length, and the statement ending in a zero byte. The service sends COMMIT alone. */
 const isCommit = (data: Buffer) => data.toString('latin1') === 'Q\0\0\0\x0bCOMMIT\0';
+
+/** Query ('Q') and Execute ('E') messages in what a client sends; it sends whole messages, and a startup without a type. */
+function countStatements(data: Buffer): number {
+  let count = 0;
+  for (let at = 0; at + 5 <= data.length && data[at] !== 0; at += 1 + data.readUInt32BE(at + 1)) {
+    if (data[at] === 'Q'.charCodeAt(0) || data[at] === 'E'.charCodeAt(0)) count++;
+  }
+  return count;
+}

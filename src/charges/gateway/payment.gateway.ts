@@ -19,11 +19,13 @@ export abstract class PaymentGateway {
    * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`. Neither is final: money may have moved.
    */
   async authorize(charge: Charge): Promise<Authorization> {
-    const signal = AbortSignal.timeout(this.timeoutMs);
-    const timeout = new Promise<never>((_, reject) => {
+    const giveUp = new AbortController();
+    const { signal } = giveUp;
+    const timer = setTimeout(() => giveUp.abort(), this.timeoutMs);
+    const tooLate = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(gatewayTimeout()), { once: true });
     });
-    return Promise.race([this.send(charge, signal), timeout]);
+    return Promise.race([this.send(charge, signal), tooLate]).finally(() => clearTimeout(timer));
   }
 
   /** One attempt, to be given up when `signal` aborts. */

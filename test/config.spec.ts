@@ -1,0 +1,184 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { describe, expect, it } from '@jest/globals';
+import { ConfigError, loadConfig } from '../src/config.js';
+
+const DEFAULTS = {
+  PORT: 3000,
+  HOST: '127.0.0.1',
+  DATABASE_POOL_SIZE: 10,
+  IDEMPOTENCY_RETENTION_HOURS: 24,
+  IDEMPOTENCY_LEASE_SECONDS: 30,
+  IDEMPOTENCY_WAIT_MS: 10_000,
+  IDEMPOTENCY_SWEEP_CRON: '*/10 * * * *',
+  RECOVERY_INTERVAL_MS: 5_000,
+  GATEWAY_TIMEOUT_MS: 10_000,
+  LOG_LEVEL: 'info',
+};
+
+/** What the process would say on stderr before it ends. */
+function refusalOf(env: Record<string, string>): string {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  throw new Error(`${JSON.stringify(env)} was not refused`);
+}
+
+describe('the settings', () => {
+  it('all have a default but for two that may be missing: the database and the API keys', () => {
+    expect(loadConfig({})).toEqual(DEFAULTS);
+  });
+
+  it('are taken from the environment, of which the rest is ignored', () => {
+    const env = { PORT: '8080', IDEMPOTENCY_RETENTION_HOURS: '0.5', LOG_LEVEL: 'debug', PATH: '/bin', port: '1' };
+    expect(loadConfig(env)).toEqual({ ...DEFAULTS, PORT: 8080, IDEMPOTENCY_RETENTION_HOURS: 0.5, LOG_LEVEL: 'debug' });
+    const url = 'postgresql://u:p@localhost:5432/payments?sslmode=require';
+    expect(loadConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
+  });
+
+  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS'))('count as unset when empty: %s', (name) => {
+    expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
+    expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
+  });
+
+  it('are frozen', () => {
+    const config = loadConfig({}) as { PORT: number };
+    expect(() => (config.PORT = 1)).toThrow(TypeError);
+    expect(config).toEqual(DEFAULTS);
+  });
+
+  it('are frozen down to the last API key', () => {
+    const { API_KEYS } = loadConfig({ API_KEYS: 'acct_a:sk_a' }) as unknown as {
+      API_KEYS: { accountId: string; secret: string }[];
+    };
+    expect(() => API_KEYS.push({ accountId: 'acct_b', secret: 'sk_b' })).toThrow(TypeError);
+    expect(() => API_KEYS.map((key) => (key.secret = 'sk_b'))).toThrow(TypeError);
+  });
+});
+
+describe('a bad value', () => {
+  it.each([
+    ['PORT', 'http', /port/],
+    ['PORT', '-1', /port/],
+    ['PORT', '65536', /port/],
+    ['PORT', '80.5', /port/],
+    ['DATABASE_URL', 'localhost:5432', /postgres:\/\//],
+    ['DATABASE_URL', 'mysql://root@localhost/payments', /postgres:\/\//],
+    ['DATABASE_POOL_SIZE', '0', /number of connections/],
+    ['DATABASE_POOL_SIZE', '501', /number of connections/],
+    ['API_KEYS', 'sk_a', /acct_a:secret_a/],
+    ['IDEMPOTENCY_RETENTION_HOURS', '0', /number of hours/],
+    ['IDEMPOTENCY_RETENTION_HOURS', 'Infinity', /number of hours/],
+    ['IDEMPOTENCY_RETENTION_HOURS', 'a day', /number of hours/],
+    ['IDEMPOTENCY_LEASE_SECONDS', '0', /number of seconds/],
+    ['IDEMPOTENCY_LEASE_SECONDS', '30s', /number of seconds/],
+    ['IDEMPOTENCY_WAIT_MS', '-1', /number of milliseconds/],
+    ['IDEMPOTENCY_WAIT_MS', '1.5', /number of milliseconds/],
+    ['IDEMPOTENCY_SWEEP_CRON', 'every hour', /cron expression/],
+    ['RECOVERY_INTERVAL_MS', '9', /number of milliseconds/],
+    ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
+    ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
+    ['LOG_LEVEL', 'loud', /"info"/],
+  ])('is named with what was expected: %s=%s', (name, value, expected) => {
+    const refusal = refusalOf({ [name]: value });
+    expect(refusal).toMatch(new RegExp(`^${name}: .*expected`));
+    expect(refusal).toMatch(expected);
+  });
+
+  it('does not hide another', () => {
+    const refusal = refusalOf({ PORT: 'x', LOG_LEVEL: 'loud', GATEWAY_TIMEOUT_MS: 'long' });
+    expect(refusal.split('\n').map((line) => line.split(':')[0])).toEqual(['PORT', 'GATEWAY_TIMEOUT_MS', 'LOG_LEVEL']);
+  });
+
+  it('is not repeated where it holds a password', () => {
+    expect(refusalOf({ DATABASE_URL: 'mysql://root:hunter2@localhost/payments' })).not.toContain('hunter2');
+  });
+
+  it('may be at a limit', () => {
+    const limits = { PORT: '0', DATABASE_POOL_SIZE: '500', IDEMPOTENCY_WAIT_MS: '0', RECOVERY_INTERVAL_MS: '10' };
+    expect(loadConfig(limits)).toMatchObject({ PORT: 0, DATABASE_POOL_SIZE: 500, IDEMPOTENCY_WAIT_MS: 0 });
+  });
+});
+
+describe('API_KEYS', () => {
+  it.each([
+    ['one pair', 'acct_a:sk_a', [['acct_a', 'sk_a']]],
+    [
+      'pairs with white space between',
+      ' acct_a:sk_a , acct_b:sk_b ',
+      [
+        ['acct_a', 'sk_a'],
+        ['acct_b', 'sk_b'],
+      ],
+    ],
+    [
+      'two secrets of one account, for a rotation',
+      'acct_a:old,acct_a:new',
+      [
+        ['acct_a', 'old'],
+        ['acct_a', 'new'],
+      ],
+    ],
+    ['a secret with colons', 'acct_a:sk:a:1', [['acct_a', 'sk:a:1']]],
+  ])('may be %s', (_, value, expected) => {
+    const keys = loadConfig({ API_KEYS: value }).API_KEYS?.map(({ accountId, secret }) => [accountId, secret]);
+    expect(keys).toEqual(expected);
+  });
+
+  it.each([
+    ['a secret without an account', 'hunter2'],
+    ['an account without a secret', 'acct_a:hunter2,acct_b:'],
+    ['an empty account', ':hunter2'],
+    ['white space within', 'acct_a:hunter2 acct_b:x'],
+    ['a comma at the end', 'acct_a:hunter2,'],
+    ['one secret for two accounts', 'acct_a:hunter2,acct_b:hunter2'],
+  ])('may not be %s, and is never repeated', (_, value) => {
+    const refusal = refusalOf({ API_KEYS: value });
+    expect(refusal).toMatch(/^API_KEYS: expected pairs/);
+    expect(refusal).not.toContain('hunter2');
+  });
+});
+
+describe('HOST', () => {
+  it.each(['127.0.0.1', '::1', 'localhost'])('may be loopback without API keys: %s', (host) => {
+    expect(loadConfig({ HOST: host }).HOST).toBe(host);
+  });
+
+  it.each(['0.0.0.0', '::', '192.0.2.1', 'localhost.example.org', '0'])(
+    'needs API keys when others can reach it: %s',
+    (host) => {
+      expect(refusalOf({ HOST: host })).toMatch(/^HOST: .*expected a loopback address, or API_KEYS/);
+      expect(refusalOf({ HOST: host, API_KEYS: '' })).toMatch(/^HOST: /);
+      expect(loadConfig({ HOST: host, API_KEYS: 'acct_a:sk_a' }).HOST).toBe(host);
+    },
+  );
+});
+
+describe('.env.example', () => {
+  const text = readFileSync(new URL('../.env.example', import.meta.url), 'utf8');
+  /** As it is once every variable is no comment any more. */
+  const examples = parseEnv(text.replace(/^#(?=[A-Z_]+=)/gm, ''));
+  const source = readFileSync(new URL('../src/config.ts', import.meta.url), 'utf8');
+  const variables = [...source.matchAll(/^ {2}([A-Z_]{4,}):/gm)].map(([, name]) => name);
+
+  it('names every variable that there is, and no other', () => {
+    expect(variables.length).toBeGreaterThan(10);
+    expect(Object.keys(examples).sort()).toEqual(variables.sort());
+  });
+
+  it('sets nothing by itself, and shows the defaults', () => {
+    expect(parseEnv(text)).toEqual({});
+    const { DATABASE_URL, API_KEYS, ...rest } = loadConfig(examples);
+    expect(rest).toEqual(DEFAULTS);
+    expect([DATABASE_URL, API_KEYS]).not.toContain(undefined);
+  });
+
+  it('explains each variable in one sentence', () => {
+    const paragraphs = text.trim().split('\n\n').slice(1);
+    expect(paragraphs).toHaveLength(variables.length);
+    for (const paragraph of paragraphs) expect(paragraph).toMatch(/^# [A-Z][^\n]+[^.]\.\n#[A-Z_]+=.+$/);
+  });
+});
