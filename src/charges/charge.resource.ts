@@ -15,22 +15,22 @@ export class ChargeResource {
   @ApiProperty({ example: 'eur' })
   currency!: string;
 
-  @ApiProperty({ enum: ['pending', 'succeeded', 'failed'] })
+  @ApiProperty({ enum: ['pending', 'succeeded', 'failed'], example: 'succeeded' })
   status!: string;
 
-  @ApiProperty({ type: String, nullable: true, description: 'Why the bank refused' })
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'Why the bank refused' })
   decline_code!: string | null;
 
   @ApiProperty({ example: 'tok_visa' })
   source!: string;
 
-  @ApiProperty({ type: String, nullable: true })
+  @ApiProperty({ type: String, nullable: true, example: 'order_12345' })
   order_id!: string | null;
 
-  @ApiProperty({ type: String, nullable: true })
+  @ApiProperty({ type: String, nullable: true, example: 'Two coffees' })
   description!: string | null;
 
-  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' } })
+  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { cashier: 'ada' } })
   metadata!: Record<string, string>;
 
   @ApiProperty({ format: 'date-time' })

@@ -13,7 +13,7 @@ export class ErrorsController {
   page(): string {
     const entries = Object.entries(PROBLEMS).map(
       ([code, { status, title, advice }]) =>
-        `<section id="${code}"><h2>${status} <code>${code}</code></h2><p><strong>${title}.</strong> ${escape(advice)}</p></section>`,
+        `<section id="${code}"><h2>${status} <code>${code}</code></h2><p><strong>${title}.</strong> ${toHtml(advice)}</p></section>`,
     );
     return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Errors</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -24,4 +24,5 @@ ${entries.join('\n')}</html>`;
   }
 }
 
-const escape = (text: string) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
+const toHtml = (text: string) =>
+  text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/`(.*?)`/g, '<code>$1</code>');

@@ -19,6 +19,9 @@ export function serveDocs(app: INestApplication): void {
     .setTitle('Payments, idempotent')
     .setDescription(DESCRIPTION)
     .setVersion('1')
+    .addTag('charges')
+    .addTag('idempotency keys', 'What became of a request, for a client that has nothing left but its key')
+    .addTag('operations', 'For those who run the service; no API key needed')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
     .build();
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {

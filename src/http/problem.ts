@@ -44,7 +44,7 @@ export const PROBLEMS = {
   unauthorized: {
     status: 401,
     title: 'The API key is missing or unknown',
-    advice: 'Send Authorization: Bearer <secret> with the secret of an account.',
+    advice: 'Send `Authorization: Bearer` with the secret of an account.',
   },
   card_declined: {
     status: 402,
