@@ -23,7 +23,8 @@ export class Idempotency1795478400000 implements MigrationInterface {
         response_headers jsonb,
         -- The very bytes sent. Not jsonb, which reorders members and refuses \\u0000.
         response_body    text,
-        -- The retention is counted from here, by the clock of the database.
+        -- The retention is counted from here, by the clock of the database. A request that is finished late, with less
+        -- than half of it left, starts it anew.
         created_at       timestamptz NOT NULL,
         completed_at     timestamptz,
 

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { loadEnvFile } from 'node:process';
 import { validateCronExpression } from 'cron';
 import { z } from 'zod';
 
@@ -48,6 +50,12 @@ export const CONFIG = Symbol('CONFIG');
 /** A setting that the process must not start with. The message names the variable and says what was expected. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
+}
+
+/** The settings of this process: its environment, and `.env` in the working directory for what that leaves unset. */
+export function configOfProcess(): Config {
+  if (existsSync('.env')) loadEnvFile('.env');
+  return loadConfig(process.env);
 }
 
 const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
-import { loadEnvFile } from 'node:process';
 import { createApp } from './app.setup.js';
-import { ConfigError, loadConfig } from './config.js';
+import { ConfigError, configOfProcess } from './config.js';
 import { migrate } from './database/migrate.js';
 import { openDatabase, type OpenDatabase } from './database/open-database.js';
 import { endOnSignal } from './operations/shutdown.js';
@@ -10,14 +8,15 @@ import { endOnSignal } from './operations/shutdown.js';
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
 async function start(): Promise<void> {
-  if (existsSync('.env')) loadEnvFile('.env');
-  const config = loadConfig(process.env);
+  const config = configOfProcess();
   const database = await openDatabase(config, say);
   try {
     const migrated = await migrate(database.url);
     const app = await createApp(config, database.url);
     endOnSignal(app, database);
-    await app.nest.listen(config.PORT, config.HOST);
+    await app.nest.listen(config.PORT, config.HOST).catch((error: unknown) => {
+      throw new ConfigError(`PORT, HOST: expected an address that is free, but ${String(error)}`);
+    });
     if (config.IDEMPOTENCY_LEASE_SECONDS * 1000 <= config.GATEWAY_TIMEOUT_MS) {
       say(
         'IDEMPOTENCY_LEASE_SECONDS is not longer than GATEWAY_TIMEOUT_MS: slow charges are taken over while they run, which is safe and wasteful.',

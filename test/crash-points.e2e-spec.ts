@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Recovery } from '../src/idempotency/index.js';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
-import { CHARGE, replyOf, startService, type TestService, until } from './support/service.js';
+import { CHARGE, replyOf, startService, type TestService } from './support/service.js';
 import { effects, leaveBehind, NOTHING, ONE_CHARGE, reset } from './support/state.js';
+import { until } from './support/waiting.js';
 
 let database: TestDatabase;
 let service: TestService;
@@ -174,13 +175,13 @@ describe('a server whose default isolation is serializable', () => {
     await strict.sql(
       `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$`,
     );
-    const replicas = [await startService(strict.url), await startService(strict.url)];
+    const [one, other] = [await startService(strict.url), await startService(strict.url)];
     const responses = await Promise.all(
-      Array.from({ length: 40 }, (_, i) => replicas[i % 2]?.charge(`strict-${i % 4}`)),
+      Array.from({ length: 40 }, (_, i) => (i % 2 ? one : other).charge(`strict-${i % 4}`)),
     );
-    expect(responses.map((response) => response?.status)).toEqual(responses.map(() => 200));
+    expect(responses.map(({ status }) => status)).toEqual(responses.map(() => 200));
     expect(await effects(strict)).toEqual({ ...NOTHING, succeeded: 4, captures: 4, completed: 4 });
-    await Promise.all(replicas.map((app) => app.stop()));
+    await Promise.all([one.stop(), other.stop()]);
     await strict.drop();
   });
 });

@@ -3,8 +3,9 @@ import { request as httpRequest } from 'node:http';
 import type { Response } from 'supertest';
 import { Recovery, Sweeper } from '../src/idempotency/index.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
-import { CHARGE, replyOf, startService, type TestService, until } from './support/service.js';
+import { CHARGE, replyOf, startService, type TestService } from './support/service.js';
 import { effects, leaveBehind, NOTHING, ONE_CHARGE, reset } from './support/state.js';
+import { until } from './support/waiting.js';
 
 let database: TestDatabase;
 let service: TestService;
@@ -256,8 +257,15 @@ describe('expiry', () => {
   it('does not make an unfinished request new: it is finished, once', async () => {
     await leaveBehind(database, { key: 'unfinished', captured: true });
     await age(48);
-    expect((await service.charge('unfinished')).status).toBe(200);
+    const finished = await service.charge('unfinished');
+    expect(finished.status).toBe(200);
+    // Its reply is kept as long as any: a client that has been trying all the while must not make it anew.
+    await age(23);
+    expect(await service.nest.get(Sweeper).runOnce()).toBe(0);
+    expect(replyOf(await replica.charge('unfinished'))).toEqual(replyOf(finished));
     expect(await effects(database)).toEqual(ONE_CHARGE);
+    await age(1);
+    expect(await service.nest.get(Sweeper).runOnce()).toBe(1);
   });
 });
 

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { type PostgresProxy, startProxy } from './support/proxy.js';
-import { replyOf, startService, type TestService, until } from './support/service.js';
+import { replyOf, startService, type TestService } from './support/service.js';
 import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
+import { until } from './support/waiting.js';
 
 let database: TestDatabase;
 let proxy: PostgresProxy;

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { migrations } from '../migrations/index.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { killAll, type ServiceProcess, spawnService } from './support/process.js';
-import { CHARGE, startService, type TestService, until } from './support/service.js';
+import { CHARGE, startService, type TestService } from './support/service.js';
 import { expectProblem } from './support/wire.js';
+import { until } from './support/waiting.js';
 
 let database: TestDatabase;
 /** Needs an API key, as a service that others can reach does. */

@@ -7,8 +7,9 @@ import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js'
 import { migrate } from '../src/database/migrate.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { killAll, type ServiceProcess, spawnService } from './support/process.js';
-import { CHARGE, until } from './support/service.js';
+import { CHARGE } from './support/service.js';
 import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
+import { until } from './support/waiting.js';
 
 const SLOW = { ...CHARGE, source: 'tok_slow' };
 /** A short lease, and recovery at once, so that a test need not wait for either. */

@@ -25,4 +25,7 @@ ${entries.join('\n')}</html>`;
 }
 
 const toHtml = (text: string) =>
-  text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/`(.*?)`/g, '<code>$1</code>');
+  text
+    .replace(/&/g, '&amp;')
+    .replace(/</g, '&lt;')
+    .replace(/`(.*?)`/g, '<code>$1</code>');

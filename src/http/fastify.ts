@@ -26,6 +26,8 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     requestIdHeader: false,
     genReqId,
     bodyLimit: BODY_LIMIT_BYTES,
+    // A client that sends this slowly only holds a connection.
+    requestTimeout: 30_000,
     // An idempotency key in the path may have 255 characters, each percent-encoded.
     routerOptions: { maxParamLength: 3 * 255 },
     // No Nest middleware is used, so the layer that runs it is left out.

@@ -23,6 +23,9 @@ export function canonicalJson(value: unknown): string {
  * SHA-256 of what makes two requests the same: the operation (method and route), the parameters in its path and
  * query, and the canonical body. They are hashed as one JSON array, so that no separator can be forged.
  *
+ * A change to it changes every fingerprint: requests that were recorded before would be refused as reused until they
+ * expire.
+ *
  * @returns 32 bytes
  */
 export function fingerprint(operation: string, parameters: unknown, body: unknown): Buffer {

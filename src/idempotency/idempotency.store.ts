@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { RecordedReply } from './reply.js';
-import type { SqlClient } from './transaction.js';
+import { inTransaction, type SqlClient, type SqlResult } from './transaction.js';
 
 /** Which request: the account and the key name it, the fingerprint says what it is. */
 export interface RequestIdentity {
@@ -104,21 +104,29 @@ export class IdempotencyStore {
     const { rowCount } = await sql.query({
       name: 'idempotency_complete',
       text: COMPLETE,
-      values: [request.accountId, request.key, lockToken, reply.status, reply.headers, reply.body],
+      values: [
+        request.accountId,
+        request.key,
+        lockToken,
+        reply.status,
+        reply.headers,
+        reply.body,
+        this.retentionSeconds,
+      ],
     });
     return rowCount === 1;
   }
 
   /** Ends the lease of an attempt that failed, so that the next one need not wait for it to lapse. */
   async release(request: RequestIdentity, lockToken: string): Promise<void> {
-    await this.dataSource.query(RELEASE, [request.accountId, request.key, lockToken]);
+    await this.run(RELEASE, [request.accountId, request.key, lockToken]);
   }
 
   /** Takes over up to `limit` requests of one operation whose lease has lapsed, the longest lapsed first. */
   async takeOver(operation: string, lockToken: string, limit: number): Promise<Abandoned[]> {
     const parameters = [operation, lockToken, this.options.leaseSeconds, limit];
-    const [rows] = await this.dataSource.query<[AbandonedRow[], number]>(TAKE_OVER, parameters);
-    return rows.map((row) => ({
+    const { rows } = await this.run(TAKE_OVER, parameters);
+    return (rows as unknown as AbandonedRow[]).map((row) => ({
       accountId: row.account_id,
       key: row.idempotency_key,
       requestId: row.request_id,
@@ -137,14 +145,19 @@ export class IdempotencyStore {
 
   /** Deletes up to `limit` completed rows past their retention, skipping those that somebody else has locked. */
   async sweep(limit: number): Promise<number> {
-    const [, count] = await this.dataSource.query<[unknown[], number]>(SWEEP, [this.retentionSeconds, limit]);
-    return count;
+    const { rowCount } = await this.run(SWEEP, [this.retentionSeconds, limit]);
+    return rowCount ?? 0;
   }
 
   /** Seconds since the oldest unfinished request was first claimed; 0 when nothing is unfinished. */
   async oldestUnfinishedSeconds(): Promise<number> {
     const [row] = await this.dataSource.query<{ seconds: number }[]>(OLDEST_UNFINISHED);
     return row?.seconds ?? 0;
+  }
+
+  /** A statement of its own, at the isolation of the protocol rather than the server's default. */
+  private run(text: string, values: unknown[]): Promise<SqlResult> {
+    return inTransaction(this.dataSource, ({ sql }) => sql.query({ text, values }));
   }
 
   private get retentionSeconds(): number {
@@ -187,10 +200,14 @@ const CLAIM = `
   SELECT false, request_id, fingerprint, lock_token, response_status, response_headers, response_body, claimable
   FROM found WHERE NOT EXISTS (SELECT FROM claimed)`;
 
-// $1 account, $2 key, $3 lock token, $4 status, $5 headers, $6 body
+// $1 account, $2 key, $3 lock token, $4 status, $5 headers, $6 body, $7 retention s
 const COMPLETE = `
   UPDATE processed_requests
-  SET response_status = $4, response_headers = $5, response_body = $6, completed_at = clock_timestamp(), locked_until = NULL
+  SET response_status = $4, response_headers = $5, response_body = $6, completed_at = clock_timestamp(), locked_until = NULL,
+      -- Finished late, after an outage of hours, it is kept as long as if it had just come. Otherwise it would expire as
+      -- it is finished, and the client that has been sending it all the while would make it anew.
+      created_at = CASE WHEN created_at > clock_timestamp() - make_interval(secs => $7 / 2) THEN created_at
+                        ELSE clock_timestamp() END
   WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
 
 // $1 account, $2 key, $3 lock token

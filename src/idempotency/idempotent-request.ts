@@ -156,12 +156,12 @@ export class IdempotentRequest {
   private async joinDuplicates(): Promise<void> {
     if (this.leader || this.requestId) return;
     const { inFlight, options } = this.idempotency;
+    if (inFlight.isTaken(this.identity)) throw idempotencyKeyReused();
     const other = inFlight.find(this.identity);
     if (!other) {
       this.leader = inFlight.lead(this.identity, options.leaseSeconds);
       return;
     }
-    if (!other.fingerprint.equals(this.identity.fingerprint)) throw idempotencyKeyReused();
     this.waited = true;
     const timeout = new AbortController();
     const tooLong = pause(options.waitMs, undefined, { signal: timeout.signal, ref: false });
@@ -195,6 +195,7 @@ export class IdempotentRequest {
       .catch((error: unknown) => {
         throw isLockTimeout(error) ? new KeyLocked() : error;
       });
+    if (claim.kind === 'claimed' && this.leader) this.idempotency.inFlight.hold(this.identity, this.leader);
     if (claim.kind === 'claimed' && this.requestId && claim.requestId !== this.requestId) {
       throw new Error('The key expired while its request was being processed, and stands for a new one');
     }

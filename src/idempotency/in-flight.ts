@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { RequestIdentity } from './idempotency.store.js';
 import type { RecordedReply } from './reply.js';
 
-/** The request that this process is working on for a key. Its duplicates here share its reply, or its error. */
+/** The request that its duplicates in this process wait for. They share its reply, or its error. */
 export class Leader {
   readonly reply: Promise<RecordedReply>;
   resolve!: (reply: RecordedReply) => void;
@@ -24,34 +24,48 @@ export class Leader {
 }
 
 /**
- * The keys in flight in this process. It spares the database the duplicates of one process; it decides nothing:
- * the first of them still has to claim the key.
+ * The requests in flight in this process. It spares the database their duplicates, and tells at once that a key is
+ * taken by another request. It never decides that a key is new: that takes a claim.
  *
- * Holds one entry for each request in progress, so it is bounded by them.
+ * Holds two entries for each request in progress, so it is bounded by them.
  */
 @Injectable()
 export class InFlight {
   private readonly leaders = new Map<string, Leader>();
+  /** Those whose claim the database has granted; until then nobody knows whose the key is. */
+  private readonly holders = new Map<string, Leader>();
 
-  /** The request to wait for, if there is one. */
+  /** The same request, if it is in flight here. */
   find(request: RequestIdentity): Leader | undefined {
     const leader = this.leaders.get(nameOf(request));
     return leader?.hangs ? undefined : leader;
   }
 
-  /** Makes the caller the one that the others wait for. */
+  /** Whether another request is known to hold the key. */
+  isTaken(request: RequestIdentity): boolean {
+    const holder = this.holders.get(keyOf(request));
+    return holder !== undefined && !holder.hangs && !holder.fingerprint.equals(request.fingerprint);
+  }
+
+  /** Makes the caller the one that its duplicates wait for. */
   lead(request: RequestIdentity, leaseSeconds: number): Leader {
     const leader = new Leader(request.fingerprint, performance.now() + leaseSeconds * 1000);
     this.leaders.set(nameOf(request), leader);
     return leader;
   }
 
-  /** Ends the wait of all who wait for `leader`. */
+  /** Notes that the database has granted the key to `leader`, unless that has been forgotten meanwhile. */
+  hold(request: RequestIdentity, leader: Leader): void {
+    if (this.leaders.get(nameOf(request)) === leader) this.holders.set(keyOf(request), leader);
+  }
+
+  /** Forgets `leader`, who has an answer. */
   end(request: RequestIdentity, leader: Leader): void {
-    const name = nameOf(request);
-    if (this.leaders.get(name) === leader) this.leaders.delete(name);
+    if (this.leaders.get(nameOf(request)) === leader) this.leaders.delete(nameOf(request));
+    if (this.holders.get(keyOf(request)) === leader) this.holders.delete(keyOf(request));
   }
 }
 
 // As JSON, since any separator could be part of an account or a key.
-const nameOf = ({ accountId, key }: RequestIdentity) => JSON.stringify([accountId, key]);
+const keyOf = ({ accountId, key }: RequestIdentity) => JSON.stringify([accountId, key]);
+const nameOf = (request: RequestIdentity) => keyOf(request) + request.fingerprint.toString('base64');

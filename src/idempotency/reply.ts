@@ -18,10 +18,12 @@ export class RecordedReply {
 
 /** Serialises a reply, once. What this returns is both stored and sent, so that the two cannot differ. */
 export function record({ status, body, headers = {} }: Reply): RecordedReply {
-  if (body === undefined) return new RecordedReply(status, headers, '');
+  // One spelling for each name: two that differ in case would be sent in the order that the database likes.
+  const named = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+  if (body === undefined) return new RecordedReply(status, named, '');
   return new RecordedReply(
     status,
-    { 'content-type': 'application/json; charset=utf-8', ...headers },
+    { 'content-type': 'application/json; charset=utf-8', ...named },
     JSON.stringify(body),
   );
 }

@@ -3,7 +3,7 @@ import { isConflict, isRolledBack } from './database-errors.js';
 
 /** What this module uses of a `pg` client. Below TypeORM, since only the raw result tells what COMMIT did. */
 export interface SqlClient {
-  query(statement: { name: string; text: string; values: unknown[] } | string): Promise<SqlResult>;
+  query(statement: { name?: string; text: string; values: unknown[] } | string): Promise<SqlResult>;
   end(): Promise<void>;
 }
 

@@ -37,7 +37,8 @@ export class WiringCheck implements OnModuleInit {
     const type = controller.constructor as unknown as { name: string };
     for (const name of this.scanner.getAllMethodNames(Object.getPrototypeOf(controller) as object)) {
       const handler = controller[name];
-      if (!handler || !Reflect.getMetadata(IDEMPOTENT, handler)) continue;
+      const isIdempotent = [handler, type].some((target) => target && Reflect.getMetadata(IDEMPOTENT, target));
+      if (!handler || !isIdempotent) continue;
       const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, type, name) ?? {}) as object;
       const answersItself = Object.keys(parameters).some((parameter) =>
         [RouteParamtypes.RESPONSE, RouteParamtypes.NEXT].includes(Number(parameter.split(':')[0])),
@@ -62,7 +63,8 @@ export class WiringCheck implements OnModuleInit {
     const constraints = await this.dataSource.query<{ columns: string[] }[]>(`
       SELECT array_agg(a.attname::text ORDER BY a.attname) AS columns
       FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-      WHERE i.indrelid = to_regclass('processed_requests') AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+      WHERE i.indrelid = to_regclass('processed_requests') AND i.indisunique AND i.indisvalid AND i.indimmediate
+        AND i.indpred IS NULL AND i.indexprs IS NULL
       GROUP BY i.indexrelid
       HAVING bool_and(a.attnotnull)`); // a NULL would let duplicates in
     const expected = ['account_id', 'idempotency_key'];

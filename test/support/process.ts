@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /** The built service as a process of its own, so that it can be killed and frozen. */
@@ -15,7 +17,9 @@ export interface ServiceProcess {
 const running = new Set<ChildProcess>();
 
 export async function spawnService(databaseUrl: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, ['dist/src/main.js'], {
+  const child = spawn(process.execPath, [resolve('dist/src/main.js')], {
+    // Away from the project, whose .env is not the tests'.
+    cwd: tmpdir(),
     env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', GATEWAY_TIMEOUT_MS: '300', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

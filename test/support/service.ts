@@ -44,12 +44,3 @@ export async function startService(databaseUrl: string, env: Record<string, stri
 
 /** What must be the same in every reply to one request. */
 export const replyOf = ({ status, text, type }: Response) => ({ status, text, type });
-
-/** Waits until `condition` holds, by looking again; fails loudly when it does not come to hold. */
-export async function until(condition: () => Promise<boolean> | boolean, withinMs = 15_000): Promise<void> {
-  const deadline = performance.now() + withinMs;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${condition.toString()}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}

@@ -4,7 +4,7 @@ export const CARD_BEHAVIOURS = {
   tok_mastercard: { kind: 'captures' },
   tok_chargeDeclined: { kind: 'declines', declineCode: 'generic_decline' },
   tok_insufficientFunds: { kind: 'declines', declineCode: 'insufficient_funds' },
-  /** Captures, and takes its time to say so. */
+  /** Captures, and takes its time to say so. Asked again, it knows. */
   tok_slow: { kind: 'captures', delayMs: 2_000 },
   /** Captures, and the answer to the first attempt is lost. */
   tok_timeout: { kind: 'loses the first answer' },

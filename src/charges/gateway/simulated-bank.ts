@@ -25,8 +25,8 @@ export class SimulatedBank extends PaymentGateway {
     const behaviour = CARD_BEHAVIOURS[charge.source as CardToken];
     switch (behaviour.kind) {
       case 'captures':
-        await this.capture(charge);
-        if ('delayMs' in behaviour) await pause(behaviour.delayMs, undefined, { signal });
+        if ((await this.capture(charge)) && 'delayMs' in behaviour)
+          await pause(behaviour.delayMs, undefined, { signal });
         return { status: 'succeeded' };
       case 'declines':
         return { status: 'failed', declineCode: behaviour.declineCode };
