@@ -23,9 +23,9 @@ export const isRolledBack = (error: unknown) => /^(23|40(?!003))/.test(sqlState(
 // 25006 a standby that is not promoted yet.
 const UNAVAILABLE_STATE = /^(08...|53...|57...|25P03|25P04|55P03|25006)$/;
 const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET)/;
-// pg and pg-pool give these no code.
+// pg, pg-pool and TypeORM give these no code.
 const UNAVAILABLE_MESSAGE =
-  /connection terminated|timeout exceeded when trying to connect|not queryable|QueryRunner.*released|pool after calling end|connection ended|not yet connected/i;
+  /connection terminated|timeout exceeded when trying to connect|not queryable|query runner .*released|pool after calling end|connection ended|not yet connected/i;
 
 /** The database cannot be reached or cannot serve now; the same statement may well succeed later. */
 export function isDatabaseUnavailable(error: unknown): boolean {

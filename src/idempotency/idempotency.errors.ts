@@ -26,6 +26,8 @@ export class IdempotencyError extends HttpException {
     cause?: unknown,
   ) {
     super({ code, detail, outcome, retryable: retryAfterSeconds !== undefined }, status, { cause });
+    // For logs; Nest would say no more than the name of the class.
+    this.message = `${code}: ${detail}`;
   }
 }
 

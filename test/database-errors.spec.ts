@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource, type QueryRunner } from 'typeorm';
+import { dataSourceOptions } from '../src/database/data-source.js';
+import { isConflict, isDatabaseUnavailable, isLockTimeout } from '../src/idempotency/database-errors.js';
+import { createDatabase, type TestDatabase } from './support/database.js';
+import { until } from './support/waiting.js';
+
+let database: TestDatabase;
+/** Two connections, and little patience. */
+let dataSource: DataSource;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  dataSource = await open(database.url);
+});
+afterAll(async () => {
+  await dataSource?.destroy();
+  await database?.drop();
+});
+
+const open = (url: string) =>
+  new DataSource({
+    ...dataSourceOptions(url),
+    connectTimeoutMS: 200,
+    extra: { lock_timeout: 50, statement_timeout: 100, idle_in_transaction_session_timeout: 100 },
+  }).initialize();
+
+/** The error that `work` fails with, on a connection of its own. */
+async function failureOf(work: (runner: QueryRunner) => Promise<unknown>): Promise<unknown> {
+  const runner = dataSource.createQueryRunner();
+  try {
+    await work(runner);
+  } catch (error) {
+    return error;
+  } finally {
+    await runner.release();
+  }
+  throw new Error('Expected a failure');
+}
+
+const raise = (code: string) => (runner: QueryRunner) =>
+  runner.query(`DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '${code}'; END $$`);
+
+const endOwnConnection = (runner: QueryRunner) => runner.query('SELECT pg_terminate_backend(pg_backend_pid())');
+
+describe('a database that cannot serve now is told from one that refuses:', () => {
+  it.each([
+    ['a connection that is ended within a statement', endOwnConnection],
+    [
+      'a connection that was lost before the next statement of a transaction',
+      async (runner: QueryRunner) => {
+        await runner.connect();
+        await endOwnConnection(runner).catch(() => undefined);
+        await until(() => runner.isReleased);
+        await runner.manager.query('SELECT 1');
+      },
+    ],
+    [
+      'a query runner whose connection is gone',
+      async (runner: QueryRunner) => {
+        await runner.release();
+        await runner.query('SELECT 1');
+      },
+    ],
+    ['a statement that takes too long', (runner: QueryRunner) => runner.query('SELECT pg_sleep(5)')],
+    [
+      'a pool without a free connection',
+      async (runner: QueryRunner) => {
+        const others = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
+        await Promise.all(others.map((other) => other.connect()));
+        await runner.connect().finally(() => Promise.all(others.map((other) => other.release())));
+      },
+    ],
+    ['too many connections', raise('53300')],
+    ['a shutdown', raise('57P01')],
+    ['a full disk', raise('53100')],
+    ['a standby that is not promoted yet', raise('25006')],
+  ])('%s', async (_, work) => {
+    expect(isDatabaseUnavailable(await failureOf(work))).toBe(true);
+  });
+
+  it('a server that is not there', async () => {
+    const nowhere = new URL(database.url);
+    nowhere.port = '1';
+    const error: unknown = await open(nowhere.href).catch((failure: unknown) => failure);
+    expect(isDatabaseUnavailable(error)).toBe(true);
+  });
+
+  it.each([
+    ['a violated constraint', raise('23505')],
+    ['a mistake in a statement', (runner: QueryRunner) => runner.query('SELECT nothing')],
+    ['a lost race', raise('40001')],
+    ['a value that is out of range', (runner: QueryRunner) => runner.query('SELECT 1 / 0')],
+  ])('but not %s', async (_, work) => {
+    expect(isDatabaseUnavailable(await failureOf(work))).toBe(false);
+  });
+
+  it('nor what is no error of a database at all', () => {
+    for (const value of [undefined, null, 'ECONNREFUSED', new TypeError('x is undefined'), {}]) {
+      expect(isDatabaseUnavailable(value)).toBe(false);
+    }
+  });
+});
+
+describe('a transaction that only lost a race may be run again:', () => {
+  it.each(['40001', '40P01'])('%s', async (code) => {
+    expect(isConflict(await failureOf(raise(code)))).toBe(true);
+  });
+
+  it('but not one that waited for a lock in vain, which is known as such', async () => {
+    const error = await failureOf(raise('55P03'));
+    expect([isConflict(error), isLockTimeout(error)]).toEqual([false, true]);
+  });
+});
