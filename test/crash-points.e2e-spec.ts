@@ -163,8 +163,8 @@ describe('a record that cannot be written', () => {
     expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, captures: 1, in_progress: 1 });
 
     await database.sql('DROP TRIGGER refuse ON processed_requests');
-    await database.sql(`UPDATE processed_requests SET locked_until = now()`);
-    expect((await service.charge('unrecorded')).status).toBe(200);
+    // The failed attempt has given up its lease, so the retry need not wait for it.
+    expect((await replica.charge('unrecorded')).status).toBe(200);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { mkdtemp } from 'node:fs/promises';
-import { Agent, request as httpRequest } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
@@ -105,17 +105,15 @@ describe('SIGTERM', () => {
     const service = await spawnService(database.url, PATIENT);
     const started = charge(service, 'started', SLOW);
     await captured(1);
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    expect((await get(service.url, '/health/ready', agent)).status).toBe(200);
+    expect((await get(service.url, '/health/ready')).status).toBe(200);
     service.signal('SIGTERM');
-    // On the connection that is open already: the server takes no new ones once it is closing.
-    const refused = await get(service.url, '/charges', agent);
+    await until(async () => (await get(service.url, '/health/ready')).status === 503);
+    const refused = await get(service.url, '/charges');
     expect(refused.status).toBe(503);
     expect(JSON.parse(refused.text)).toMatchObject({ code: 'shutting_down', outcome: 'not_started', retryable: true });
     expect((await started).status).toBe(200);
     expect(await service.ended).toBe(0);
     expect(await effects(database)).toEqual(ONE_CHARGE);
-    agent.destroy();
   });
 });
 
@@ -167,9 +165,9 @@ describe('the start', () => {
   });
 });
 
-function get(url: string, path: string, agent?: Agent): Promise<{ status: number; text: string }> {
+function get(url: string, path: string): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
-    const request = httpRequest(url + path, { agent }, (response) => {
+    const request = httpRequest(url + path, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));

@@ -21,7 +21,8 @@ export const isRolledBack = (error: unknown) => /^(23|40(?!003))/.test(sqlState(
 
 // 08 connection, 53 resources, 57 shutdown or statement_timeout, 25P03 idle too long, 55P03 lock_timeout,
 // 25006 a standby that is not promoted yet.
-const UNAVAILABLE_STATE = /^(08...|53...|57...|25P03|25P04|55P03|25006)$/;
+// A race that was lost on every try (40001, 40P01) is a database that is too busy.
+const UNAVAILABLE_STATE = /^(08...|53...|57...|40001|40P01|25P03|25P04|55P03|25006)$/;
 const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET)/;
 // pg, pg-pool and TypeORM give these no code.
 const UNAVAILABLE_MESSAGE =

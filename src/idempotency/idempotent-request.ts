@@ -104,9 +104,10 @@ export class IdempotentRequest {
 
   /** Tells the duplicates that wait in this process, and, after a failure, lets the next attempt in at once. */
   async settle(reply: RecordedReply | undefined, error?: unknown): Promise<void> {
-    if (!reply && this.requestId && !isUnreachable(error)) {
-      // Should this fail too, the lease lapses by itself.
-      await this.idempotency.store.release(this.identity, this.lockToken).catch(() => undefined);
+    if (!reply && this.requestId) {
+      // Should this fail too, the lease lapses by itself; a database that may be away is not waited for.
+      const released = this.idempotency.store.release(this.identity, this.lockToken).catch(() => undefined);
+      if (!isUnavailable(error)) await released;
     }
     if (!this.leader) return;
     this.idempotency.inFlight.end(this.identity, this.leader);
@@ -223,4 +224,4 @@ export class IdempotentRequest {
 
 type ClaimedWith<Result> = { kind: 'claimed'; requestId: string; result: Result };
 
-const isUnreachable = (error: unknown) => error instanceof IdempotencyError && error.code === 'database_unavailable';
+const isUnavailable = (error: unknown) => error instanceof IdempotencyError && error.code === 'database_unavailable';
