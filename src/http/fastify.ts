@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import { IDEMPOTENCY_KEY_MAX_LENGTH } from '../idempotency/index.js';
 import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
 import { sendProblem, toProblem } from './problem.filter.js';
 import { Problem, PROBLEM_MEDIA_TYPE } from './problem.js';
@@ -28,8 +29,8 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     bodyLimit: BODY_LIMIT_BYTES,
     // A client that sends this slowly only holds a connection.
     requestTimeout: 30_000,
-    // An idempotency key in the path may have 255 characters, each percent-encoded.
-    routerOptions: { maxParamLength: 3 * 255 },
+    // An idempotency key in the path, each of its characters percent-encoded.
+    routerOptions: { maxParamLength: 3 * IDEMPOTENCY_KEY_MAX_LENGTH },
     // No Nest middleware is used, so the layer that runs it is left out.
     skipMiddie: true,
     // Connections that serve nobody are closed at shutdown, the others once they have their answer.

@@ -1,5 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiHeader, ApiProperty, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { IDEMPOTENCY_KEY_MAX_LENGTH } from '../idempotency/index.js';
 import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
 
 /** The schema of every error, RFC 9457. */
@@ -74,7 +75,7 @@ export function ApiIdempotent(...codes: ProblemCode[]) {
       required: true,
       description:
         'Names the operation: a new value for every new one, the same value for every retry. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
-      schema: { type: 'string', minLength: 1, maxLength: 255 },
+      schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_MAX_LENGTH },
       example: 'order_12345',
     }),
     ApiProblems(

@@ -1,7 +1,7 @@
 import { idempotencyKeyInvalid, idempotencyKeyMissing } from './idempotency.errors.js';
 
 /** The request header that carries the key, lower-cased. */
-export const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
+const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
 
 /** The longest key, in characters: Stripe's limit, and short enough for an index entry. */
 export const IDEMPOTENCY_KEY_MAX_LENGTH = 255;

@@ -12,7 +12,7 @@ import { Duplicate, IdempotentRequest } from './idempotent-request.js';
 import type { RecordedReply } from './reply.js';
 
 /** The response header of a replay; a first reply never has it. */
-export const REPLAYED_HEADER = 'Idempotent-Replayed';
+const REPLAYED_HEADER = 'Idempotent-Replayed';
 
 const requests = new WeakMap<object, IdempotentRequest>();
 

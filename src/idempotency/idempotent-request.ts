@@ -110,7 +110,7 @@ export class IdempotentRequest {
       if (!isUnavailable(error)) await released;
     }
     if (!this.leader) return;
-    this.idempotency.inFlight.end(this.identity, this.leader);
+    this.idempotency.inFlight.end(this.leader);
     if (reply) this.leader.resolve(reply);
     else this.leader.reject(error);
   }
@@ -196,10 +196,11 @@ export class IdempotentRequest {
       .catch((error: unknown) => {
         throw isLockTimeout(error) ? new KeyLocked() : error;
       });
-    if (claim.kind === 'claimed' && this.leader) this.idempotency.inFlight.hold(this.identity, this.leader);
-    if (claim.kind === 'claimed' && this.requestId && claim.requestId !== this.requestId) {
+    if (claim.kind !== 'claimed') return claim;
+    if (this.requestId && claim.requestId !== this.requestId) {
       throw new Error('The key expired while its request was being processed, and stands for a new one');
     }
+    if (this.leader) this.idempotency.inFlight.hold(this.leader);
     return claim;
   }
 

@@ -9,7 +9,8 @@ export class Leader {
   reject!: (error: unknown) => void;
 
   constructor(
-    readonly fingerprint: Buffer,
+    readonly name: string,
+    readonly key: string,
     private readonly leadsUntil: number,
   ) {
     this.reply = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
@@ -44,25 +45,25 @@ export class InFlight {
   /** Whether another request is known to hold the key. */
   isTaken(request: RequestIdentity): boolean {
     const holder = this.holders.get(keyOf(request));
-    return holder !== undefined && !holder.hangs && !holder.fingerprint.equals(request.fingerprint);
+    return holder !== undefined && !holder.hangs && holder.name !== nameOf(request);
   }
 
   /** Makes the caller the one that its duplicates wait for. */
   lead(request: RequestIdentity, leaseSeconds: number): Leader {
-    const leader = new Leader(request.fingerprint, performance.now() + leaseSeconds * 1000);
-    this.leaders.set(nameOf(request), leader);
+    const leader = new Leader(nameOf(request), keyOf(request), performance.now() + leaseSeconds * 1000);
+    this.leaders.set(leader.name, leader);
     return leader;
   }
 
   /** Notes that the database has granted the key to `leader`, unless that has been forgotten meanwhile. */
-  hold(request: RequestIdentity, leader: Leader): void {
-    if (this.leaders.get(nameOf(request)) === leader) this.holders.set(keyOf(request), leader);
+  hold(leader: Leader): void {
+    if (this.leaders.get(leader.name) === leader) this.holders.set(leader.key, leader);
   }
 
   /** Forgets `leader`, who has an answer. */
-  end(request: RequestIdentity, leader: Leader): void {
-    if (this.leaders.get(nameOf(request)) === leader) this.leaders.delete(nameOf(request));
-    if (this.holders.get(keyOf(request)) === leader) this.holders.delete(keyOf(request));
+  end(leader: Leader): void {
+    if (this.leaders.get(leader.name) === leader) this.leaders.delete(leader.name);
+    if (this.holders.get(leader.key) === leader) this.holders.delete(leader.key);
   }
 }
 

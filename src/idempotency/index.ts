@@ -7,7 +7,7 @@ export type { IdempotencyOptions } from './idempotency.options.js';
 export { IDEMPOTENT, Idempotent, KeyedRequest } from './idempotent.decorator.js';
 export { IdempotencyStore, type KeyStatus } from './idempotency.store.js';
 export { IdempotentRequest } from './idempotent-request.js';
-export { parseIdempotencyKey } from './idempotency-key.js';
+export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './idempotency-key.js';
 export type { Phase, PhaseItem } from './phase.js';
 export type { RecordedReply, Reply } from './reply.js';
 export { type AbandonedRequest, Recovery } from './recovery.js';

@@ -25,8 +25,9 @@ export class SimulatedBank extends PaymentGateway {
     const behaviour = CARD_BEHAVIOURS[charge.source as CardToken];
     switch (behaviour.kind) {
       case 'captures':
-        if ((await this.capture(charge)) && 'delayMs' in behaviour)
+        if ((await this.capture(charge)) && 'delayMs' in behaviour) {
           await pause(behaviour.delayMs, undefined, { signal });
+        }
         return { status: 'succeeded' };
       case 'declines':
         return { status: 'failed', declineCode: behaviour.declineCode };
