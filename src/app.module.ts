@@ -26,6 +26,7 @@ export class AppModule {
           retentionHours: config.IDEMPOTENCY_RETENTION_HOURS,
           leaseSeconds: config.IDEMPOTENCY_LEASE_SECONDS,
           waitMs: config.IDEMPOTENCY_WAIT_MS,
+          maxGroupSize: config.IDEMPOTENCY_GROUP_SIZE,
           recoveryIntervalMs: config.RECOVERY_INTERVAL_MS,
           sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
         }),

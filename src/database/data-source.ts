@@ -31,6 +31,7 @@ export function dataSourceOptions(url: string, poolSize = 2) {
       lock_timeout: LOCK_TIMEOUT_MS,
       statement_timeout: STATEMENT_TIMEOUT_MS,
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      pipeline: true,
       keepAlive: true,
     },
   } satisfies DataSourceOptions;

@@ -37,6 +37,7 @@ const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
   card_declined: { outcome: 'final', extensions: { decline_code: 'generic_decline' } },
   idempotency_key_in_progress: { outcome: 'unknown', retryAfterSeconds: 1 },
   database_unavailable: { retryAfterSeconds: 1 },
+  overloaded: { retryAfterSeconds: 1 },
   gateway_unavailable: { outcome: 'unknown', retryAfterSeconds: 1 },
   gateway_timeout: { outcome: 'unknown', retryAfterSeconds: 1 },
   shutting_down: { retryAfterSeconds: 1 },
@@ -84,6 +85,7 @@ export function ApiIdempotent(...codes: ProblemCode[]) {
       'idempotency_key_in_progress',
       'idempotency_key_reused',
       'database_unavailable',
+      'overloaded',
       ...codes,
     ),
   );

@@ -102,6 +102,11 @@ export const PROBLEMS = {
     title: 'The database cannot be reached',
     advice: 'Send the same request with the same key again. `outcome` says whether this attempt may take effect.',
   },
+  overloaded: {
+    status: 503,
+    title: 'Too many requests are waiting',
+    advice: 'Nothing was started. Send the same request with the same key again, after `Retry-After`.',
+  },
   gateway_unavailable: {
     status: 503,
     title: 'The payment gateway is unavailable',

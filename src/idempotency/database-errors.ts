@@ -28,6 +28,12 @@ const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET
 const UNAVAILABLE_MESSAGE =
   /connection terminated|timeout exceeded when trying to connect|not queryable|query runner .*released|pool after calling end|connection ended|not yet connected/i;
 
+/** There is no connection any more, whatever was sent on it: not the doing of one statement. */
+export function isConnectionLost(error: unknown): boolean {
+  const state = sqlState(error);
+  return state ? /^(08|53|57P|25P0[34])/.test(state) : isDatabaseUnavailable(error);
+}
+
 /** The database cannot be reached or cannot serve now; the same statement may well succeed later. */
 export function isDatabaseUnavailable(error: unknown): boolean {
   // By its shape rather than its class: errors of another realm, such as a test runner's, are no instances of ours.

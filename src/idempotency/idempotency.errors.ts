@@ -12,7 +12,8 @@ export type IdempotencyErrorCode =
   | 'idempotency_key_invalid'
   | 'idempotency_key_in_progress'
   | 'idempotency_key_reused'
-  | 'database_unavailable';
+  | 'database_unavailable'
+  | 'overloaded';
 
 /** An answer of this module that is not a recorded reply. It is never recorded, so the key stays usable. */
 export class IdempotencyError extends HttpException {
@@ -79,4 +80,14 @@ export const databaseUnavailable = (outcome: Outcome, cause: unknown) =>
     outcome,
     1,
     cause,
+  );
+
+/** 503: more requests wait for a commit than can be served soon. */
+export const overloaded = () =>
+  new IdempotencyError(
+    'overloaded',
+    503,
+    'Too many requests are waiting, and nothing was started. Send the same request again.',
+    'not_started',
+    1,
   );

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
+import { GroupCommit } from './group-commit.js';
 import { Idempotency } from './idempotency.js';
 import { IdempotencyInterceptor } from './idempotency.interceptor.js';
 import { ConfigurableIdempotencyModule, IDEMPOTENCY_OPTIONS } from './idempotency.options.js';
@@ -12,7 +13,16 @@ import { WiringCheck } from './wiring.check.js';
 /** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
 @Module({
   imports: [DiscoveryModule],
-  providers: [IdempotencyStore, InFlight, Idempotency, IdempotencyInterceptor, Recovery, Sweeper, WiringCheck],
+  providers: [
+    IdempotencyStore,
+    InFlight,
+    GroupCommit,
+    Idempotency,
+    IdempotencyInterceptor,
+    Recovery,
+    Sweeper,
+    WiringCheck,
+  ],
   exports: [Idempotency, IdempotencyInterceptor, IdempotencyStore, Recovery, Sweeper, IDEMPOTENCY_OPTIONS],
 })
 export class IdempotencyModule extends ConfigurableIdempotencyModule {}

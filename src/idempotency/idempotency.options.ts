@@ -12,6 +12,8 @@ export interface IdempotencyOptions {
   leaseSeconds: number;
   /** Milliseconds a duplicate waits for the reply of the request that is in flight. */
   waitMs: number;
+  /** Requests that share one commit at most; 1 gives each a transaction of its own. */
+  maxGroupSize: number;
   /** Milliseconds between two looks for requests whose lease has lapsed. */
   recoveryIntervalMs: number;
   /** When to delete expired rows, as a cron expression. */

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import { CLAIM, COMPLETE, FIND, OLDEST_UNFINISHED, RELEASE, SWEEP, TAKE_OVER } from './idempotency.sql.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { RecordedReply } from './reply.js';
 import { inTransaction, type SqlClient, type SqlResult } from './transaction.js';
@@ -25,6 +26,21 @@ export type Claim =
   | { kind: 'reused' }
   /** The row changed between two looks at it; the next statement sees the change. */
   | { kind: 'raced' };
+
+/** An attempt to take a key. */
+export interface Attempt {
+  readonly identity: RequestIdentity;
+  readonly lockToken: string;
+  /** The name of the request, should it be new. */
+  readonly newRequestId: string;
+}
+
+/** The end of an attempt: what its request is answered with, from now on. */
+export interface Completion {
+  readonly identity: RequestIdentity;
+  readonly lockToken: string;
+  readonly reply: RecordedReply;
+}
 
 /** A request that was taken over from a holder whose lease had lapsed. */
 export interface Abandoned extends RequestIdentity {
@@ -53,8 +69,6 @@ export interface KeyStatus {
  *
  * `release` lets a lease lapse at once. In progress is left by `complete` alone: no sweep, no expiry. Only the
  * holder of the lock token completes. Completed rows never change.
- *
- * Every time is the database's `clock_timestamp()`, which moves within a transaction, as `now()` does not.
  */
 @Injectable()
 export class IdempotencyStore {
@@ -64,57 +78,61 @@ export class IdempotencyStore {
   ) {}
 
   /**
-   * Takes the key for `lockToken`: a new key, an expired one, one of ours (after a lost COMMIT), or one whose
-   * lease has lapsed. Waits for an uncommitted insert of the same key, which a plain SELECT would not see.
+   * Takes each key for its lock token: a new key, an expired one, one of ours (after a lost COMMIT), or one whose
+   * lease has lapsed. Keys that cannot be taken are only read, so that a replay costs one indexed read and writes
+   * nothing.
    *
-   * A key that cannot be taken is only read, so that a replay costs one indexed read and writes nothing.
+   * No attempt waits for another's transaction: a key that is being written elsewhere is `in_progress`. Unless `wait`
+   * is set, for an attempt in doubt: its insert waits for a commit that is still on its way, which a plain SELECT
+   * would not see.
+   *
+   * @param attempts sorted and without a key twice, so that no two transactions lock the same rows in another order
+   * @returns what became of each, in order
    */
-  async claim(sql: SqlClient, request: RequestIdentity, lockToken: string, newRequestId: string): Promise<Claim> {
+  async claim(sql: SqlClient, attempts: readonly Attempt[], wait: boolean): Promise<Claim[]> {
     const { rows } = await sql.query({
       name: 'idempotency_claim',
       text: CLAIM,
       values: [
-        request.accountId,
-        request.key,
-        newRequestId,
-        request.operation,
-        request.fingerprint,
-        lockToken,
+        attempts.map(({ identity }) => identity.accountId),
+        attempts.map(({ identity }) => identity.key),
+        attempts.map(({ newRequestId }) => newRequestId),
+        attempts.map(({ identity }) => identity.operation),
+        attempts.map(({ identity }) => identity.fingerprint),
+        attempts.map(({ lockToken }) => lockToken),
         this.options.leaseSeconds,
         this.retentionSeconds,
+        wait,
       ],
     });
-    const row = rows[0] as ClaimRow | undefined;
-    if (!row) return { kind: 'raced' };
-    if (row.claimed) return { kind: 'claimed', requestId: row.request_id };
-    // It could be taken when it was read, and was not: another was faster, so what was read is out of date.
-    if (row.claimable) return { kind: 'raced' };
-    if (!row.fingerprint.equals(request.fingerprint)) return { kind: 'reused' };
-    if (row.response_status !== null)
-      return { kind: 'completed', reply: recordedReply(row), lockToken: row.lock_token };
-    return { kind: 'in_progress' };
+    const claims = new Array<Claim>(attempts.length);
+    for (const row of rows as unknown as ClaimRow[]) {
+      const index = Number(row.position) - 1;
+      claims[index] = claimOf(row, attempts[index]?.identity.fingerprint);
+    }
+    return claims;
   }
 
   /**
-   * Records the reply, if `lockToken` still holds the key.
+   * Records the replies of those that still hold their keys.
    *
-   * @returns false when somebody else took over: whatever this transaction has done must be rolled back
+   * @returns whether each of them does; if not, whatever this transaction has done must be rolled back
    */
-  async complete(sql: SqlClient, request: RequestIdentity, lockToken: string, reply: RecordedReply): Promise<boolean> {
+  async complete(sql: SqlClient, completions: readonly Completion[]): Promise<boolean> {
     const { rowCount } = await sql.query({
       name: 'idempotency_complete',
       text: COMPLETE,
       values: [
-        request.accountId,
-        request.key,
-        lockToken,
-        reply.status,
-        reply.headers,
-        reply.body,
+        completions.map(({ identity }) => identity.accountId),
+        completions.map(({ identity }) => identity.key),
+        completions.map(({ lockToken }) => lockToken),
+        completions.map(({ reply }) => reply.status),
+        completions.map(({ reply }) => JSON.stringify(reply.headers)),
+        completions.map(({ reply }) => reply.body),
         this.retentionSeconds,
       ],
     });
-    return rowCount === 1;
+    return rowCount === completions.length;
   }
 
   /** Ends the lease of an attempt that failed, so that the next one need not wait for it to lapse. */
@@ -165,100 +183,17 @@ export class IdempotencyStore {
   }
 }
 
-// $1 account, $2 key, $3 new request id, $4 operation, $5 fingerprint, $6 lock token, $7 lease s, $8 retention s
-const CLAIM = `
-  WITH found AS (
-    SELECT request_id, fingerprint, lock_token, response_status, response_headers, response_body,
-           CASE WHEN completed_at IS NULL THEN fingerprint = $5 AND (locked_until <= clock_timestamp() OR lock_token = $6)
-                ELSE created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable
-    FROM processed_requests
-    WHERE account_id = $1 AND idempotency_key = $2
-  ), claimed AS (
-    INSERT INTO processed_requests AS held
-      (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
-    SELECT $1, $2, $3::uuid, $4, $5::bytea, $6::uuid, clock_timestamp() + make_interval(secs => $7), clock_timestamp()
-    WHERE NOT EXISTS (SELECT FROM found WHERE NOT claimable)
-    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
-      -- An unfinished request goes on under its own name; an expired one makes room for a new request.
-      request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
-      created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
-      operation = excluded.operation,
-      fingerprint = excluded.fingerprint,
-      lock_token = excluded.lock_token,
-      locked_until = excluded.locked_until,
-      response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
-    -- Judged again on the row as it is once it can be locked: of two takeovers, one gets it.
-    WHERE CASE WHEN held.completed_at IS NULL
-               THEN held.fingerprint = $5 AND (held.locked_until <= clock_timestamp() OR held.lock_token = $6)
-               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
-    RETURNING request_id
-  )
-  SELECT true AS claimed, request_id, NULL::bytea AS fingerprint, NULL::uuid AS lock_token, NULL::smallint AS response_status,
-         NULL::jsonb AS response_headers, NULL::text AS response_body, true AS claimable
-  FROM claimed
-  UNION ALL
-  SELECT false, request_id, fingerprint, lock_token, response_status, response_headers, response_body, claimable
-  FROM found WHERE NOT EXISTS (SELECT FROM claimed)`;
-
-// $1 account, $2 key, $3 lock token, $4 status, $5 headers, $6 body, $7 retention s
-const COMPLETE = `
-  UPDATE processed_requests
-  SET response_status = $4, response_headers = $5, response_body = $6, completed_at = clock_timestamp(), locked_until = NULL,
-      -- Finished late, after an outage of hours, it is kept as long as if it had just come. Otherwise it would expire as
-      -- it is finished, and the client that has been sending it all the while would make it anew.
-      created_at = CASE WHEN created_at > clock_timestamp() - make_interval(secs => $7 / 2) THEN created_at
-                        ELSE clock_timestamp() END
-  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
-
-// $1 account, $2 key, $3 lock token
-const RELEASE = `
-  UPDATE processed_requests SET locked_until = clock_timestamp()
-  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
-
-// $1 operation, $2 lock token, $3 lease s, $4 limit
-const TAKE_OVER = `
-  WITH abandoned AS MATERIALIZED (
-    SELECT account_id, idempotency_key FROM processed_requests
-    WHERE completed_at IS NULL AND locked_until <= clock_timestamp() AND operation = $1
-    ORDER BY locked_until LIMIT $4
-    FOR UPDATE SKIP LOCKED)
-  UPDATE processed_requests AS held
-  SET lock_token = $2, locked_until = clock_timestamp() + make_interval(secs => $3)
-  FROM abandoned
-  WHERE held.account_id = abandoned.account_id AND held.idempotency_key = abandoned.idempotency_key
-  RETURNING held.account_id, held.idempotency_key, held.request_id, held.fingerprint`;
-
-// $1 account, $2 key, $3 retention s
-const FIND = `
-  SELECT CASE WHEN completed_at IS NULL THEN 'in_progress' ELSE 'completed' END AS status,
-         operation, created_at, created_at + make_interval(secs => $3) AS expires_at
-  FROM processed_requests
-  WHERE account_id = $1 AND idempotency_key = $2
-    AND (completed_at IS NULL OR created_at > clock_timestamp() - make_interval(secs => $3))`;
-
-// $1 retention s, $2 limit
-const SWEEP = `
-  WITH expired AS MATERIALIZED (
-    SELECT account_id, idempotency_key FROM processed_requests
-    WHERE completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)
-    ORDER BY created_at LIMIT $2
-    FOR UPDATE SKIP LOCKED)
-  DELETE FROM processed_requests AS held USING expired
-  WHERE held.account_id = expired.account_id AND held.idempotency_key = expired.idempotency_key`;
-
-const OLDEST_UNFINISHED = `
-  SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
-  FROM processed_requests WHERE completed_at IS NULL`;
-
 interface ClaimRow {
-  claimed: boolean;
-  claimable: boolean;
-  request_id: string;
-  fingerprint: Buffer;
-  lock_token: string;
+  position: string;
+  /** Of a key that was claimed. */
+  request_id: string | null;
+  /** Of a key that can be taken: whether nobody is writing it. */
+  free: boolean | null;
+  held_fingerprint: Buffer | null;
+  held_token: string | null;
   response_status: number | null;
-  response_headers: Record<string, string>;
-  response_body: string;
+  response_headers: Record<string, string> | null;
+  response_body: string | null;
 }
 
 interface AbandonedRow {
@@ -275,5 +210,17 @@ interface KeyStatusRow {
   expires_at: Date;
 }
 
-const recordedReply = (row: ClaimRow) =>
-  new RecordedReply(row.response_status ?? 0, row.response_headers, row.response_body);
+function claimOf(row: ClaimRow, fingerprint: Buffer | undefined): Claim {
+  if (row.request_id !== null) return { kind: 'claimed', requestId: row.request_id };
+  if (row.free !== null) return { kind: row.free ? 'raced' : 'in_progress' };
+  if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
+  const { held_token, response_status, response_headers, response_body } = row;
+  if (held_token === null || response_status === null || response_headers === null || response_body === null) {
+    return { kind: 'in_progress' };
+  }
+  return {
+    kind: 'completed',
+    reply: new RecordedReply(response_status, response_headers, response_body),
+    lockToken: held_token,
+  };
+}

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Subject } from 'rxjs';
-import { DataSource } from 'typeorm';
 import type { IdempotencyEvent } from './idempotency.events.js';
+import { GroupCommit } from './group-commit.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { IdempotencyStore } from './idempotency.store.js';
 import { InFlight } from './in-flight.js';
@@ -12,9 +12,9 @@ export class Idempotency {
   readonly events = new Subject<IdempotencyEvent>();
 
   constructor(
-    readonly dataSource: DataSource,
     readonly store: IdempotencyStore,
     readonly inFlight: InFlight,
+    readonly commits: GroupCommit,
     @Inject(IDEMPOTENCY_OPTIONS) readonly options: IdempotencyOptions,
   ) {}
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { isDatabaseUnavailable, isLockTimeout } from './database-errors.js';
+import { isDatabaseUnavailable } from './database-errors.js';
+import { FencedOff, type Outcome, type Unit } from './group.js';
 import {
   databaseUnavailable,
   IdempotencyError,
@@ -8,12 +9,12 @@ import {
   idempotencyKeyReused,
 } from './idempotency.errors.js';
 import type { Idempotency } from './idempotency.js';
-import type { Claim, RequestIdentity } from './idempotency.store.js';
+import type { RequestIdentity } from './idempotency.store.js';
 import type { Leader } from './in-flight.js';
-import { type Phase, runPhase } from './phase.js';
-import { record, type RecordedReply, type Reply } from './reply.js';
+import type { Phase } from './phase.js';
+import type { RecordedReply, Reply } from './reply.js';
 import { newRequestId } from './request-id.js';
-import { CommitUnknown, inTransaction, type Transaction } from './transaction.js';
+import { CommitUnknown } from './transaction.js';
 
 /** Thrown through the handler to the interceptor: the reply is there already, and the handler is not needed. */
 export class Duplicate extends Error {
@@ -26,13 +27,8 @@ export class Duplicate extends Error {
   }
 }
 
-/** Another holder has taken over: nothing of this attempt may be committed. */
-class FencedOff extends Error {}
-
-/** The key is locked by a transaction that has not ended within `lock_timeout`. */
-class KeyLocked extends Error {}
-
-type Work<Result> = (tx: Transaction, requestId: string) => Promise<Result>;
+/** What one of the two verbs wants committed. */
+type Work = Pick<Unit, 'phase' | 'input' | 'completes'>;
 
 /** How often a unit is run again when the answer to its COMMIT was lost. */
 const DOUBT_ATTEMPTS = 3;
@@ -79,7 +75,8 @@ export class IdempotentRequest {
    */
   async claim<Input, Result>(phase: Phase<Input, Result>, input: Input): Promise<Result> {
     if (this.requestId) throw new Error('A request is claimed once, and before it is completed');
-    return this.failClosed(() => this.underTheKey((tx, requestId) => this.run(phase, tx, requestId, input)));
+    const work = { phase: phase as Work['phase'], input, completes: false };
+    return this.failClosed(() => this.underTheKey(work)) as Promise<Result>;
   }
 
   /**
@@ -90,15 +87,9 @@ export class IdempotentRequest {
    */
   async complete<Input>(phase: Phase<Input, Reply>, input: Input): Promise<RecordedReply> {
     if (this.recorded) throw new Error('A request is completed once');
-    const finish: Work<RecordedReply> = async (tx, requestId) => {
-      const reply = record(await this.run(phase, tx, requestId, input));
-      // The invariant: only the holder of the lock token commits an effect.
-      if (!(await this.idempotency.store.complete(tx.sql, this.identity, this.lockToken, reply))) throw new FencedOff();
-      return reply;
-    };
-    this.recorded = await this.failClosed(
-      async () => (await this.asHolder(finish)) ?? (await this.underTheKey(finish)),
-    );
+    const work = { phase: phase as Work['phase'], input, completes: true };
+    const unit = async () => (await this.asHolder(work)) ?? (await this.underTheKey(work));
+    this.recorded = (await this.failClosed(unit)) as RecordedReply;
     return this.recorded;
   }
 
@@ -115,12 +106,12 @@ export class IdempotentRequest {
     else this.leader.reject(error);
   }
 
-  /** Runs `work` on a key claimed before; `undefined` when only a new claim can tell what became of it. */
-  private async asHolder<Result>(work: Work<Result>): Promise<Result | undefined> {
-    const { requestId } = this;
-    if (!requestId) return undefined;
+  /** Commits `work` on a key claimed before; `undefined` when only a new claim can tell what became of it. */
+  private async asHolder(work: Work): Promise<unknown> {
+    if (!this.requestId) return undefined;
     try {
-      return await this.inTransaction((tx) => work(tx, requestId));
+      const outcome = await this.commit(work, true);
+      return outcome.kind === 'committed' ? outcome.result : undefined;
     } catch (error) {
       if (error instanceof FencedOff) this.idempotency.events.next({ type: 'fenced_off' });
       else if (error instanceof CommitUnknown) this.inDoubt = true;
@@ -129,18 +120,18 @@ export class IdempotentRequest {
     }
   }
 
-  /** Claims the key and runs `work` in the same transaction, waiting for another holder if there is one. */
-  private async underTheKey<Result>(work: Work<Result>): Promise<Result> {
+  /** Claims the key and commits `work` with it, waiting for another holder if there is one. */
+  private async underTheKey(work: Work): Promise<unknown> {
     await this.joinDuplicates();
     const deadline = performance.now() + this.idempotency.options.waitMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const claim = await this.claimOnce(work);
-      switch (claim.kind) {
-        case 'claimed':
-          this.requestId = claim.requestId;
-          return claim.result;
+      const outcome = await this.claimAndCommit(work);
+      switch (outcome.kind) {
+        case 'committed':
+          this.requestId = outcome.requestId;
+          return outcome.result;
         case 'completed':
-          throw new Duplicate(claim.reply, claim.lockToken === this.lockToken);
+          throw new Duplicate(outcome.reply, outcome.lockToken === this.lockToken);
         case 'reused':
           throw idempotencyKeyReused();
         case 'raced':
@@ -171,17 +162,11 @@ export class IdempotentRequest {
     throw new Duplicate(reply, false);
   }
 
-  private async claimOnce<Result>(
-    work: Work<Result>,
-  ): Promise<ClaimedWith<Result> | Exclude<Claim, { kind: 'claimed' }>> {
+  private async claimAndCommit(work: Work): Promise<Outcome> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.inTransaction(async (tx) => {
-          const claim = await this.takeKey(tx);
-          return claim.kind === 'claimed' ? { ...claim, result: await work(tx, claim.requestId) } : claim;
-        });
+        return await this.commit(work, false);
       } catch (error) {
-        if (error instanceof KeyLocked) return { kind: 'in_progress' };
         if (!(error instanceof CommitUnknown) || attempt === DOUBT_ATTEMPTS) throw error;
         // A lost COMMIT is unknown, not failed. Claiming the key again with the same token resolves it: the insert
         // waits for a commit that is still on its way, and finds what it left.
@@ -190,26 +175,19 @@ export class IdempotentRequest {
     }
   }
 
-  private async takeKey(tx: Transaction): Promise<Claim> {
-    const claim = await this.idempotency.store
-      .claim(tx.sql, this.identity, this.lockToken, this.newRequestId)
-      .catch((error: unknown) => {
-        throw isLockTimeout(error) ? new KeyLocked() : error;
-      });
-    if (claim.kind !== 'claimed') return claim;
-    if (this.requestId && claim.requestId !== this.requestId) {
-      throw new Error('The key expired while its request was being processed, and stands for a new one');
-    }
-    if (this.leader) this.idempotency.inFlight.hold(this.leader);
-    return claim;
-  }
-
-  private run<Input, Result>(phase: Phase<Input, Result>, tx: Transaction, requestId: string, input: Input) {
-    return runPhase(phase, tx.manager, { accountId: this.identity.accountId, requestId, input });
-  }
-
-  private inTransaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    return inTransaction(this.idempotency.dataSource, work);
+  private commit(work: Work, holds: boolean): Promise<Outcome> {
+    const { identity, lockToken, newRequestId, requestId, inDoubt, leader } = this;
+    const granted = () => leader && this.idempotency.inFlight.hold(leader);
+    return this.idempotency.commits.commit({
+      ...work,
+      identity,
+      lockToken,
+      newRequestId,
+      requestId,
+      inDoubt,
+      holds,
+      granted,
+    });
   }
 
   /** Without the database nothing is known of the key, so nothing is run, and the answer says what may have happened. */
@@ -222,7 +200,5 @@ export class IdempotentRequest {
     }
   }
 }
-
-type ClaimedWith<Result> = { kind: 'claimed'; requestId: string; result: Result };
 
 const isUnavailable = (error: unknown) => error instanceof IdempotencyError && error.code === 'database_unavailable';

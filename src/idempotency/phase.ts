@@ -11,22 +11,24 @@ export interface PhaseItem<Input> {
 /**
  * What is done to the database for a list of requests, in one transaction, with one result per item, in order.
  *
- * It may be run more than once for an item, never committed more than once: after a lost race, or when the answer
- * to COMMIT was lost. So it reads and writes through `tx` alone and touches nothing outside the database. What it
- * throws rolls everything back.
+ * It may be run more than once for an item, never committed more than once: after a lost race, when the answer to
+ * COMMIT was lost, or alone after it had failed in company. So it reads and writes through `tx` alone and touches
+ * nothing outside the database. What it throws rolls everything back.
  */
 export type Phase<Input, Result> = (
   tx: EntityManager,
   items: readonly PhaseItem<Input>[],
 ) => Promise<readonly Result[]>;
 
-/** Runs a phase for one request. */
+/** Runs a phase, and insists on one result for each item. */
 export async function runPhase<Input, Result>(
   phase: Phase<Input, Result>,
   tx: EntityManager,
-  item: PhaseItem<Input>,
-): Promise<Result> {
-  const results = await phase(tx, [item]);
-  if (results.length !== 1) throw new Error(`A phase returned ${results.length} results for 1 item`);
-  return results[0] as Result;
+  items: readonly PhaseItem<Input>[],
+): Promise<readonly Result[]> {
+  const results = await phase(tx, items);
+  if (results.length !== items.length) {
+    throw new Error(`A phase returned ${results.length} results for ${items.length} items`);
+  }
+  return results;
 }

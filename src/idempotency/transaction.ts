@@ -3,8 +3,8 @@ import { isConflict, isRolledBack } from './database-errors.js';
 
 /** What this module uses of a `pg` client. Below TypeORM, since only the raw result tells what COMMIT did. */
 export interface SqlClient {
+  readonly connection: { readonly stream: { destroy(): unknown } };
   query(statement: { name?: string; text: string; values: unknown[] } | string): Promise<SqlResult>;
-  end(): Promise<void>;
 }
 
 export interface SqlResult {
@@ -40,12 +40,16 @@ const ATTEMPTS = 3;
  *
  * @throws CommitUnknown when COMMIT was sent and its answer was lost
  */
-export async function inTransaction<T>(dataSource: DataSource, work: (tx: Transaction) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(
+  dataSource: DataSource,
+  work: (tx: Transaction) => Promise<T>,
+  attempts = ATTEMPTS,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await runOnce(dataSource, work);
     } catch (error) {
-      if (attempt === ATTEMPTS || !isConflict(error)) throw error;
+      if (attempt === attempts || !isConflict(error)) throw error;
     }
   }
 }
@@ -53,8 +57,8 @@ export async function inTransaction<T>(dataSource: DataSource, work: (tx: Transa
 async function runOnce<T>(dataSource: DataSource, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const runner = dataSource.createQueryRunner();
   const sql = (await runner.connect()) as SqlClient;
-  // Ending a client that waits for an answer destroys its socket, and the pool drops it.
-  const cut = () => void sql.end().catch(() => undefined);
+  // Not `end()`, which would wait for the answers to what a pipelining client has sent. The pool drops what is cut.
+  const cut = () => void sql.connection.stream.destroy();
   const limit = setTimeout(cut, LIMIT_MS);
   try {
     await sql.query('BEGIN ISOLATION LEVEL READ COMMITTED');

@@ -155,6 +155,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
         retentionHours: 24,
         leaseSeconds: 30,
         waitMs: 10_000,
+        maxGroupSize: 64,
         // Neither by itself: the tests say when.
         recoveryIntervalMs: 3_600_000,
         sweepCron: '0 0 1 1 *',

@@ -1,0 +1,100 @@
+/**
+ * The statements of the store, one for each of its verbs. Every time is the database's `clock_timestamp()`, which moves
+ * within a transaction, as `now()` does not.
+ */
+
+// $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 wait
+export const CLAIM = `
+  WITH wanted AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::uuid[]) WITH ORDINALITY
+      AS w (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, position)
+  ), seen AS MATERIALIZED (
+    SELECT wanted.*, held.fingerprint AS held_fingerprint, held.lock_token AS held_token,
+           held.response_status, held.response_headers, held.response_body,
+           CASE WHEN held.account_id IS NULL THEN true
+                WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
+                  AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)
+                ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable
+    FROM wanted LEFT JOIN processed_requests AS held USING (account_id, idempotency_key)
+  ), free AS MATERIALIZED (
+    SELECT *, $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0))) AS free
+    FROM seen WHERE claimable
+  ), claimed AS (
+    INSERT INTO processed_requests AS held
+      (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
+    SELECT account_id, idempotency_key, request_id, operation, fingerprint, lock_token,
+           clock_timestamp() + make_interval(secs => $7), clock_timestamp()
+    FROM free WHERE free
+    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
+      -- An unfinished request goes on under its own name; an expired one makes room for a new request.
+      request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
+      created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
+      operation = excluded.operation,
+      fingerprint = excluded.fingerprint,
+      lock_token = excluded.lock_token,
+      locked_until = excluded.locked_until,
+      response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
+    -- Judged again on the row as it is once it can be locked: of two takeovers, one gets it.
+    WHERE CASE WHEN held.completed_at IS NULL
+               THEN held.fingerprint = excluded.fingerprint
+                 AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)
+               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
+    RETURNING account_id, idempotency_key, request_id
+  )
+  SELECT seen.position, claimed.request_id, free.free,
+         seen.held_fingerprint, seen.held_token, seen.response_status, seen.response_headers, seen.response_body
+  FROM seen LEFT JOIN claimed USING (account_id, idempotency_key) LEFT JOIN free USING (position)`;
+
+// $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 retention s
+export const COMPLETE = `
+  UPDATE processed_requests AS held
+  SET response_status = done.status, response_headers = done.headers, response_body = done.body,
+      completed_at = clock_timestamp(), locked_until = NULL,
+      -- Finished late, after an outage of hours, it is kept as long as if it had just come. Otherwise it would expire as
+      -- it is finished, and the client that has been sending it all the while would make it anew.
+      created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $7 / 2) THEN held.created_at
+                        ELSE clock_timestamp() END
+  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
+    AS done (account_id, idempotency_key, lock_token, status, headers, body)
+  WHERE held.account_id = done.account_id AND held.idempotency_key = done.idempotency_key
+    AND held.lock_token = done.lock_token AND held.completed_at IS NULL`;
+
+// $1 account, $2 key, $3 lock token
+export const RELEASE = `
+  UPDATE processed_requests SET locked_until = clock_timestamp()
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
+
+// $1 operation, $2 lock token, $3 lease s, $4 limit
+export const TAKE_OVER = `
+  WITH abandoned AS MATERIALIZED (
+    SELECT account_id, idempotency_key FROM processed_requests
+    WHERE completed_at IS NULL AND locked_until <= clock_timestamp() AND operation = $1
+    ORDER BY locked_until LIMIT $4
+    FOR UPDATE SKIP LOCKED)
+  UPDATE processed_requests AS held
+  SET lock_token = $2, locked_until = clock_timestamp() + make_interval(secs => $3)
+  FROM abandoned
+  WHERE held.account_id = abandoned.account_id AND held.idempotency_key = abandoned.idempotency_key
+  RETURNING held.account_id, held.idempotency_key, held.request_id, held.fingerprint`;
+
+// $1 account, $2 key, $3 retention s
+export const FIND = `
+  SELECT CASE WHEN completed_at IS NULL THEN 'in_progress' ELSE 'completed' END AS status,
+         operation, created_at, created_at + make_interval(secs => $3) AS expires_at
+  FROM processed_requests
+  WHERE account_id = $1 AND idempotency_key = $2
+    AND (completed_at IS NULL OR created_at > clock_timestamp() - make_interval(secs => $3))`;
+
+// $1 retention s, $2 limit
+export const SWEEP = `
+  WITH expired AS MATERIALIZED (
+    SELECT account_id, idempotency_key FROM processed_requests
+    WHERE completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)
+    ORDER BY created_at LIMIT $2
+    FOR UPDATE SKIP LOCKED)
+  DELETE FROM processed_requests AS held USING expired
+  WHERE held.account_id = expired.account_id AND held.idempotency_key = expired.idempotency_key`;
+
+export const OLDEST_UNFINISHED = `
+  SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds
+  FROM processed_requests WHERE completed_at IS NULL`;
