@@ -27,6 +27,7 @@ export class AppModule {
           leaseSeconds: config.IDEMPOTENCY_LEASE_SECONDS,
           waitMs: config.IDEMPOTENCY_WAIT_MS,
           maxGroupSize: config.IDEMPOTENCY_GROUP_SIZE,
+          cacheBytes: config.IDEMPOTENCY_CACHE_MIB * 2 ** 20,
           recoveryIntervalMs: config.RECOVERY_INTERVAL_MS,
           sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
         }),

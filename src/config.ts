@@ -37,6 +37,7 @@ const environment = z.object({
     .refine((text) => validateCronExpression(text).valid, 'expected a cron expression such as */10 * * * *')
     .default('*/10 * * * *'),
   IDEMPOTENCY_GROUP_SIZE: number('requests', 1, 1_000).int().default(64),
+  IDEMPOTENCY_CACHE_MIB: number('MiB', 0, 65_536).default(32),
   RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),

@@ -2,19 +2,17 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Subject } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { isConnectionLost } from './database-errors.js';
-import { KeyLocked, type Outcome, type Unit, workTogether } from './group.js';
+import { commitTogether, type Outcome, type Unit } from './group.js';
 import { overloaded } from './idempotency.errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
-import { IdempotencyStore } from './idempotency.store.js';
-import { CommitUnknown, inTransaction } from './transaction.js';
+import { IdempotencyStore, KeyLocked } from './idempotency.store.js';
+import { CommitUnknown } from './transaction.js';
 
 /** A unit, and whoever waits for its outcome. */
 interface Waiting {
   readonly unit: Unit;
-  /** Names its key, and sorts by it. */
-  readonly name: string;
-  resolve(outcome: Outcome): void;
-  reject(error: unknown): void;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** Groups are committed one after the other, which makes them large. Past this, a slow one is no longer waited for. */
@@ -57,9 +55,7 @@ export class GroupCommit {
     // Only what is new is refused: what has begun ends sooner when it is let through.
     if (this.queue.length >= MAX_WAITING && !unit.requestId && !unit.inDoubt) return Promise.reject(overloaded());
     return new Promise((resolve, reject) => {
-      const { accountId, key } = unit.identity;
-      const waiting = { unit, name: JSON.stringify([accountId, key]), resolve, reject };
-      (unit.inDoubt ? this.singles : this.queue).push(waiting);
+      (unit.inDoubt ? this.singles : this.queue).push({ unit, resolve, reject });
       this.startNext();
     });
   }
@@ -76,13 +72,13 @@ export class GroupCommit {
     const group = new Map<string, Waiting>();
     const rest: Waiting[] = [];
     for (const waiting of this.queue) {
-      const fits = group.size < this.options.maxGroupSize && !group.has(waiting.name);
-      if (fits) group.set(waiting.name, waiting);
+      const { name } = waiting.unit.identity;
+      if (group.size < this.options.maxGroupSize && !group.has(name)) group.set(name, waiting);
       else rest.push(waiting);
     }
     this.queue = rest;
     // Every group takes its locks in the same order, so that two cannot wait for each other.
-    return [...group.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...group].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, waiting]) => waiting);
   }
 
   private async runGroup(group: Waiting[]): Promise<void> {
@@ -108,15 +104,14 @@ export class GroupCommit {
   }
 
   private async run(group: Waiting[]): Promise<void> {
-    const units = group.map(({ unit }) => unit);
-    const alone = units.length === 1;
+    const alone = group.length === 1;
     try {
-      const outcomes = await inTransaction(
+      const outcomes = await commitTogether(
         this.dataSource,
-        (tx) => workTogether(tx, this.store, units),
-        alone ? undefined : 1,
+        this.store,
+        group.map(({ unit }) => unit),
       );
-      this.sizes.next(units.length);
+      this.sizes.next(group.length);
       group.forEach(({ resolve }, i) => resolve(outcomes[i] as Outcome));
     } catch (error) {
       if (alone && error instanceof KeyLocked) group[0]?.resolve({ kind: 'in_progress' });

@@ -1,8 +1,8 @@
-import { isLockTimeout } from './database-errors.js';
+import type { DataSource } from 'typeorm';
 import type { Attempt, Claim, IdempotencyStore } from './idempotency.store.js';
 import { type Phase, runPhase } from './phase.js';
-import { record, type RecordedReply, type Reply } from './reply.js';
-import type { Transaction } from './transaction.js';
+import { record, type Reply } from './reply.js';
+import { inTransaction, type Transaction } from './transaction.js';
 
 /** What one request wants committed: a phase, with its key where that has still to be taken, and the reply at the end. */
 export interface Unit extends Attempt {
@@ -22,64 +22,76 @@ export interface Unit extends Attempt {
 
 type Granted = Extract<Claim, { kind: 'claimed' }>;
 
-/** What became of a unit. `result` is what its phase returned; of one that completes, the recorded reply. */
-export type Outcome = { kind: 'committed'; requestId: string; result: unknown } | Exclude<Claim, Granted>;
-
-/** Another holder has taken over: nothing of this attempt may be committed. */
-export class FencedOff extends Error {}
-
-/** The key is locked by a transaction that has not ended within `lock_timeout`. */
-export class KeyLocked extends Error {}
+/**
+ * What became of a unit. `result` is what its phase returned; of one that completes, the recorded reply, which lives
+ * until `expiresAt` at least, in milliseconds of `performance.now()`.
+ */
+export type Outcome =
+  { kind: 'committed'; requestId: string; result: unknown; expiresAt?: number } | Exclude<Claim, Granted>;
 
 /** A unit on its way through the transaction. */
 interface Share {
   readonly unit: Unit;
-  claim?: Claim;
+  readonly claim: Claim;
   result?: unknown;
+  expiresAt?: number;
 }
-type Holder = Share & { claim: Granted };
+type Holder = Share & { readonly claim: Granted };
+
+const isHolder = (share: Share): share is Holder => share.claim.kind === 'claimed';
 
 /**
- * What is done in the transaction of a group: one claim, each phase once, one completion, for however many requests
- * there are. The caller commits. What is thrown concerns the whole group.
+ * Commits a group: one claim, each phase once, one completion, for however many requests there are. What is thrown
+ * concerns the whole group, none of which is committed then.
  *
  * @param units in the order of their keys, none of which is there twice
  * @returns the outcome of each unit, in order
- * @throws FencedOff, KeyLocked
+ * @throws CommitUnknown, FencedOff, KeyLocked, and what a phase throws
  */
-export async function workTogether(
-  tx: Transaction,
+export async function commitTogether(
+  dataSource: DataSource,
   store: IdempotencyStore,
   units: readonly Unit[],
 ): Promise<Outcome[]> {
-  const shares = units.map((unit): Share => ({ unit }));
-  await takeKeys(tx, store, shares);
-  const holders = shares.filter((share): share is Holder => share.claim?.kind === 'claimed');
-  await runPhases(tx, holders);
-  await recordReplies(tx, store, holders);
+  const shares = await inTransaction(
+    dataSource,
+    async (tx) => {
+      const shares = await takeKeys(tx, store, units);
+      await runPhases(tx, shares.filter(isHolder));
+      return shares;
+    },
+    {
+      close: (tx, shares) => recordReplies(tx, store, shares.filter(isHolder)),
+      // Company is no good place to lose a race twice: each is run alone then.
+      attempts: units.length === 1 ? undefined : 1,
+    },
+  );
   return shares.map(outcomeOf);
 }
 
-async function takeKeys(tx: Transaction, store: IdempotencyStore, shares: Share[]): Promise<void> {
-  for (const share of shares) {
-    const { holds, requestId } = share.unit;
-    if (holds && requestId) share.claim = { kind: 'claimed', requestId };
-  }
-  const takers = shares.filter(({ claim }) => !claim);
-  if (takers.length === 0) return;
-  const attempts = takers.map(({ unit }) => unit);
-  const inDoubt = attempts.some((unit) => unit.inDoubt);
-  const claims = await store.claim(tx.sql, attempts, inDoubt).catch((error: unknown) => {
-    throw isLockTimeout(error) ? new KeyLocked() : error;
-  });
-  takers.forEach((share, i) => {
-    const { unit } = share;
-    share.claim = claims[i];
-    if (share.claim?.kind !== 'claimed') return;
-    if (unit.requestId && share.claim.requestId !== unit.requestId) {
-      throw new Error('The key expired while its request was being processed, and stands for a new one');
+async function takeKeys(tx: Transaction, store: IdempotencyStore, units: readonly Unit[]): Promise<Share[]> {
+  const takers = units.filter(({ holds }) => !holds);
+  const claims =
+    takers.length > 0
+      ? await store.claim(
+          tx.sql,
+          takers,
+          takers.some(({ inDoubt }) => inDoubt),
+        )
+      : [];
+  await tx.begun;
+  const taken = new Map(takers.map((unit, i) => [unit, claims[i]]));
+  return units.map((unit) => {
+    const { holds, requestId } = unit;
+    const claim = holds && requestId ? { kind: 'claimed' as const, requestId } : taken.get(unit);
+    if (!claim) throw new Error('The database answered a claim with nothing');
+    if (claim.kind === 'claimed') {
+      if (requestId && claim.requestId !== requestId) {
+        throw new Error('The key expired while its request was being processed, and stands for a new one');
+      }
+      unit.granted?.();
     }
-    unit.granted?.();
+    return { unit, claim };
   });
 }
 
@@ -99,17 +111,18 @@ async function runPhases(tx: Transaction, holders: Holder[]): Promise<void> {
 
 async function recordReplies(tx: Transaction, store: IdempotencyStore, holders: Holder[]): Promise<void> {
   const completing = holders.filter(({ unit }) => unit.completes);
-  if (completing.length === 0) return;
   const completions = completing.map((share) => {
-    const reply: RecordedReply = record(share.result as Reply);
+    const { identity, lockToken } = share.unit;
+    const reply = record(share.result as Reply);
     share.result = reply;
-    return { identity: share.unit.identity, lockToken: share.unit.lockToken, reply };
+    return { identity, lockToken, reply };
   });
+  if (completions.length === 0) return;
   // The invariant: only the holder of the lock token commits an effect.
-  if (!(await store.complete(tx.sql, completions))) throw new FencedOff();
+  const expiresAt = await store.complete(tx.sql, completions);
+  completing.forEach((share) => (share.expiresAt = expiresAt));
 }
 
-function outcomeOf({ claim, result }: Share): Outcome {
-  if (!claim) throw new Error('The database answered a claim with nothing');
-  return claim.kind === 'claimed' ? { kind: 'committed', requestId: claim.requestId, result } : claim;
+function outcomeOf({ claim, result, expiresAt }: Share): Outcome {
+  return claim.kind === 'claimed' ? { kind: 'committed', requestId: claim.requestId, result, expiresAt } : claim;
 }

@@ -16,6 +16,8 @@ export type RequestOutcome =
 /** What the module tells its observers: for metrics and logs, never for decisions. */
 export type IdempotencyEvent =
   | { type: 'answered'; outcome: RequestOutcome }
+  /** This many requests were committed together. */
+  | { type: 'committed'; requests: number }
   /** A request whose holder had vanished was finished without its client. */
   | { type: 'recovered' }
   /** A holder found that another had taken over: its work was rolled back. */

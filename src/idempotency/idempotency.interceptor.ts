@@ -7,9 +7,9 @@ import { IdempotencyError } from './idempotency.errors.js';
 import type { RequestOutcome } from './idempotency.events.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { readIdempotencyKey } from './idempotency-key.js';
-import type { RequestIdentity } from './idempotency.store.js';
 import { Duplicate, IdempotentRequest } from './idempotent-request.js';
 import type { RecordedReply } from './reply.js';
+import { RequestIdentity } from './request-identity.js';
 
 /** The response header of a replay; a first reply never has it. */
 const REPLAYED_HEADER = 'Idempotent-Replayed';
@@ -49,17 +49,9 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const accountId = this.options.scope(http as never);
     if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
     const operation = operationOf(http);
-    let hash: Buffer | undefined;
-    const identity: RequestIdentity = {
-      accountId,
-      key,
-      operation,
-      // Asked for when the handler claims: by then the body has been validated.
-      get fingerprint() {
-        hash ??= fingerprint(operation, { path: http.params, query: http.query }, http.body);
-        return hash;
-      },
-    };
+    // Asked for when the handler claims: by then the body has been validated.
+    const hash = () => fingerprint(operation, { path: http.params, query: http.query }, http.body);
+    const identity = new RequestIdentity(accountId, key, operation, hash);
     return new IdempotentRequest(identity, this.idempotency);
   }
 

@@ -7,6 +7,7 @@ import { ConfigurableIdempotencyModule, IDEMPOTENCY_OPTIONS } from './idempotenc
 import { IdempotencyStore } from './idempotency.store.js';
 import { InFlight } from './in-flight.js';
 import { Recovery } from './recovery.js';
+import { ReplyCache } from './reply-cache.js';
 import { Sweeper } from './sweeper.js';
 import { WiringCheck } from './wiring.check.js';
 
@@ -14,6 +15,7 @@ import { WiringCheck } from './wiring.check.js';
 @Module({
   imports: [DiscoveryModule],
   providers: [
+    ReplyCache,
     IdempotencyStore,
     InFlight,
     GroupCommit,

@@ -14,6 +14,8 @@ export interface IdempotencyOptions {
   waitMs: number;
   /** Requests that share one commit at most; 1 gives each a transaction of its own. */
   maxGroupSize: number;
+  /** Memory of each process for replies that it need not ask the database for; 0 for none. */
+  cacheBytes: number;
   /** Milliseconds between two looks for requests whose lease has lapsed. */
   recoveryIntervalMs: number;
   /** When to delete expired rows, as a cron expression. */

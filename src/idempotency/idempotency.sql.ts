@@ -10,12 +10,16 @@ export const CLAIM = `
       AS w (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, position)
   ), seen AS MATERIALIZED (
     SELECT wanted.*, held.fingerprint AS held_fingerprint, held.lock_token AS held_token,
-           held.response_status, held.response_headers, held.response_body,
+           held.response_status, held.response_headers, held.response_body, held.created_at,
            CASE WHEN held.account_id IS NULL THEN true
                 WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
                   AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)
                 ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable
-    FROM wanted LEFT JOIN processed_requests AS held USING (account_id, idempotency_key)
+    FROM wanted LEFT JOIN LATERAL (
+      SELECT * FROM processed_requests AS row
+      WHERE row.account_id = wanted.account_id AND row.idempotency_key = wanted.idempotency_key
+      OFFSET 0
+    ) AS held ON true
   ), free AS MATERIALIZED (
     SELECT *, $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0))) AS free
     FROM seen WHERE claimable
@@ -42,22 +46,35 @@ export const CLAIM = `
     RETURNING account_id, idempotency_key, request_id
   )
   SELECT seen.position, claimed.request_id, free.free,
-         seen.held_fingerprint, seen.held_token, seen.response_status, seen.response_headers, seen.response_body
+         seen.held_fingerprint, seen.held_token, seen.response_status, seen.response_headers, seen.response_body,
+         extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds
   FROM seen LEFT JOIN claimed USING (account_id, idempotency_key) LEFT JOIN free USING (position)`;
 
-// $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 retention s
+// $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 how many these are, $8 retention s
 export const COMPLETE = `
-  UPDATE processed_requests AS held
-  SET response_status = done.status, response_headers = done.headers, response_body = done.body,
-      completed_at = clock_timestamp(), locked_until = NULL,
-      -- Finished late, after an outage of hours, it is kept as long as if it had just come. Otherwise it would expire as
-      -- it is finished, and the client that has been sending it all the while would make it anew.
-      created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $7 / 2) THEN held.created_at
-                        ELSE clock_timestamp() END
-  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
-    AS done (account_id, idempotency_key, lock_token, status, headers, body)
-  WHERE held.account_id = done.account_id AND held.idempotency_key = done.idempotency_key
-    AND held.lock_token = done.lock_token AND held.completed_at IS NULL`;
+  WITH completed AS (
+    UPDATE processed_requests AS held
+    SET response_status = done.status, response_headers = done.headers, response_body = done.body,
+        completed_at = clock_timestamp(), locked_until = NULL,
+        -- Finished late, after an outage of hours, it is kept as long as if it had just come. Otherwise it would expire as
+        -- it is finished, and the client that has been sending it all the while would make it anew.
+        created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $8 / 2) THEN held.created_at
+                          ELSE clock_timestamp() END
+    FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
+        AS done (account_id, idempotency_key, lock_token, status, headers, body),
+      LATERAL (
+        SELECT ctid FROM processed_requests AS row
+        WHERE row.account_id = done.account_id AND row.idempotency_key = done.idempotency_key
+          AND row.lock_token = done.lock_token AND row.response_status IS NULL
+        OFFSET 0
+      ) AS mine
+    WHERE held.ctid = mine.ctid
+    RETURNING held.created_at
+  )
+  -- Fails where one was missing, so that COMMIT can follow without waiting: '0' is a number, the other is not.
+  SELECT (CASE WHEN count(*) = $7 THEN '0' ELSE 'a lock token has been lost' END)::int,
+         extract(epoch FROM min(created_at) - clock_timestamp())::float8 + $8 AS lives_seconds
+  FROM completed`;
 
 // $1 account, $2 key, $3 lock token
 export const RELEASE = `

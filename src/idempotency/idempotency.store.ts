@@ -1,31 +1,36 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CLAIM, COMPLETE, FIND, OLDEST_UNFINISHED, RELEASE, SWEEP, TAKE_OVER } from './idempotency.sql.js';
+import { isLockTimeout, sqlState } from './database-errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { RecordedReply } from './reply.js';
+import { RequestIdentity } from './request-identity.js';
 import { inTransaction, type SqlClient, type SqlResult } from './transaction.js';
-
-/** Which request: the account and the key name it, the fingerprint says what it is. */
-export interface RequestIdentity {
-  readonly accountId: string;
-  readonly key: string;
-  /** Method and route, such as `POST /charges`. */
-  readonly operation: string;
-  readonly fingerprint: Buffer;
-}
 
 /** What became of an attempt to claim a key. */
 export type Claim =
   /** The key is ours until the lease lapses. `requestId` is the same at every retry of one request. */
   | { kind: 'claimed'; requestId: string }
-  /** The reply is recorded. `lockToken` tells who recorded it. */
-  | { kind: 'completed'; reply: RecordedReply; lockToken: string }
+  /**
+   * The reply is recorded. `lockToken` tells who recorded it, `expiresAt` until when it lives at least, in milliseconds
+   * of `performance.now()`.
+   */
+  | { kind: 'completed'; reply: RecordedReply; lockToken: string; expiresAt: number }
   /** Another holder's lease is running. */
   | { kind: 'in_progress' }
   /** The key stands for another request. */
   | { kind: 'reused' }
   /** The row changed between two looks at it; the next statement sees the change. */
   | { kind: 'raced' };
+
+/** Another holder has taken over: nothing of this attempt may be committed. */
+export class FencedOff extends Error {}
+
+/** The key is locked by a transaction that has not ended within `lock_timeout`. */
+export class KeyLocked extends Error {}
+
+/** What {@link COMPLETE} fails with. */
+const INVALID_TEXT_REPRESENTATION = '22P02';
 
 /** An attempt to take a key. */
 export interface Attempt {
@@ -43,7 +48,8 @@ export interface Completion {
 }
 
 /** A request that was taken over from a holder whose lease had lapsed. */
-export interface Abandoned extends RequestIdentity {
+export interface Abandoned {
+  identity: RequestIdentity;
   requestId: string;
 }
 
@@ -88,51 +94,57 @@ export class IdempotencyStore {
    *
    * @param attempts sorted and without a key twice, so that no two transactions lock the same rows in another order
    * @returns what became of each, in order
+   * @throws KeyLocked
    */
   async claim(sql: SqlClient, attempts: readonly Attempt[], wait: boolean): Promise<Claim[]> {
-    const { rows } = await sql.query({
-      name: 'idempotency_claim',
-      text: CLAIM,
-      values: [
-        attempts.map(({ identity }) => identity.accountId),
-        attempts.map(({ identity }) => identity.key),
-        attempts.map(({ newRequestId }) => newRequestId),
-        attempts.map(({ identity }) => identity.operation),
-        attempts.map(({ identity }) => identity.fingerprint),
-        attempts.map(({ lockToken }) => lockToken),
-        this.options.leaseSeconds,
-        this.retentionSeconds,
-        wait,
-      ],
+    const parameters = [
+      attempts.map(({ identity }) => identity.accountId),
+      attempts.map(({ identity }) => identity.key),
+      attempts.map(({ newRequestId }) => newRequestId),
+      attempts.map(({ identity }) => identity.operation),
+      attempts.map(({ identity }) => identity.fingerprint),
+      attempts.map(({ lockToken }) => lockToken),
+      this.options.leaseSeconds,
+      this.retentionSeconds,
+      wait,
+    ];
+    const askedAt = performance.now();
+    const claim = sql.query({ name: 'idempotency_claim', text: CLAIM, values: parameters });
+    const { rows } = await claim.catch((error: unknown) => {
+      throw isLockTimeout(error) ? new KeyLocked() : error;
     });
     const claims = new Array<Claim>(attempts.length);
     for (const row of rows as unknown as ClaimRow[]) {
       const index = Number(row.position) - 1;
-      claims[index] = claimOf(row, attempts[index]?.identity.fingerprint);
+      claims[index] = claimOf(row, attempts[index]?.identity.fingerprint, askedAt);
     }
     return claims;
   }
 
   /**
-   * Records the replies of those that still hold their keys.
+   * Records replies. Fails when one of the keys is no longer held by its lock token, which aborts the transaction:
+   * COMMIT can be sent behind it without waiting.
    *
-   * @returns whether each of them does; if not, whatever this transaction has done must be rolled back
+   * @returns until when all of them live at least, in milliseconds of `performance.now()`
+   * @throws FencedOff
    */
-  async complete(sql: SqlClient, completions: readonly Completion[]): Promise<boolean> {
-    const { rowCount } = await sql.query({
-      name: 'idempotency_complete',
-      text: COMPLETE,
-      values: [
-        completions.map(({ identity }) => identity.accountId),
-        completions.map(({ identity }) => identity.key),
-        completions.map(({ lockToken }) => lockToken),
-        completions.map(({ reply }) => reply.status),
-        completions.map(({ reply }) => JSON.stringify(reply.headers)),
-        completions.map(({ reply }) => reply.body),
-        this.retentionSeconds,
-      ],
+  async complete(sql: SqlClient, completions: readonly Completion[]): Promise<number> {
+    const parameters = [
+      completions.map(({ identity }) => identity.accountId),
+      completions.map(({ identity }) => identity.key),
+      completions.map(({ lockToken }) => lockToken),
+      completions.map(({ reply }) => reply.status),
+      completions.map(({ reply }) => JSON.stringify(reply.headers)),
+      completions.map(({ reply }) => reply.body),
+      completions.length,
+      this.retentionSeconds,
+    ];
+    const askedAt = performance.now();
+    const completed = sql.query({ name: 'idempotency_complete', text: COMPLETE, values: parameters });
+    const { rows } = await completed.catch((error: unknown) => {
+      throw sqlState(error) === INVALID_TEXT_REPRESENTATION ? new FencedOff() : error;
     });
-    return rowCount === completions.length;
+    return askedAt + Number(rows[0]?.['lives_seconds']) * 1000;
   }
 
   /** Ends the lease of an attempt that failed, so that the next one need not wait for it to lapse. */
@@ -145,11 +157,8 @@ export class IdempotencyStore {
     const parameters = [operation, lockToken, this.options.leaseSeconds, limit];
     const { rows } = await this.run(TAKE_OVER, parameters);
     return (rows as unknown as AbandonedRow[]).map((row) => ({
-      accountId: row.account_id,
-      key: row.idempotency_key,
+      identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, () => row.fingerprint),
       requestId: row.request_id,
-      operation,
-      fingerprint: row.fingerprint,
     }));
   }
 
@@ -194,6 +203,7 @@ interface ClaimRow {
   response_status: number | null;
   response_headers: Record<string, string> | null;
   response_body: string | null;
+  lives_seconds: number | null;
 }
 
 interface AbandonedRow {
@@ -210,17 +220,15 @@ interface KeyStatusRow {
   expires_at: Date;
 }
 
-function claimOf(row: ClaimRow, fingerprint: Buffer | undefined): Claim {
+function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number): Claim {
   if (row.request_id !== null) return { kind: 'claimed', requestId: row.request_id };
+  // It could be taken when it was read, and was not: another was faster, so what was read is out of date.
   if (row.free !== null) return { kind: row.free ? 'raced' : 'in_progress' };
   if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
-  const { held_token, response_status, response_headers, response_body } = row;
-  if (held_token === null || response_status === null || response_headers === null || response_body === null) {
+  const { held_token: lockToken, response_status, response_headers, response_body, lives_seconds } = row;
+  if (!lockToken || response_status === null || !response_headers || response_body === null) {
     return { kind: 'in_progress' };
   }
-  return {
-    kind: 'completed',
-    reply: new RecordedReply(response_status, response_headers, response_body),
-    lockToken: held_token,
-  };
+  const reply = new RecordedReply(response_status, response_headers, response_body);
+  return { kind: 'completed', reply, lockToken, expiresAt: askedAt + Number(lives_seconds) * 1000 };
 }

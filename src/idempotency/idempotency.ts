@@ -5,6 +5,7 @@ import { GroupCommit } from './group-commit.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { IdempotencyStore } from './idempotency.store.js';
 import { InFlight } from './in-flight.js';
+import { ReplyCache } from './reply-cache.js';
 
 /** What the requests of this process share. `events` tells the application what happens, for its metrics and logs. */
 @Injectable()
@@ -14,7 +15,10 @@ export class Idempotency {
   constructor(
     readonly store: IdempotencyStore,
     readonly inFlight: InFlight,
+    readonly replies: ReplyCache,
     readonly commits: GroupCommit,
     @Inject(IDEMPOTENCY_OPTIONS) readonly options: IdempotencyOptions,
-  ) {}
+  ) {
+    commits.sizes.subscribe((requests) => this.events.next({ type: 'committed', requests }));
+  }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDatabaseUnavailable } from './database-errors.js';
-import { FencedOff, type Outcome, type Unit } from './group.js';
+import type { Outcome, Unit } from './group.js';
 import {
   databaseUnavailable,
   IdempotencyError,
@@ -9,11 +9,12 @@ import {
   idempotencyKeyReused,
 } from './idempotency.errors.js';
 import type { Idempotency } from './idempotency.js';
-import type { RequestIdentity } from './idempotency.store.js';
+import { FencedOff } from './idempotency.store.js';
 import type { Leader } from './in-flight.js';
 import type { Phase } from './phase.js';
 import type { RecordedReply, Reply } from './reply.js';
 import { newRequestId } from './request-id.js';
+import type { RequestIdentity } from './request-identity.js';
 import { CommitUnknown } from './transaction.js';
 
 /** Thrown through the handler to the interceptor: the reply is there already, and the handler is not needed. */
@@ -144,10 +145,15 @@ export class IdempotentRequest {
     }
   }
 
-  /** Waits for the same request in this process, or becomes the one that others wait for. */
+  /** Answers from memory, waits for the same request in this process, or becomes the one that others wait for. */
   private async joinDuplicates(): Promise<void> {
     if (this.leader || this.requestId) return;
-    const { inFlight, options } = this.idempotency;
+    const { inFlight, options, replies } = this.idempotency;
+    const recorded = replies.find(this.identity);
+    if (recorded) {
+      if (!recorded.fingerprint.equals(this.identity.fingerprint)) throw idempotencyKeyReused();
+      throw new Duplicate(recorded.reply, false);
+    }
     if (inFlight.isTaken(this.identity)) throw idempotencyKeyReused();
     const other = inFlight.find(this.identity);
     if (!other) {
@@ -175,19 +181,17 @@ export class IdempotentRequest {
     }
   }
 
-  private commit(work: Work, holds: boolean): Promise<Outcome> {
+  private async commit(work: Work, holds: boolean): Promise<Outcome> {
     const { identity, lockToken, newRequestId, requestId, inDoubt, leader } = this;
-    const granted = () => leader && this.idempotency.inFlight.hold(leader);
-    return this.idempotency.commits.commit({
-      ...work,
-      identity,
-      lockToken,
-      newRequestId,
-      requestId,
-      inDoubt,
-      holds,
-      granted,
-    });
+    const { commits, inFlight, replies } = this.idempotency;
+    const granted = () => leader && inFlight.hold(leader);
+    const held = { identity, lockToken, newRequestId, requestId, inDoubt, holds, granted };
+    const outcome = await commits.commit({ ...work, ...held });
+    if (outcome.kind === 'completed') replies.keep(identity, outcome.reply, outcome.expiresAt);
+    if (outcome.kind === 'committed' && outcome.expiresAt !== undefined) {
+      replies.keep(identity, outcome.result as RecordedReply, outcome.expiresAt);
+    }
+    return outcome;
   }
 
   /** Without the database nothing is known of the key, so nothing is run, and the answer says what may have happened. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import type { RequestIdentity } from './idempotency.store.js';
 import type { RecordedReply } from './reply.js';
+import type { RequestIdentity } from './request-identity.js';
 
 /** The request that its duplicates in this process wait for. They share its reply, or its error. */
 export class Leader {
@@ -9,8 +9,7 @@ export class Leader {
   reject!: (error: unknown) => void;
 
   constructor(
-    readonly name: string,
-    readonly key: string,
+    readonly request: RequestIdentity,
     private readonly leadsUntil: number,
   ) {
     this.reply = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
@@ -22,51 +21,62 @@ export class Leader {
   get hangs(): boolean {
     return performance.now() > this.leadsUntil;
   }
+
+  isSame(request: RequestIdentity): boolean {
+    return this.request.fingerprint.equals(request.fingerprint);
+  }
+}
+
+/** The requests in flight with one key: usually one, more when different requests were sent with it. */
+interface Rivals {
+  leaders: Leader[];
+  /** The one whose claim the database has granted; until then nobody knows whose the key is. */
+  holder?: Leader;
 }
 
 /**
  * The requests in flight in this process. It spares the database their duplicates, and tells at once that a key is
  * taken by another request. It never decides that a key is new: that takes a claim.
  *
- * Holds two entries for each request in progress, so it is bounded by them.
+ * Holds one entry for each key in progress, so it is bounded by them.
  */
 @Injectable()
 export class InFlight {
-  private readonly leaders = new Map<string, Leader>();
-  /** Those whose claim the database has granted; until then nobody knows whose the key is. */
-  private readonly holders = new Map<string, Leader>();
+  private readonly byKey = new Map<string, Rivals>();
 
   /** The same request, if it is in flight here. */
   find(request: RequestIdentity): Leader | undefined {
-    const leader = this.leaders.get(nameOf(request));
-    return leader?.hangs ? undefined : leader;
+    return this.byKey.get(request.name)?.leaders.find((leader) => leader.isSame(request) && !leader.hangs);
   }
 
   /** Whether another request is known to hold the key. */
   isTaken(request: RequestIdentity): boolean {
-    const holder = this.holders.get(keyOf(request));
-    return holder !== undefined && !holder.hangs && holder.name !== nameOf(request);
+    const holder = this.byKey.get(request.name)?.holder;
+    return holder !== undefined && !holder.hangs && !holder.isSame(request);
   }
 
-  /** Makes the caller the one that its duplicates wait for. */
+  /** Makes the caller the one that its duplicates wait for, in place of one that hangs. */
   lead(request: RequestIdentity, leaseSeconds: number): Leader {
-    const leader = new Leader(nameOf(request), keyOf(request), performance.now() + leaseSeconds * 1000);
-    this.leaders.set(leader.name, leader);
+    const leader = new Leader(request, performance.now() + leaseSeconds * 1000);
+    const rivals = this.byKey.get(request.name) ?? { leaders: [] };
+    rivals.leaders = [...rivals.leaders.filter((other) => !other.isSame(request)), leader];
+    this.byKey.set(request.name, rivals);
     return leader;
   }
 
-  /** Notes that the database has granted the key to `leader`, unless that has been forgotten meanwhile. */
+  /** Notes that the database has granted the key to `leader`, unless that has been replaced meanwhile. */
   hold(leader: Leader): void {
-    if (this.leaders.get(leader.name) === leader) this.holders.set(leader.key, leader);
+    const rivals = this.byKey.get(leader.request.name);
+    if (rivals?.leaders.includes(leader)) rivals.holder = leader;
   }
 
   /** Forgets `leader`, who has an answer. */
   end(leader: Leader): void {
-    if (this.leaders.get(leader.name) === leader) this.leaders.delete(leader.name);
-    if (this.holders.get(leader.key) === leader) this.holders.delete(leader.key);
+    const { name } = leader.request;
+    const rivals = this.byKey.get(name);
+    if (!rivals) return;
+    rivals.leaders = rivals.leaders.filter((other) => other !== leader);
+    if (rivals.holder === leader) rivals.holder = undefined;
+    if (rivals.leaders.length === 0) this.byKey.delete(name);
   }
 }
-
-// As JSON, since any separator could be part of an account or a key.
-const keyOf = ({ accountId, key }: RequestIdentity) => JSON.stringify([accountId, key]);
-const nameOf = (request: RequestIdentity) => keyOf(request) + request.fingerprint.toString('base64');

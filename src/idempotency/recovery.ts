@@ -68,8 +68,8 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     const lockToken = randomUUID();
     const abandoned = await this.idempotency.store.takeOver(operation, lockToken, BATCH_REQUESTS);
     return Promise.all(
-      abandoned.map(async (identity) => {
-        const { accountId, requestId } = identity;
+      abandoned.map(async ({ identity, requestId }) => {
+        const { accountId } = identity;
         const request = new IdempotentRequest(identity, this.idempotency, { requestId, lockToken });
         try {
           await request.settle(await resume({ accountId, requestId, request }));

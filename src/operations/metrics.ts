@@ -30,6 +30,12 @@ export class Metrics {
     'Holders that came back after they had been taken over',
   );
   private readonly swept = this.counter('idempotency_swept_total', 'Expired keys deleted');
+  private readonly commits = new Histogram({
+    name: 'idempotency_commit_requests',
+    help: 'Requests that were committed together',
+    buckets: [1, 2, 4, 8, 16, 32, 64],
+    registers: [this.registry],
+  });
   private readonly durations = new Histogram({
     name: 'http_request_duration_seconds',
     help: 'Time to answer, by route and status',
@@ -63,6 +69,8 @@ export class Metrics {
     switch (event.type) {
       case 'answered':
         return this.requests.inc({ outcome: event.outcome });
+      case 'committed':
+        return this.commits.observe(event.requests);
       case 'recovered':
         return this.recovered.inc();
       case 'fenced_off':

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
+import DataLoader from 'dataloader';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../../config.js';
 import { isDatabaseUnavailable } from '../../idempotency/index.js';
@@ -8,12 +9,27 @@ import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
 
+/** Captures that the bank writes at once. */
+const MAX_CAPTURES = 500;
+/** A write that takes longer is no longer waited for by those that come after it. */
+const PATIENCE_MS = 1_000;
+
 /**
  * A bank with a memory of its own: `bank.captures`, written by statements of its own, outside our transactions.
  * It honours its idempotency key, so whatever we forget, it knows what it has captured.
+ *
+ * As a bank of many merchants would, it writes together what arrives while it is writing.
  */
 @Injectable()
 export class SimulatedBank extends PaymentGateway {
+  private writing: Promise<unknown> = Promise.resolve();
+  private readonly captures = new DataLoader<Charge, boolean>((charges) => (this.writing = this.write(charges)), {
+    cache: false,
+    maxBatchSize: MAX_CAPTURES,
+    batchScheduleFn: (write) =>
+      void Promise.race([this.writing, pause(PATIENCE_MS, undefined, { ref: false })]).then(write, write),
+  });
+
   constructor(
     private readonly dataSource: DataSource,
     @Inject(CONFIG) config: Config,
@@ -40,16 +56,23 @@ export class SimulatedBank extends PaymentGateway {
   }
 
   /** @returns whether this was the first time, rather than a repetition that captures nothing */
-  private async capture({ account_id, id, amount, currency }: Charge): Promise<boolean> {
-    const captured = await this.dataSource
-      .query<unknown[]>(
-        `INSERT INTO bank.captures (account_id, idempotency_key, charge_id, amount, currency) VALUES ($1, $2, $2, $3, $4)
-         ON CONFLICT (account_id, idempotency_key) DO NOTHING RETURNING true`,
-        [account_id, id, amount, currency],
-      )
-      .catch((error: unknown) => {
-        throw isDatabaseUnavailable(error) ? gatewayUnavailable(error) : error;
-      });
-    return captured.length === 1;
+  private capture(charge: Charge): Promise<boolean> {
+    return this.captures.load(charge).catch((error: unknown) => {
+      throw isDatabaseUnavailable(error) ? gatewayUnavailable(error) : error;
+    });
+  }
+
+  /** @returns for each charge whether it is captured now, in order */
+  private async write(charges: readonly Charge[]): Promise<boolean[]> {
+    const captured = await this.dataSource.query<{ id: string }[]>(CAPTURE, [JSON.stringify(charges)]);
+    const first = new Set(captured.map(({ id }) => id));
+    return charges.map(({ id }) => first.delete(id));
   }
 }
+
+const CAPTURE = `
+  INSERT INTO bank.captures (account_id, idempotency_key, charge_id, amount, currency)
+  SELECT account_id, id, id, amount, currency
+  FROM jsonb_to_recordset($1::jsonb) AS c (account_id text, id text, amount integer, currency text)
+  ON CONFLICT (account_id, idempotency_key) DO NOTHING
+  RETURNING charge_id AS id`;
