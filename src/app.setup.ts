@@ -6,7 +6,7 @@ import type { Config } from './config.js';
 import { answerOtherMethods, createFastifyAdapter } from './http/fastify.js';
 import { serveDocs } from './http/openapi.js';
 import { ProblemFilter } from './http/problem.filter.js';
-import { SafeInputPipe } from './http/safe-input.pipe.js';
+import { SafeInputGuard } from './http/safe-input.guard.js';
 import { InputValidationPipe } from './http/validation.pipe.js';
 import { Drain } from './operations/drain.js';
 import { createLogger, PinoLoggerService } from './operations/logger.js';
@@ -37,7 +37,9 @@ export async function createApp(config: Config, databaseUrl: string): Promise<Ap
       abortOnError: false,
     },
   );
-  nest.useGlobalPipes(new SafeInputPipe(), new InputValidationPipe());
+  // After the guard that finds out whose request it is.
+  nest.useGlobalGuards(new SafeInputGuard());
+  nest.useGlobalPipes(new InputValidationPipe());
   nest.useGlobalFilters(new ProblemFilter());
   serveDocs(nest);
   nest.get(Metrics).observe(fastify);

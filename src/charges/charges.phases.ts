@@ -1,3 +1,4 @@
+import { runPrepared } from '../database/prepared.js';
 import { Problem } from '../http/problem.js';
 import type { Phase, Reply } from '../idempotency/index.js';
 import type { Charge } from './charge.entity.js';
@@ -20,19 +21,18 @@ export const open: Phase<CreateCharge, Charge> = async (tx, items) => {
     description: input.description,
     metadata: input.metadata ?? {},
   }));
-  const charges = await tx.query<Charge[]>(OPEN, [JSON.stringify(wanted)]);
+  const charges = await runPrepared<Charge>(tx, OPEN, [JSON.stringify(wanted)]);
   return inOrder(wanted, charges);
 };
 
 /** Records what the bank decided. Whether it may be committed is decided by the lock token, in the same transaction. */
 export const settle: Phase<{ charge: Charge; outcome: Authorization }, Reply> = async (tx, items) => {
   const settled = items.map(({ input: { charge, outcome } }) => ({
-    account_id: charge.account_id,
-    id: charge.id,
+    ...charge,
     status: outcome.status,
     decline_code: outcome.status === 'failed' ? outcome.declineCode : null,
   }));
-  const [charges] = await tx.query<[Charge[], number]>(SETTLE, [JSON.stringify(settled)]);
+  const charges = await runPrepared<Charge>(tx, SETTLE, [JSON.stringify(settled)]);
   return inOrder(settled, charges).map(toReply);
 };
 
@@ -46,25 +46,29 @@ function toReply(charge: Charge): Reply {
   return { status: declined.status, body: declined.body, headers: declined.headers };
 }
 
-const OPEN = `
-  WITH wanted AS (
-    SELECT * FROM jsonb_to_recordset($1::jsonb) AS w (account_id text, id text, amount integer, currency text, source text,
-      order_id text, description text, metadata jsonb)
-  ), opened AS (
-    INSERT INTO charges (account_id, id, amount, currency, source, order_id, description, metadata, status, created_at)
-    SELECT account_id, id, amount, currency, source, order_id, description, metadata, 'pending', clock_timestamp() FROM wanted
-    ON CONFLICT (account_id, id) DO NOTHING
-    RETURNING *
-  )
-  SELECT * FROM opened
-  UNION ALL
-  SELECT charges.* FROM charges JOIN wanted USING (account_id, id)`;
+const COLUMNS = 'account_id, id, amount, currency, source, order_id, description, metadata';
 
-const SETTLE = `
-  UPDATE charges SET status = settled.status, decline_code = settled.decline_code, settled_at = clock_timestamp()
-  FROM jsonb_to_recordset($1::jsonb) AS settled (account_id text, id text, status text, decline_code text)
-  WHERE charges.account_id = settled.account_id AND charges.id = settled.id
-  RETURNING charges.*`;
+const OPEN = {
+  name: 'charges_open',
+  text: `
+    INSERT INTO charges (${COLUMNS}, status, created_at)
+    SELECT ${COLUMNS}, 'pending', clock_timestamp() FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
+    -- Changes nothing, so that the row which is there already is returned as well.
+    ON CONFLICT (account_id, id) DO UPDATE SET status = charges.status
+    RETURNING *`,
+};
+
+const SETTLE = {
+  name: 'charges_settle',
+  text: `
+    INSERT INTO charges (${COLUMNS}, created_at, status, decline_code, settled_at)
+    SELECT ${COLUMNS}, created_at, status, decline_code, clock_timestamp()
+    FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
+    -- It is there. Were it not, what the bank has decided would have to be on record all the same.
+    ON CONFLICT (account_id, id) DO UPDATE
+    SET status = excluded.status, decline_code = excluded.decline_code, settled_at = excluded.settled_at
+    RETURNING *`,
+};
 
 /** One row for each item, in the items' order, which SQL does not keep. */
 function inOrder(items: { id: string }[], charges: Charge[]): Charge[] {

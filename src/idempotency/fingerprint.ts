@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * The canonical form of a JSON value, RFC 8785: members sorted by their UTF-16 code units, no white space, and
@@ -29,7 +29,5 @@ export function canonicalJson(value: unknown): string {
  * @returns 32 bytes
  */
 export function fingerprint(operation: string, parameters: unknown, body: unknown): Buffer {
-  return createHash('sha256')
-    .update(canonicalJson([operation, parameters ?? {}, body ?? null]))
-    .digest();
+  return hash('sha256', canonicalJson([operation, parameters ?? {}, body ?? null]), 'buffer');
 }

@@ -1,6 +1,6 @@
 import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
-import { from, lastValueFrom, type Observable } from 'rxjs';
+import { from, lastValueFrom, type Observable, of } from 'rxjs';
 import { fingerprint } from './fingerprint.js';
 import { Idempotency } from './idempotency.js';
 import { IdempotencyError } from './idempotency.errors.js';
@@ -27,7 +27,7 @@ export function requestOf(context: ExecutionContext): IdempotentRequest {
  * Reads the key, lets the handler do its work under it, and sends the recorded reply.
  *
  * The key is claimed by the handler, not here: interceptors run before validation, and a body that is refused must
- * not burn a key.
+ * not burn a key. What is known to be answered need not go there: the same request was valid.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
@@ -39,20 +39,22 @@ export class IdempotencyInterceptor implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<string | undefined> {
     const http = context.switchToHttp().getRequest<HttpRequest>();
-    const request = this.begin(http);
+    const identity = this.identify(http);
+    const known = this.idempotency.replies.find(identity);
+    if (known?.fingerprint.equals(identity.fingerprint)) return of(this.send(context, known.reply, 'replayed'));
+    const request = new IdempotentRequest(identity, this.idempotency);
     requests.set(http, request);
     return from(this.answer(context, request, next));
   }
 
-  private begin(http: HttpRequest): IdempotentRequest {
+  private identify(http: HttpRequest): RequestIdentity {
     const key = readIdempotencyKey((http.raw ?? http).rawHeaders);
     const accountId = this.options.scope(http as never);
     if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
     const operation = operationOf(http);
-    // Asked for when the handler claims: by then the body has been validated.
+    // Asked for when something else is known of the key, and by the handler that claims it.
     const hash = () => fingerprint(operation, { path: http.params, query: http.query }, http.body);
-    const identity = new RequestIdentity(accountId, key, operation, hash);
-    return new IdempotentRequest(identity, this.idempotency);
+    return new RequestIdentity(accountId, key, operation, hash);
   }
 
   private async answer(context: ExecutionContext, request: IdempotentRequest, next: CallHandler) {
@@ -61,11 +63,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
       if (!request.recorded || result !== request.recorded) {
         throw new Error(`${context.getHandler().name} returned something else than the reply of request.complete()`);
       }
-      return await this.send(context, request, request.recorded, 'first');
+      await request.settle(request.recorded);
+      return this.send(context, request.recorded, 'first');
     } catch (error) {
       if (error instanceof Duplicate) {
-        const outcome = error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed';
-        return await this.send(context, request, error.reply, outcome);
+        await request.settle(error.reply);
+        return this.send(context, error.reply, error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed');
       }
       this.idempotency.events.next({ type: 'answered', outcome: outcomeOf(error) });
       await request.settle(undefined, error);
@@ -74,14 +77,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   /** The one place a reply is sent from, the first time and every time: from the recorded bytes. */
-  private async send(
-    context: ExecutionContext,
-    request: IdempotentRequest,
-    reply: RecordedReply,
-    outcome: RequestOutcome,
-  ) {
+  private send(context: ExecutionContext, reply: RecordedReply, outcome: RequestOutcome): string | undefined {
     this.idempotency.events.next({ type: 'answered', outcome });
-    await request.settle(reply);
     const response = context.switchToHttp().getResponse<object>();
     const { httpAdapter } = this.adapterHost;
     httpAdapter.status(response, reply.status);

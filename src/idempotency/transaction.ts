@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
 import { isConflict, isRolledBack } from './database-errors.js';
 
@@ -6,7 +5,7 @@ import { isConflict, isRolledBack } from './database-errors.js';
 export interface SqlClient {
   /** Whether a statement is sent before the one ahead of it has been answered. */
   readonly pipeline?: boolean;
-  readonly connection: { readonly stream: { destroy(): unknown } };
+  readonly connection: { readonly stream: { cork(): void; uncork(): void; destroy(): unknown } };
   query(statement: { name?: string; text: string; values: unknown[] } | string): Promise<SqlResult>;
 }
 
@@ -87,18 +86,22 @@ async function runOnce<T>(
   // Not by `end()`, which would wait for answers to what has been sent. The pool drops a client that was cut.
   const cut = () => void sql.connection.stream.destroy();
   const limit = setTimeout(cut, LIMIT_MS);
-  try {
+  const upToCommit = async () => {
     const begun = begin(sql);
     if (!sql.pipeline) await begun;
     // TypeORM's own start takes two statements. Told like this, save() joins, and a nested transaction() is a savepoint.
     Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
-    const { result, closed } = await upToCommit({ sql, manager: runner.manager, begun }, work, close).catch(
-      async (error: unknown) => {
-        await sql.query('ROLLBACK').catch(cut);
-        throw error;
-      },
-    );
-    await commit(sql, closed);
+    const tx = { sql, manager: runner.manager, begun };
+    const result = await work(tx);
+    await begun;
+    return { result, ...(await sendCommit(sql, close && (() => close(tx, result)))) };
+  };
+  try {
+    const { result, closed, committed } = await upToCommit().catch(async (error: unknown) => {
+      await sql.query('ROLLBACK').catch(cut);
+      throw error;
+    });
+    await answerOf(closed, committed);
     return result;
   } finally {
     clearTimeout(limit);
@@ -107,27 +110,36 @@ async function runOnce<T>(
 }
 
 function begin(sql: SqlClient): Promise<unknown> {
+  const { stream } = sql.connection;
+  // What is sent in this turn of the event loop goes out in one write.
+  stream.cork();
+  process.nextTick(() => stream.uncork());
   const begun = sql.query(BEGIN);
-  // Looked at before COMMIT.
+  // Its failure is looked at later.
   begun.catch(() => undefined);
   return begun;
 }
 
-async function upToCommit<T>(
-  tx: Transaction,
-  work: (tx: Transaction) => Promise<T>,
-  close: TransactionOptions<T>['close'],
-): Promise<{ result: T; closed: Promise<unknown> | undefined }> {
-  const result = await work(tx);
-  await tx.begun;
-  const closed = close?.(tx, result);
-  // In a pipeline its verdict comes later, but one that could not even be sent must not be followed by COMMIT.
-  await (tx.sql.pipeline ? Promise.race([closed, nextTurn()]) : closed);
-  return { result, closed };
+/** Sends the last statement and COMMIT, in one write where the client can, and waits for neither. */
+async function sendCommit(sql: SqlClient, close?: () => Promise<unknown>) {
+  if (!sql.pipeline) {
+    await close?.();
+    return { closed: undefined, committed: sql.query('COMMIT') };
+  }
+  const { stream } = sql.connection;
+  stream.cork();
+  try {
+    const closed = close?.();
+    // A statement that could not even be sent must not be followed by COMMIT: its failure is here by then.
+    await Promise.race([closed, new Promise((resolve) => process.nextTick(resolve))]);
+    return { closed, committed: sql.query('COMMIT') };
+  } finally {
+    stream.uncork();
+  }
 }
 
-async function commit(sql: SqlClient, closed: Promise<unknown> | undefined): Promise<void> {
-  const [closing, committing] = await Promise.allSettled([closed, sql.query('COMMIT')]);
+async function answerOf(closed: Promise<unknown> | undefined, committed: Promise<SqlResult>): Promise<void> {
+  const [closing, committing] = await Promise.allSettled([closed, committed]);
   if (committing.status === 'rejected') {
     if (isRolledBack(committing.reason)) throw committing.reason;
     throw new CommitUnknown('The answer to COMMIT was lost', { cause: committing.reason });
