@@ -18,6 +18,7 @@ export interface Effects {
   /** Charges neither succeeded nor failed. */
   pending: number;
   captures: number;
+  /** Keys with a reply, without those that were seeded. */
   completed: number;
   /** Keys without a reply. */
   unfinished: number;
@@ -25,6 +26,8 @@ export interface Effects {
 
 /** A database of one contender, seen by the harness on a connection of its own. */
 export class BenchDatabase {
+  private countFrom = '-infinity';
+
   constructor(
     readonly url: string,
     private readonly name: string,
@@ -37,14 +40,24 @@ export class BenchDatabase {
   }
 
   async effects(): Promise<Effects> {
-    const [row] = await this.sql<Effects & QueryResultRow>(`
+    const [row] = await this.sql<Effects & QueryResultRow>(
+      `
       SELECT (SELECT count(*)::int FROM charges WHERE status = 'succeeded') AS succeeded,
              (SELECT count(*)::int FROM charges WHERE status = 'pending') AS pending,
              (SELECT count(*)::int FROM bank.captures) AS captures,
-             (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NOT NULL) AS completed,
-             (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS unfinished`);
+             (SELECT count(*)::int FROM processed_requests
+              WHERE completed_at IS NOT NULL AND created_at > $1::timestamptz) AS completed,
+             (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS unfinished`,
+      [this.countFrom],
+    );
     if (!row) throw new Error('A SELECT without FROM returned no row');
     return row;
+  }
+
+  /** Leaves the keys of now out of the effects: to count millions each time would disturb what is measured. */
+  async countKeysFromNow(): Promise<void> {
+    const [row] = await this.sql<{ now: string }>('SELECT clock_timestamp()::text AS now');
+    this.countFrom = row?.now ?? this.countFrom;
   }
 
   /** The connections, but for the harness's own, that are in a statement or a transaction now. */
@@ -118,21 +131,27 @@ export class BenchServer {
 
 /**
  * Gives `work` a server, and takes everything down again, however it ends: done, failed, or by Ctrl-C. What not even
- * that reaches, the guard of the embedded PostgreSQL removes once this process is gone.
+ * that reaches, the guard of the embedded PostgreSQL removes once this process is gone. Then it ends this process,
+ * with 1 and the reason when `work` failed.
  */
-export async function withServer(work: (server: BenchServer) => Promise<void>): Promise<void> {
+export async function withServer(work: (server: BenchServer) => Promise<void>): Promise<never> {
   let server: BenchServer | undefined;
   let ended: Promise<void> | undefined;
   const end = () => (ended ??= endProcesses().then(() => server?.stop()));
+  let exitCode = 0;
   for (const [signal, code] of Object.entries(SIGNAL_EXIT_CODES)) {
     process.once(signal, () => void end().finally(() => process.exit(code)));
   }
   try {
     server = await BenchServer.start();
     await work(server);
-  } finally {
-    await end();
+  } catch (error) {
+    // Not a failure, if it is only that everything was taken away from it.
+    if (!ended) process.stderr.write(`\nThe benchmark failed: ${(error as Error).message}\n`);
+    exitCode = 1;
   }
+  await end();
+  process.exit(exitCode);
 }
 
 function at(url: string, database: string): string {

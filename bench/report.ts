@@ -1,10 +1,11 @@
+import type { Machine } from './machine.js';
 import type { Result, Row, Verdict } from './results.js';
 
 const HEADINGS = ['', 'requests/s', 'slowest to fastest round', 'p50 ms', 'p99 ms'] as const;
 
-/** A number with as many digits as mean something: three, and no decimals from a hundred on. */
+/** A number with as many digits as mean something: three, and no decimals from a hundred on or in a count. */
 export function readable(value: number): string {
-  if (value >= 100) return Math.round(value).toLocaleString('en');
+  if (value >= 100 || Number.isInteger(value)) return Math.round(value).toLocaleString('en');
   return value.toFixed(value >= 10 ? 1 : 2);
 }
 
@@ -52,3 +53,9 @@ export function resultMarkdown({ title, rows, verdicts }: Result): string {
     ...(targets.length > 0 ? [markdownTable(['', 'measured', 'target', ''], targets)] : []),
   ].join('\n\n');
 }
+
+/** What the numbers depend on, in Markdown. */
+export const machineMarkdown = (machine: Machine) => machine.map(([name, value]) => `- ${name}: ${value}`).join('\n');
+
+/** A share from 0 to 1. */
+export const percent = (share: number) => `${Math.round(share * 100)} %`;

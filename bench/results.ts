@@ -7,6 +7,8 @@ import { median, medianRatio } from './statistics.js';
 /** One line of the table. */
 export interface Row {
   contender: string;
+  isOurs: boolean;
+  isCharted: boolean;
   /** Requests a second: the median of the rounds, the slowest and the fastest of them. */
   rate: number;
   lowest: number;
@@ -45,10 +47,12 @@ export function resultsOf(all: readonly Series[]): Result[] {
   });
 }
 
-function rowOf({ contender, rounds }: Series): Row {
+function rowOf({ scenario, contender, rounds }: Series): Row {
   const rates = rounds.map(({ requestsPerSecond }) => requestsPerSecond);
   return {
     contender: NAMES[contender],
+    isOurs: contender === 'service',
+    isCharted: contender !== scenario.offTheChart,
     rate: median(rates),
     lowest: Math.min(...rates),
     highest: Math.max(...rates),

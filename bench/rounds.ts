@@ -1,11 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { type Contender, type ContenderId, NAMES, startContenders } from './contenders/all.js';
-import type { BenchDatabase, BenchServer } from './database.js';
+import type { BenchServer } from './database.js';
 import { checkHonesty } from './honesty.js';
 import type { LoadJob } from './load.js';
 import type { Job, Keys, Measurement } from './measurement.js';
 import type { Options } from './options.js';
 import { Progress } from './progress.js';
+import { sampleEvery } from './sampling.js';
 import { KNOWN_KEYS, type Scenario, SCENARIOS } from './scenarios.js';
 import { type OnProgress, Worker } from './worker.js';
 
@@ -29,8 +29,8 @@ interface Entry {
 }
 
 /**
- * Measures every contender in every scenario, once a round. The order is another in each round, so that nobody is
- * always measured after the same other.
+ * Measures every contender in every scenario, once a round. Each round begins elsewhere, and every other goes
+ * backwards, so that nobody is always measured after the same other.
  *
  * @throws Error when a measurement was not of honest work
  */
@@ -50,7 +50,8 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
   const progress = new Progress((rounds + 1 - firstRound) * entries.length);
   for (let round = firstRound; round <= rounds; round++) {
     const turn = Math.floor((round * entries.length) / (rounds + 1));
-    for (const { contender, series } of [...entries.slice(turn), ...entries.slice(0, turn)]) {
+    const order = [...entries.slice(turn), ...entries.slice(0, turn)];
+    for (const { contender, series } of round % 2 === 0 ? order : order.toReversed()) {
       const { scenario } = series;
       const label = `${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, ${scenario.title}, ${NAMES[contender.id]}: `;
       const show: OnProgress = (rate) => progress.show(label + perSecond(rate));
@@ -84,9 +85,10 @@ async function measure(
   const keys = await keysFor(scenario, prefix, (job) => run(job, () => undefined));
   await database?.quiescence();
   const before = await database?.effects();
-  const sampler = scenario.keys === 'one' && database ? sampleConnections(database) : undefined;
+  const sampled =
+    scenario.keys === 'one' && database && sampleEvery(SAMPLE_INTERVAL_MS, () => database.busyConnections());
   const measured = await run({ keys, connections, until }, onProgress);
-  const busiestConnections = (await sampler?.()) ?? 0;
+  const busiestConnections = sampled ? Math.max(...(await sampled())) : 0;
   const keyed = id !== 'without';
   const effects = ({ fresh: 'each', known: 'none', one: 'one' } as const)[scenario.keys];
   await checkHonesty({ effects, keyed }, measured, database, before);
@@ -108,28 +110,4 @@ async function keysFor(
       await run({ keys: { kind: 'fresh', prefix }, connections, until: { requests: KNOWN_KEYS } });
       return { kind: 'known', prefix, count: KNOWN_KEYS };
   }
-}
-
-/**
- * Looks again and again how many connections to a database are at work.
- *
- * @returns ends it, and returns the most there were
- */
-function sampleConnections(database: BenchDatabase): () => Promise<number> {
-  const stopping = new AbortController();
-  const look = async () => {
-    let most = 0;
-    while (!stopping.signal.aborted) {
-      most = Math.max(most, await database.busyConnections());
-      await pause(SAMPLE_INTERVAL_MS);
-    }
-    return most;
-  };
-  const looking = look();
-  // Whoever stops it hears of a failure.
-  looking.catch(() => undefined);
-  return () => {
-    stopping.abort();
-    return looking;
-  };
 }

@@ -10,8 +10,11 @@ export const NAMES = {
   without: 'without idempotency',
   textbook: 'textbook',
   noOp: 'no-op',
-  straight: 'straight through pg',
+  straight: 'straight through pg (16)',
 } as const;
+
+/** Whatever a scenario says: of as many clients as a server has cores or a few times that, pgbench makes the most. */
+const STRAIGHT_CONNECTIONS = 16;
 
 export type ContenderId = keyof typeof NAMES;
 
@@ -51,7 +54,7 @@ async function start(id: ContenderId, databaseUrl: string, load: Worker<LoadJob>
       return overHttp(await Worker.start('./contenders/no-op.js'));
     case 'straight': {
       const worker = await Worker.start<Job>('./contenders/straight-pg.js', env);
-      return (job, onProgress) => worker.run(job, onProgress);
+      return (job, onProgress) => worker.run({ ...job, connections: STRAIGHT_CONNECTIONS }, onProgress);
     }
   }
 }
