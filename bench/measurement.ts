@@ -1,8 +1,8 @@
 import { percentile } from './statistics.js';
 
-/** Which `Idempotency-Key` the requests bear. Prefixes are of the caller's making, and as long as keys allow. */
+/** Which `Idempotency-Key` the requests bear. */
 export type Keys =
-  /** A new one each. */
+  /** A new one each, if the prefix is new. */
   | { kind: 'fresh'; prefix: string }
   /** One after the other of the first `count` that `fresh` made of the same prefix. */
   | { kind: 'known'; prefix: string; count: number }

@@ -27,6 +27,8 @@ export class Program {
     running.add(this);
     this.ended = once(child, 'exit').finally(() => running.delete(this));
     this.ended.catch(() => undefined);
+    // A message to a process that has died is such an error; whoever waits for the answer hears of its end.
+    child.on('error', () => undefined);
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output = (this.output + text).slice(-OUTPUT_LIMIT_CHARACTERS);

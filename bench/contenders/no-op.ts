@@ -5,7 +5,7 @@ import { newRequestId } from '../../src/idempotency/request-id.js';
 import { pendingCharge } from './charge-rows.js';
 import { serve } from './comparator.js';
 
-const CHARGE = pendingCharge(newRequestId(), { amount: 1999, currency: 'eur' });
+const RESOURCE = toResource(pendingCharge(newRequestId(), { amount: 1999, currency: 'eur' }));
 
 /** The framework's ceiling: the same body is read and validated, the same resource is sent, and nothing is done. */
 @Controller('charges')
@@ -13,7 +13,7 @@ class ChargesController {
   @Post()
   @HttpCode(200)
   create(@Body() _input: CreateCharge): ChargeResource {
-    return toResource(CHARGE);
+    return RESOURCE;
   }
 }
 

@@ -111,7 +111,7 @@ const cronAt = (time: Date) =>
   );
 
 /** The slices as one: its counts are sums, its times are those of the first. */
-function total(slices: readonly [Measurement, ...Measurement[]] | readonly Measurement[]): Measurement {
+function total(slices: readonly Measurement[]): Measurement {
   return slices.reduce((sum, slice) => ({
     ...sum,
     sent: sum.sent + slice.sent,
