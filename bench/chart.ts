@@ -34,10 +34,11 @@ const MARGIN = 28;
 const TITLE_HEIGHT = 34;
 const BAR_HEIGHT = 18;
 const BAR_PITCH = 30;
-const LABEL_WIDTH = 170;
+const LABEL_WIDTH = 180;
 /** To the right of the longest whisker: for a value, its unit and its spread. */
 const VALUE_WIDTH = 250;
 const PLOT_HEIGHT = 190;
+const LINE_HEIGHT = 18;
 const AXIS_WIDTH = 70;
 const AXIS_HEIGHT = 44;
 const PANEL_GAP = 22;
@@ -117,17 +118,31 @@ function lines({ title, xUnit, yUnit, lines: all }: LinePanel): Drawn {
       text(x, bottom + 18, tickText(i * xStep), `text-anchor="middle" fill="${MUTED}"`),
     ].join('');
   });
+  const ends = all.map((line) => at(...(line.points.at(-1) ?? ([0, 0] as const))));
+  const labelsY = apart(ends.map(([, y]) => y));
   const curves = all.map(({ label, points: own }, i) => {
     const path = own.map(([x, y]) => at(x, y).map(px).join(' ')).join('L');
-    const [x, y] = at(...(own.at(-1) ?? ([0, 0] as const)));
     const colour = COLOURS[i % COLOURS.length];
-    return `<path d="M${path}" stroke="${colour}" stroke-width="2" fill="none" stroke-linejoin="round"/>${text(x + 8, y + 4.5, label, `fill="${colour}" font-weight="600"`)}`;
+    const labelAt = [(ends[i]?.[0] ?? 0) + 8, (labelsY[i] ?? 0) + 4.5] as const;
+    return `<path d="M${path}" stroke="${colour}" stroke-width="2" fill="none" stroke-linejoin="round"/>${text(...labelAt, label, `fill="${colour}" font-weight="600"`)}`;
   });
   const units = text(AXIS_WIDTH + width, bottom + 36, xUnit, `text-anchor="end" fill="${MUTED}"`);
   return {
     svg: heading(`${title}, ${yUnit}`) + ticks.join('\n') + curves.join('\n') + units,
     height: bottom + AXIS_HEIGHT,
   };
+}
+
+/** The given heights, moved up as far as it takes for a line of text at each. */
+function apart(heights: readonly number[]): number[] {
+  const moved = [...heights];
+  const fromBelow = heights.map((_, i) => i).sort((a, b) => (heights[b] ?? 0) - (heights[a] ?? 0));
+  let ceiling = Infinity;
+  for (const i of fromBelow) {
+    moved[i] = Math.min(heights[i] ?? 0, ceiling);
+    ceiling = (moved[i] ?? 0) - LINE_HEIGHT;
+  }
+  return moved;
 }
 
 /** The smallest 1, 2, 2.5 or 5 times a power of ten of which four reach `top`. */
