@@ -38,8 +38,8 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 - **${NAMES.service}**: this service as it is deployed, \`node dist/src/main.js\` with its defaults and \`LOG_LEVEL=warn\`.
 - **${NAMES.without}**: the same endpoint on Nest, Fastify and TypeORM, which writes the same charge and calls the same bank,
   but knows no key: an insert, the bank, a transaction with an update. Send it a request twice, and it charges twice.
-- **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything, with \`find\` and \`save\` for the key
-  and the charge, and the bank called within. It writes the same rows of the same tables as the service.
+- **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
+  \`save\` the charge, call the bank, \`save\` both. It writes the same rows of the same tables as the service.
 - **${NAMES.noOp}**: the framework's ceiling. Nest on Fastify reads and validates the same body and sends the same resource; there is
   no database.
 - **${NAMES.straight}**: no HTTP and no framework. One process writes the rows of the service's protocol in a loop over 16

@@ -60,7 +60,7 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
       const until = requests ? { requests } : { seconds: round === 0 ? WARM_UP_SECONDS : seconds };
       const measured = await measure(contender, scenario, `${scenario.id}-${round}`, until, show).catch(
         (error: unknown) => {
-          throw new Error(`${label}${(error as Error).message}`, { cause: error });
+          throw new Error(`${label}${(error as Error).message}\n${contender.output()}`, { cause: error });
         },
       );
       progress.finish(label + perSecond(measured.requestsPerSecond));

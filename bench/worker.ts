@@ -35,6 +35,11 @@ export class Worker<WorkerJob extends object> {
     return new Worker<WorkerJob>(program, await hear(program, (message) => message.kind === 'ready' && message.url));
   }
 
+  /** The end of what it wrote, which says what went wrong in it. */
+  get output(): string {
+    return this.program.output;
+  }
+
   /** @throws Error when the process fails or ends */
   async run(job: WorkerJob, onProgress: OnProgress): Promise<Measurement> {
     const measured = hear(this.program, (message) => {

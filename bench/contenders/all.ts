@@ -24,7 +24,10 @@ export interface Contender {
   readonly id: ContenderId;
   /** Its own, migrated; undefined for who uses none. */
   readonly database: BenchDatabase | undefined;
+  /** @throws Error when a process ends, or the load generator fails; what is answered is not judged */
   readonly run: (job: Job, onProgress: OnProgress) => Promise<Measurement>;
+  /** The end of what it wrote, which says what went wrong in it. */
+  readonly output: () => string;
 }
 
 /** Starts every contender, each as a process of its own on a database of its own. */
@@ -32,16 +35,18 @@ export async function startContenders(server: BenchServer, load: Worker<LoadJob>
   const contenders: Contender[] = [];
   for (const id of CONTENDER_IDS) {
     const database = id === 'noOp' ? undefined : await server.createDatabase(`bench_${id.toLowerCase()}`);
-    contenders.push({ id, database, run: await start(id, database?.url ?? '', load) });
+    contenders.push({ id, database, ...(await start(id, database?.url ?? '', load)) });
   }
   return contenders;
 }
 
-async function start(id: ContenderId, databaseUrl: string, load: Worker<LoadJob>): Promise<Contender['run']> {
-  const overHttp =
-    ({ url }: { url: string }): Contender['run'] =>
-    (job, onProgress) =>
-      load.run({ ...job, url }, onProgress);
+type Started = Pick<Contender, 'run' | 'output'>;
+
+async function start(id: ContenderId, databaseUrl: string, load: Worker<LoadJob>): Promise<Started> {
+  const overHttp = (server: { url: string; output: string }): Started => ({
+    run: (job, onProgress) => load.run({ ...job, url: server.url }, onProgress),
+    output: () => server.output,
+  });
   const env = { DATABASE_URL: databaseUrl };
   switch (id) {
     case 'service':
@@ -54,7 +59,10 @@ async function start(id: ContenderId, databaseUrl: string, load: Worker<LoadJob>
       return overHttp(await Worker.start('./contenders/no-op.js'));
     case 'straight': {
       const worker = await Worker.start<Job>('./contenders/straight-pg.js', env);
-      return (job, onProgress) => worker.run({ ...job, connections: STRAIGHT_CONNECTIONS }, onProgress);
+      return {
+        run: (job, onProgress) => worker.run({ ...job, connections: STRAIGHT_CONNECTIONS }, onProgress),
+        output: () => worker.output,
+      };
     }
   }
 }

@@ -4,6 +4,8 @@ import { type Program, startAlone } from '../processes.js';
 export interface Service {
   url: string;
   program: Program;
+  /** The end of what it wrote, which says what went wrong in it. */
+  readonly output: string;
 }
 
 /**
@@ -23,5 +25,11 @@ export async function startService(databaseUrl: string, settings: Record<string,
     program.child.stderr?.on('data', look);
     return () => program.child.stderr?.off('data', look);
   });
-  return { url, program };
+  return {
+    url,
+    program,
+    get output() {
+      return program.output;
+    },
+  };
 }
