@@ -1,0 +1,87 @@
+import type { Panel } from './chart.js';
+import { NAMES } from './contenders/all.js';
+import type { Machine } from './machine.js';
+import type { Options } from './options.js';
+import { machineMarkdown, percent, readable, resultMarkdown } from './report.js';
+import { type Result, resultsOf } from './results.js';
+import type { Series } from './rounds.js';
+import { SCENARIOS } from './scenarios.js';
+import { median } from './statistics.js';
+
+/** The panels of `docs/benchmark.svg`: each scenario on a scale of its own, since they are far apart. */
+export const benchmarkPanels = (results: readonly Result[]): Panel[] =>
+  results.map(({ title, rows }) => ({
+    kind: 'bars',
+    title,
+    unit: 'requests/s',
+    bars: rows
+      .filter(({ isCharted }) => isCharted)
+      .map((row) => ({
+        ...row,
+        label: row.contender,
+        value: row.rate,
+      })),
+  }));
+
+/** `docs/benchmark.md`, all of it. */
+export function benchmarkDocument(series: readonly Series[], { rounds, seconds }: Options, machine: Machine): string {
+  const results = resultsOf(series);
+  const storm = SCENARIOS.find(({ keys }) => keys === 'one')?.requests?.usual ?? 0;
+  return `# Benchmark
+
+Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new Date().toISOString().slice(0, 10)}. Nothing here was edited.
+
+![Requests per second by scenario and contender](benchmark.svg)
+
+## What is measured
+
+- **${NAMES.service}**: this service as it is deployed, \`node dist/src/main.js\` with its defaults and \`LOG_LEVEL=warn\`.
+- **${NAMES.without}**: the same endpoint on Nest, Fastify and TypeORM, which writes the same charge and calls the same bank,
+  but knows no key: an insert, the bank, a transaction with an update. Send it a request twice, and it charges twice.
+- **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
+  \`save\` the charge, call the bank, \`save\` both. It writes the same rows of the same tables as the service.
+- **${NAMES.noOp}**: the framework's ceiling. Nest on Fastify reads and validates the same body and sends the same resource; there is
+  no database.
+- **${NAMES.straight}**: no HTTP and no framework. One process writes the rows of the service's protocol in a loop over 16
+  connections: named statements, one after the other, two transactions and the bank's capture for each charge.
+
+All but the service are in [\`bench/contenders\`](../bench/contenders). They validate as the service does, and leave out what else it has:
+API keys, the look for card numbers, logs, metrics. Pools have 10 connections, as the service's; the textbook has 10 more for its bank,
+which it calls while it holds one.
+
+## How
+
+- Every contender is a process of its own, on a database of its own, on one PostgreSQL with \`fsync\` on that the benchmark starts. The
+  load generator, autocannon, is one more process.
+- ${rounds} rounds of ${seconds} s for each contender in each scenario, after a round that does not count. Each round measures all of them, in
+  another order. Numbers are medians over the rounds; a ratio is divided round by round before its median is taken, so that
+  what slowed a whole round cancels.
+- Before each measurement there is a checkpoint, so that nobody pays for the writes of another.
+- After each, the database is asked: every answer was a success, there are as many more charges as answers (or requests sent,
+  for those under way at the end), each captured once and each, where there are keys, recorded once. A storm must have made
+  one charge, and each of its ${storm.toLocaleString('en')} answers must be the same. Otherwise the benchmark fails and writes nothing.
+- No target decides whether the benchmark fails. They are printed beside what was measured, met or not.
+- ${senderText(series)}
+
+## Results
+
+${results.map(resultMarkdown).join('\n\n')}
+
+## The machine
+
+${machineMarkdown(machine)}
+`;
+}
+
+/** Whether the load generator was the limit itself. */
+function senderText(series: readonly Series[]): string {
+  const medianOf = (id: string, pick: 'requestsPerSecond' | 'senderLoad') =>
+    median(
+      series
+        .filter(({ scenario, contender }) => scenario.id === id && contender === 'noOp')
+        .flatMap(({ rounds }) => rounds.map((round) => round[pick])),
+    );
+  return `autocannon sends bytes that it has built once; only the key in them is overwritten for each request. Against the ${NAMES.noOp},
+  which is the hardest on it, it keeps a core ${percent(medianOf('fresh', 'senderLoad'))} busy that way, at ${readable(medianOf('fresh', 'requestsPerSecond'))} requests/s; with one request that
+  never changes, as in the storm, ${percent(medianOf('storm', 'senderLoad'))} at ${readable(medianOf('storm', 'requestsPerSecond'))}. It is not what limits the others.`;
+}

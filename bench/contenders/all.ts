@@ -1,0 +1,68 @@
+import type { BenchDatabase, BenchServer } from '../database.js';
+import type { LoadJob } from '../load.js';
+import type { Job, Measurement } from '../measurement.js';
+import { type OnProgress, Worker } from '../worker.js';
+import { startService } from './service.js';
+
+/** Who is measured, as the reports call them. */
+export const NAMES = {
+  service: 'service',
+  without: 'without idempotency',
+  textbook: 'textbook',
+  noOp: 'no-op',
+  straight: 'straight through pg (16)',
+} as const;
+
+/** Whatever a scenario says: of as many clients as a server has cores or a few times that, pgbench makes the most. */
+const STRAIGHT_CONNECTIONS = 16;
+
+export type ContenderId = keyof typeof NAMES;
+
+const CONTENDER_IDS = Object.keys(NAMES) as ContenderId[];
+
+export interface Contender {
+  readonly id: ContenderId;
+  /** Its own, migrated; undefined for who uses none. */
+  readonly database: BenchDatabase | undefined;
+  /** @throws Error when a process ends, or the load generator fails; what is answered is not judged */
+  readonly run: (job: Job, onProgress: OnProgress) => Promise<Measurement>;
+  /** The end of what it wrote, which says what went wrong in it. */
+  readonly output: () => string;
+}
+
+/** Starts every contender, each as a process of its own on a database of its own. */
+export async function startContenders(server: BenchServer, load: Worker<LoadJob>): Promise<Contender[]> {
+  const contenders: Contender[] = [];
+  for (const id of CONTENDER_IDS) {
+    const database = id === 'noOp' ? undefined : await server.createDatabase(`bench_${id.toLowerCase()}`);
+    contenders.push({ id, database, ...(await start(id, database?.url ?? '', load)) });
+  }
+  return contenders;
+}
+
+type Started = Pick<Contender, 'run' | 'output'>;
+
+async function start(id: ContenderId, databaseUrl: string, load: Worker<LoadJob>): Promise<Started> {
+  const overHttp = (server: { url: string; output: string }): Started => ({
+    run: (job, onProgress) => load.run({ ...job, url: server.url }, onProgress),
+    output: () => server.output,
+  });
+  const env = { DATABASE_URL: databaseUrl };
+  switch (id) {
+    case 'service':
+      return overHttp(await startService(databaseUrl));
+    case 'without':
+      return overHttp(await Worker.start('./contenders/without-idempotency.js', env));
+    case 'textbook':
+      return overHttp(await Worker.start('./contenders/textbook.js', env));
+    case 'noOp':
+      return overHttp(await Worker.start('./contenders/no-op.js'));
+    case 'straight': {
+      const worker = await Worker.start<Job>('./contenders/straight-pg.js', env);
+      return {
+        run: (job, onProgress) => worker.run({ ...job, connections: STRAIGHT_CONNECTIONS }, onProgress),
+        output: () => worker.output,
+      };
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+import { toResource } from '../../src/charges/charge.resource.js';
+import { newRequestId } from '../../src/idempotency/request-id.js';
+import type { Job, Tally } from '../measurement.js';
+import { ready, workOn } from '../worker.js';
+import { ACCOUNT_ID, pendingCharge, settlement } from './charge-rows.js';
+
+const FINGERPRINT = createHash('sha256').update('the same for all').digest();
+const HEADERS = JSON.stringify({ 'content-type': 'application/json; charset=utf-8' });
+
+// Named, so that each connection has them parsed and planned once.
+const INSERT_KEY = {
+  name: 'insert_key',
+  text: `INSERT INTO processed_requests
+           (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
+         VALUES ($1, $2, $3, 'POST /charges', $4, $5, clock_timestamp() + interval '30 seconds', clock_timestamp())`,
+};
+const INSERT_CHARGE = {
+  name: 'insert_charge',
+  text: `INSERT INTO charges (account_id, id, amount, currency, source, metadata, status, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 'pending', clock_timestamp())`,
+};
+const CAPTURE = {
+  name: 'capture',
+  text: `INSERT INTO bank.captures (account_id, idempotency_key, charge_id, amount, currency) VALUES ($1, $2, $2, $3, $4)`,
+};
+const SETTLE = {
+  name: 'settle',
+  text: `UPDATE charges SET status = 'succeeded', settled_at = clock_timestamp() WHERE account_id = $1 AND id = $2`,
+};
+const COMPLETE = {
+  name: 'complete',
+  text: `UPDATE processed_requests SET response_status = 200, response_headers = $3, response_body = $4,
+           completed_at = clock_timestamp(), locked_until = NULL
+         WHERE account_id = $1 AND idempotency_key = $2`,
+};
+
+/** The rows of one charge, written as the service's protocol has it, one statement after the other. */
+async function charge(db: Client): Promise<void> {
+  const requestId = newRequestId();
+  const row = pendingCharge(requestId, { amount: 1999, currency: 'eur' });
+  const key = `straight-${requestId}`;
+  await db.query('BEGIN');
+  await db.query(INSERT_KEY, [ACCOUNT_ID, key, requestId, FINGERPRINT, randomUUID()]);
+  await db.query(INSERT_CHARGE, [ACCOUNT_ID, row.id, row.amount, row.currency, row.source, row.metadata]);
+  await db.query('COMMIT');
+  await db.query(CAPTURE, [ACCOUNT_ID, row.id, row.amount, row.currency]);
+  await db.query('BEGIN');
+  await db.query(SETTLE, [ACCOUNT_ID, row.id]);
+  const body = JSON.stringify(toResource({ ...row, ...settlement({ status: 'succeeded' }) }));
+  await db.query(COMPLETE, [ACCOUNT_ID, key, HEADERS, body]);
+  await db.query('COMMIT');
+}
+
+/** What PostgreSQL does with the same rows when nobody is in between: no HTTP, no framework, no other process. */
+async function chargeInLoops({ connections, until }: Job, tally: Tally): Promise<void> {
+  const clients = Array.from({ length: connections }, () => new Client(process.env['DATABASE_URL']));
+  await Promise.all(clients.map((client) => client.connect()));
+  const isOver = () => ('seconds' in until ? tally.elapsedSeconds >= until.seconds : tally.sent >= until.requests);
+  const loop = async (db: Client) => {
+    while (!isOver()) {
+      tally.sent++;
+      const startedAtMs = performance.now();
+      await charge(db);
+      tally.answer(performance.now() - startedAtMs, true);
+    }
+  };
+  await Promise.all(clients.map(loop));
+  await Promise.all(clients.map((client) => client.end()));
+}
+
+workOn<Job>(chargeInLoops);
+ready();

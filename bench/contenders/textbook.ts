@@ -1,0 +1,131 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { Body, Controller, Headers, HttpCode, Module, Post, UnprocessableEntityException } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { Column, DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
+import { Charge } from '../../src/charges/charge.entity.js';
+import { CreateCharge } from '../../src/charges/charge.input.js';
+import { toResource } from '../../src/charges/charge.resource.js';
+import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
+import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
+import { loadConfig } from '../../src/config.js';
+import { dataSourceOptions } from '../../src/database/data-source.js';
+import { newRequestId } from '../../src/idempotency/request-id.js';
+import { ACCOUNT_ID, pendingCharge, settlement } from './charge-rows.js';
+import { serve } from './comparator.js';
+
+const UNIQUE_VIOLATION = '23505';
+const LEASE_MS = 30_000;
+
+const config = loadConfig(process.env);
+const options = dataSourceOptions(config.DATABASE_URL ?? '', config.DATABASE_POOL_SIZE);
+
+/** The service's own table, so that both write the same bytes. */
+@Entity('processed_requests')
+class ProcessedRequest {
+  @PrimaryColumn({ type: 'text' })
+  account_id!: string;
+
+  @PrimaryColumn({ type: 'text' })
+  idempotency_key!: string;
+
+  @Column({ type: 'uuid' })
+  request_id!: string;
+
+  @Column({ type: 'text' })
+  operation!: string;
+
+  @Column({ type: 'bytea' })
+  fingerprint!: Buffer;
+
+  @Column({ type: 'uuid' })
+  lock_token!: string;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  locked_until!: Date | null;
+
+  @Column({ type: 'smallint', nullable: true })
+  response_status!: number | null;
+
+  @Column({ type: 'jsonb', nullable: true })
+  response_headers!: Record<string, string> | null;
+
+  @Column({ type: 'text', nullable: true })
+  response_body!: string | null;
+
+  @Column({ type: 'timestamptz' })
+  created_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  completed_at!: Date | null;
+}
+
+/** What is commonly written: one transaction around everything, `find` and `save`, and the bank called within it. */
+@Controller('charges')
+class ChargesController {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly gateway: PaymentGateway,
+  ) {}
+
+  @Post()
+  @HttpCode(200)
+  async create(@Body() input: CreateCharge, @Headers('idempotency-key') key: string): Promise<unknown> {
+    const once = () => this.dataSource.transaction((tx) => this.charge(tx, key, input));
+    return once().catch((error: unknown) => {
+      const isDuplicate =
+        error instanceof QueryFailedError && (error.driverError as { code?: string }).code === UNIQUE_VIOLATION;
+      if (!isDuplicate) throw error;
+      // The other request has committed, or we would still wait for it. Its reply can be found now.
+      return once();
+    });
+  }
+
+  private async charge(tx: EntityManager, key: string, input: CreateCharge): Promise<unknown> {
+    const fingerprint = createHash('sha256').update(JSON.stringify(input)).digest();
+    const known = await tx.findOneBy(ProcessedRequest, { account_id: ACCOUNT_ID, idempotency_key: key });
+    if (known && !known.fingerprint.equals(fingerprint)) throw new UnprocessableEntityException();
+    if (known) return JSON.parse(known.response_body ?? '');
+
+    const request = {
+      account_id: ACCOUNT_ID,
+      idempotency_key: key,
+      request_id: newRequestId(),
+      operation: 'POST /charges',
+      fingerprint,
+      lock_token: randomUUID(),
+      locked_until: new Date(Date.now() + LEASE_MS),
+      created_at: new Date(),
+    };
+    // Not `save`, which looks for the row again, and where another request has recorded it meanwhile, overwrites it and
+    // charges a second time. Here a constraint of the table refuses that, one time in thousands in a storm of one key.
+    await tx.insert(ProcessedRequest, request);
+    const charge = await tx.save(Charge, pendingCharge(request.request_id, input));
+    const outcome = await this.gateway.authorize(charge);
+    const resource = toResource(await tx.save(Charge, { ...charge, ...settlement(outcome) }));
+    await tx.save(ProcessedRequest, {
+      ...request,
+      locked_until: null,
+      response_status: 200,
+      response_headers: { 'content-type': 'application/json; charset=utf-8' },
+      response_body: JSON.stringify(resource),
+      completed_at: new Date(),
+    });
+    return resource;
+  }
+}
+
+@Module({
+  imports: [TypeOrmModule.forRoot({ ...options, entities: [Charge, ProcessedRequest] })],
+  controllers: [ChargesController],
+  providers: [
+    {
+      provide: PaymentGateway,
+      // The bank is called while the request's transaction holds a connection. Were its connection of the same pool, ten
+      // requests would hold all ten and wait for an eleventh for ever, which PostgreSQL cannot see. So it has ten of its own.
+      useFactory: async () => new SimulatedBank(await new DataSource(options).initialize(), config),
+    },
+  ],
+})
+class Textbook {}
+
+await serve(Textbook);

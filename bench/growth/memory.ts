@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { startService } from '../contenders/service.js';
+import type { BenchServer } from '../database.js';
+import type { LoadJob } from '../load.js';
+import { Progress } from '../progress.js';
+import { type Verdict, verdict } from '../results.js';
+import { sampleEvery } from '../sampling.js';
+import { median } from '../statistics.js';
+import type { Worker } from '../worker.js';
+import { sendFreshCharges } from './fresh-charges.js';
+import { readMetrics } from './metrics.js';
+
+const SAMPLE_INTERVAL_MS = 1_000;
+const MIB = 2 ** 20;
+const KIB = 1_024;
+const QUARTERS = 4;
+/** The collector lets the heap swing by more than this; what grows with the keys grows by far more in three quarters. */
+const FLAT_ATMOST = 1.1;
+
+/** The memory of the process after so many keys. */
+export interface MemorySample {
+  keys: number;
+  /** What the system has given it. */
+  rssMib: number;
+  /** What of that is JavaScript's, garbage included. */
+  heapMib: number;
+}
+
+export interface Memory {
+  samples: MemorySample[];
+  requestsPerSecond: number;
+  verdict: Verdict;
+}
+
+/** Does the process grow with the keys it has seen? */
+export async function measureMemory(server: BenchServer, load: Worker<LoadJob>, charges: number): Promise<Memory> {
+  const database = await server.createDatabase('growth_memory');
+  const service = await startService(database.url);
+  const progress = new Progress(charges);
+  const take = async (): Promise<MemorySample> => {
+    const metrics = await readMetrics(service.url);
+    const keys = metrics.get('idempotency_requests_total{outcome="first"}') ?? 0;
+    const heapMib = (metrics.get('nodejs_heap_size_used_bytes') ?? NaN) / MIB;
+    const rssMib = (await residentBytes(service.program.pid)) / MIB;
+    progress.show(`memory after ${keys.toLocaleString('en')} keys: ${Math.round(rssMib)} MiB`, keys);
+    return { keys, rssMib, heapMib };
+  };
+  const sampled = sampleEvery(SAMPLE_INTERVAL_MS, take);
+  const { requestsPerSecond } = await sendFreshCharges({ service, database, load }, { until: { requests: charges } });
+  const samples = await sampled();
+  progress.finish(`memory after ${charges.toLocaleString('en')} keys`, charges);
+  await service.program.end();
+  return { samples, requestsPerSecond, verdict: flatness(samples, charges) };
+}
+
+/** Compares the last quarter with the second: in the first, the process warms up and caches are filled. */
+function flatness(samples: readonly MemorySample[], charges: number): Verdict {
+  const quarter = (number: number) => {
+    const own = samples.filter(
+      ({ keys }) => Math.min(QUARTERS, Math.floor((keys / charges) * QUARTERS) + 1) === number,
+    );
+    // A short run may have no sample in a quarter.
+    return median((own.length > 0 ? own : samples).map(({ rssMib }) => rssMib));
+  };
+  const text = 'resident memory: in the last quarter ÷ in the second';
+  return verdict(text, quarter(QUARTERS) / quarter(2), { atMost: FLAT_ATMOST });
+}
+
+/** As the system counts it: from /proc, or from ps where there is no /proc. */
+async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
+  const ps = () => spawnSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' }).stdout;
+  return Number(status === undefined ? ps() : /VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * KIB;
+}

@@ -1,0 +1,138 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { startService } from '../contenders/service.js';
+import type { BenchDatabase, BenchServer } from '../database.js';
+import { checkHonesty } from '../honesty.js';
+import type { LoadJob } from '../load.js';
+import type { Measurement } from '../measurement.js';
+import { Progress } from '../progress.js';
+import { type Verdict, verdict } from '../results.js';
+import { sampleEvery } from '../sampling.js';
+import { median } from '../statistics.js';
+import type { Worker } from '../worker.js';
+import { CONNECTIONS, sendFreshCharges } from './fresh-charges.js';
+import { readMetrics } from './metrics.js';
+import { seedKeys } from './seed.js';
+import { readTable, type TableSample } from './table-health.js';
+
+const EXPIRED_HOURS = { oldestHours: 48, youngestHours: 25 };
+const SAMPLE_INTERVAL_MS = 1_000;
+/** Of what the service can do: busy, and not so busy that every disturbance becomes a queue. */
+const MODERATE = 0.5;
+/** Slices before the undisturbed ones: one to get warm, one to find out what the service can do. */
+const FIRST_SLICES = 2;
+/** For the service to start, and for what is between slices. */
+const SLACK_MS = 4_000;
+/** By far more than a million deletions take. */
+const SWEEP_TIMEOUT_MS = 1_800_000;
+/** Autovacuum looks once a minute, and then takes a while. */
+const VACUUM_TIMEOUT_MS = 150_000;
+
+/** How much is done. */
+export interface SweepPlan {
+  expiredKeys: number;
+  /** Of one measurement at the fixed rate, which has a p99 of its own. */
+  sliceSeconds: number;
+  /** Measurements before the sweep, about. */
+  undisturbedSlices: number;
+  /** Whether to wait, after the sweep, until autovacuum has been there. */
+  awaitsVacuum: boolean;
+}
+
+/** Measurements before the sweep and while it ran, and the table all the while. */
+export interface Sweeping {
+  expiredKeys: number;
+  ratePerSecond: number;
+  undisturbed: Measurement[];
+  disturbed: Measurement[];
+  samples: TableSample[];
+  verdict: Verdict;
+}
+
+/**
+ * Does deleting expired keys disturb those who charge? One service serves at a fixed rate all along; its own schedule,
+ * set to a moment after the undisturbed slices, starts the sweep.
+ *
+ * @throws Error when charges went wrong, or the sweep does not end
+ */
+export async function measureSweeping(server: BenchServer, load: Worker<LoadJob>, plan: SweepPlan): Promise<Sweeping> {
+  const database = await server.createDatabase('growth_sweep');
+  await seedKeys(database, { count: plan.expiredKeys, ...EXPIRED_HOURS });
+  await server.checkpoint();
+  const sliceMs = plan.sliceSeconds * 1000;
+  const sweepAtMs = Date.now() + (FIRST_SLICES + plan.undisturbedSlices) * sliceMs + SLACK_MS;
+  const settings = { TZ: 'UTC', IDEMPOTENCY_SWEEP_CRON: cronAt(new Date(sweepAtMs)) };
+  const service = await startService(database.url, settings);
+
+  const until = { seconds: plan.sliceSeconds };
+  await sendFreshCharges({ service, database, load }, { until });
+  const { requestsPerSecond } = await sendFreshCharges({ service, database, load }, { until });
+  const ratePerSecond = Math.max(1, Math.round(requestsPerSecond * MODERATE));
+
+  const before = await database.effects();
+  const startedAtMs = performance.now();
+  const sampled = sampleEvery(SAMPLE_INTERVAL_MS, () => readTable(database, service.url, startedAtMs));
+  const progress = new Progress(plan.expiredKeys);
+  const slices: Measurement[] = [];
+  const sendSlice = async () => {
+    const keys = { kind: 'fresh', prefix: `sweep-${slices.length}` } as const;
+    const show = () => progress.show(`${ratePerSecond} charges/s`);
+    slices.push(await load.run({ url: service.url, connections: CONNECTIONS, keys, until, ratePerSecond }, show));
+  };
+  while (slices.length === 0 || Date.now() + sliceMs < sweepAtMs) await sendSlice();
+  const undisturbed = [...slices];
+  await pause(Math.max(0, sweepAtMs - Date.now()));
+  const deadlineMs = sweepAtMs + SWEEP_TIMEOUT_MS;
+  for (let swept = 0; swept < plan.expiredKeys;) {
+    progress.show(`sweeping ${plan.expiredKeys.toLocaleString('en')} expired keys`, swept);
+    await sendSlice();
+    swept = (await readMetrics(service.url)).get('idempotency_swept_total') ?? 0;
+    if (Date.now() > deadlineMs)
+      throw new Error(`only ${swept} of ${plan.expiredKeys} expired keys were swept in time`);
+  }
+  progress.finish(`swept ${plan.expiredKeys.toLocaleString('en')} expired keys`, plan.expiredKeys);
+  const disturbed = slices.slice(undisturbed.length);
+  // The sweep ended somewhere in the last slice, which is partly undisturbed, therefore, and counts only when alone.
+  if (disturbed.length > 1) disturbed.pop();
+
+  await checkHonesty({ effects: 'each', keyed: true }, total(slices), database, before);
+  if (plan.awaitsVacuum) await awaitVacuum(database, progress);
+  const samples = await sampled();
+  await service.program.end();
+  const p99Ms = (some: readonly Measurement[]) => median(some.map((slice) => slice.p99Ms));
+  const text = `p99 at ${ratePerSecond} charges/s: during the sweep ÷ undisturbed`;
+  const ratio = verdict(text, p99Ms(disturbed) / p99Ms(undisturbed), { atMost: 1.5 });
+  return { expiredKeys: plan.expiredKeys, ratePerSecond, undisturbed, disturbed, samples, verdict: ratio };
+}
+
+/** At that second, in UTC, and at no other within a year. */
+const cronAt = (time: Date) =>
+  [time.getUTCSeconds(), time.getUTCMinutes(), time.getUTCHours(), time.getUTCDate(), time.getUTCMonth() + 1, '*'].join(
+    ' ',
+  );
+
+/** The slices as one: its counts are sums, its times are those of the first. */
+function total(slices: readonly Measurement[]): Measurement {
+  return slices.reduce((sum, slice) => ({
+    ...sum,
+    sent: sum.sent + slice.sent,
+    answered: sum.answered + slice.answered,
+    refused: sum.refused + slice.refused,
+    broken: sum.broken + slice.broken,
+  }));
+}
+
+/** Waits until autovacuum has removed what the sweep has left, or for as long as it may be expected to take. */
+async function awaitVacuum(database: BenchDatabase, progress: Progress): Promise<void> {
+  const deadlineMs = performance.now() + VACUUM_TIMEOUT_MS;
+  const sweptAt = (await database.sql<{ now: string }>('SELECT clock_timestamp()::text AS now'))[0]?.now;
+  while (performance.now() < deadlineMs) {
+    const [row] = await database.sql<{ isVacuumed: boolean }>(
+      `SELECT coalesce(last_autovacuum > $1::timestamptz, false) AS "isVacuumed"
+       FROM pg_stat_user_tables WHERE relname = 'processed_requests'`,
+      [sweptAt],
+    );
+    if (row?.isVacuumed) return;
+    progress.show('waiting for autovacuum');
+    await pause(SAMPLE_INTERVAL_MS);
+  }
+}

@@ -1,0 +1,56 @@
+import { Agent, request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Tally } from './measurement.js';
+
+/** Requests are due at any time; this often it is looked which are. Well below what an answer takes. */
+const TICK_MS = 2;
+
+export interface PacedJob {
+  /** Of the server, without a path. */
+  url: string;
+  body: string;
+  connections: number;
+  /** How many to send in all. */
+  total: number;
+  ratePerSecond: number;
+}
+
+/**
+ * Sends at a fixed rate, evenly, whether or not answers come. A latency counts from the moment the request was due, so
+ * that a server that stands still is charged for all who would have come meanwhile.
+ *
+ * autocannon has a rate, too, but sends each second's share as fast as it can at the start of the second.
+ */
+export async function sendEvenly(job: PacedJob, nextKey: () => string, tally: Tally): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: job.connections, scheduling: 'lifo' });
+  const { total } = job;
+  const startedAtMs = performance.now();
+  const underWay: Promise<void>[] = [];
+  while (tally.sent < total) {
+    const due = Math.min(total, Math.floor(((performance.now() - startedAtMs) * job.ratePerSecond) / 1000) + 1);
+    while (tally.sent < due) {
+      const dueAtMs = startedAtMs + (tally.sent++ * 1000) / job.ratePerSecond;
+      underWay.push(sendOne(agent, job, nextKey(), dueAtMs, tally));
+    }
+    await pause(TICK_MS);
+  }
+  await Promise.all(underWay);
+  agent.destroy();
+}
+
+function sendOne(agent: Agent, { url, body }: PacedJob, key: string, dueAtMs: number, tally: Tally): Promise<void> {
+  const headers = { 'content-type': 'application/json', 'content-length': body.length, 'idempotency-key': key };
+  return new Promise((resolve) => {
+    const outgoing = request(`${url}/charges`, { agent, method: 'POST', headers }, (incoming) => {
+      incoming.resume().once('end', () => {
+        tally.answer(performance.now() - dueAtMs, incoming.statusCode === 200);
+        resolve();
+      });
+    });
+    outgoing.once('error', () => {
+      tally.broken++;
+      resolve();
+    });
+    outgoing.end(body);
+  });
+}

@@ -1,0 +1,61 @@
+import type { Machine } from './machine.js';
+import type { Result, Row, Verdict } from './results.js';
+
+const HEADINGS = ['', 'requests/s', 'slowest to fastest round', 'p50 ms', 'p99 ms'] as const;
+
+/** A number with as many digits as mean something: three, and no decimals from a hundred on or in a count. */
+export function readable(value: number): string {
+  if (value >= 100 || Number.isInteger(value)) return Math.round(value).toLocaleString('en');
+  return value.toFixed(value >= 10 ? 1 : 2);
+}
+
+const cells = ({ contender, rate, lowest, highest, p50Ms, p99Ms }: Row) => [
+  contender,
+  readable(rate),
+  `${readable(lowest)} to ${readable(highest)}`,
+  readable(p50Ms),
+  readable(p99Ms),
+];
+
+export const verdictText = ({ text, value, target, met }: Verdict) =>
+  `${text}: ${readable(value)} (target ${target}: ${met ? 'met' : 'not met'})`;
+
+/** The table for a terminal. */
+export function terminalTable(results: readonly Result[]): string {
+  const lines = results.flatMap(({ rows }) => rows.map(cells));
+  const widths = HEADINGS.map((heading, i) => Math.max(heading.length, ...lines.map((line) => line[i]?.length ?? 0)));
+  const format = (line: readonly string[]) =>
+    line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ');
+  return results
+    .map(({ title, rows, verdicts }) =>
+      [title, format(HEADINGS), ...rows.map((row) => format(cells(row))), ...verdicts.map(verdictText), ''].join('\n'),
+    )
+    .join('\n');
+}
+
+/** A table in Markdown: numbers to the right, the first column to the left. */
+export function markdownTable(headings: readonly string[], lines: readonly (readonly string[])[]): string {
+  const line = (texts: readonly string[]) => `| ${texts.join(' | ')} |`;
+  return [line(headings), line(headings.map((_, i) => (i === 0 ? '---' : '---:'))), ...lines.map(line)].join('\n');
+}
+
+/** One scenario in Markdown: its table, and its targets. */
+export function resultMarkdown({ title, rows, verdicts }: Result): string {
+  const targets = verdicts.map(({ text, value, target, met }) => [
+    text,
+    readable(value),
+    target,
+    met ? 'met' : 'not met',
+  ]);
+  return [
+    `### ${title}`,
+    markdownTable(HEADINGS, rows.map(cells)),
+    ...(targets.length > 0 ? [markdownTable(['', 'measured', 'target', ''], targets)] : []),
+  ].join('\n\n');
+}
+
+/** What the numbers depend on, in Markdown. */
+export const machineMarkdown = (machine: Machine) => machine.map(([name, value]) => `- ${name}: ${value}`).join('\n');
+
+/** A share from 0 to 1. */
+export const percent = (share: number) => `${Math.round(share * 100)} %`;

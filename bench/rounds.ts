@@ -1,0 +1,113 @@
+import { type Contender, type ContenderId, NAMES, startContenders } from './contenders/all.js';
+import type { BenchServer } from './database.js';
+import { checkHonesty } from './honesty.js';
+import type { LoadJob } from './load.js';
+import type { Job, Keys, Measurement } from './measurement.js';
+import type { Options } from './options.js';
+import { Progress } from './progress.js';
+import { sampleEvery } from './sampling.js';
+import { KNOWN_KEYS, type Scenario, SCENARIOS } from './scenarios.js';
+import { type OnProgress, Worker } from './worker.js';
+
+/** Often enough to meet what lasts longer than a twentieth of a second, and too seldom to disturb. */
+const SAMPLE_INTERVAL_MS = 50;
+/** Long enough for the compiler to have seen everything. */
+const WARM_UP_SECONDS = 2;
+
+/** One contender in one scenario, round by round. */
+export interface Series {
+  scenario: Scenario;
+  contender: ContenderId;
+  rounds: Measurement[];
+  /** The most connections to the database that were at work at once, over all rounds; of storms only. */
+  busiestConnections: number;
+}
+
+interface Entry {
+  contender: Contender;
+  series: Series;
+}
+
+/**
+ * Measures every contender in every scenario, once a round. Each round begins elsewhere, and every other goes
+ * backwards, so that nobody is always measured after the same other.
+ *
+ * @throws Error when a measurement was not of honest work
+ */
+export async function measureRounds(server: BenchServer, { rounds, seconds, quick }: Options): Promise<Series[]> {
+  const load = await Worker.start<LoadJob>('./load.js');
+  const contenders = await startContenders(server, load);
+  const entries = SCENARIOS.flatMap((scenario): Entry[] =>
+    contenders
+      .filter(({ id }) => scenario.contenders.includes(id))
+      .map((contender) => ({
+        contender,
+        series: { scenario, contender: contender.id, rounds: [], busiestConnections: 0 },
+      })),
+  );
+  // Round 0 is not counted: in it, compilers, caches and connections get warm.
+  const firstRound = quick ? 1 : 0;
+  const progress = new Progress((rounds + 1 - firstRound) * entries.length);
+  for (let round = firstRound; round <= rounds; round++) {
+    const turn = Math.floor((round * entries.length) / (rounds + 1));
+    const order = [...entries.slice(turn), ...entries.slice(0, turn)];
+    for (const { contender, series } of round % 2 === 0 ? order : order.toReversed()) {
+      const { scenario } = series;
+      const label = `${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, ${scenario.title}, ${NAMES[contender.id]}: `;
+      const show: OnProgress = (rate) => progress.show(label + perSecond(rate));
+      await server.checkpoint();
+      const requests = scenario.requests?.[quick || round === 0 ? 'quick' : 'usual'];
+      const until = requests ? { requests } : { seconds: round === 0 ? WARM_UP_SECONDS : seconds };
+      const measured = await measure(contender, scenario, `${scenario.id}-${round}`, until, show).catch(
+        (error: unknown) => {
+          throw new Error(`${label}${(error as Error).message}\n${contender.output()}`, { cause: error });
+        },
+      );
+      progress.finish(label + perSecond(measured.requestsPerSecond));
+      if (round === 0) continue;
+      series.rounds.push(measured);
+      series.busiestConnections = Math.max(series.busiestConnections, measured.busiestConnections);
+    }
+  }
+  return entries.map(({ series }) => series);
+}
+
+const perSecond = (rate: number) => `${Math.round(rate).toLocaleString('en')} requests/s`;
+
+async function measure(
+  { id, database, run }: Contender,
+  scenario: Scenario,
+  prefix: string,
+  until: Job['until'],
+  onProgress: OnProgress,
+): Promise<Measurement & { busiestConnections: number }> {
+  const { connections } = scenario;
+  const keys = await keysFor(scenario, prefix, (job) => run(job, () => undefined));
+  await database?.quiescence();
+  const before = await database?.effects();
+  const sampled =
+    scenario.keys === 'one' && database && sampleEvery(SAMPLE_INTERVAL_MS, () => database.busyConnections());
+  const measured = await run({ keys, connections, until }, onProgress);
+  const busiestConnections = sampled ? Math.max(...(await sampled())) : 0;
+  const keyed = id !== 'without';
+  const effects = ({ fresh: 'each', known: 'none', one: 'one' } as const)[scenario.keys];
+  await checkHonesty({ effects, keyed }, measured, database, before);
+  return { ...measured, busiestConnections };
+}
+
+/** The keys of a measurement. Those that are to be known are made first. */
+async function keysFor(
+  { keys, connections }: Scenario,
+  prefix: string,
+  run: (job: Job) => Promise<unknown>,
+): Promise<Keys> {
+  switch (keys) {
+    case 'fresh':
+      return { kind: 'fresh', prefix };
+    case 'one':
+      return { kind: 'one', key: prefix };
+    case 'known':
+      await run({ keys: { kind: 'fresh', prefix }, connections, until: { requests: KNOWN_KEYS } });
+      return { kind: 'known', prefix, count: KNOWN_KEYS };
+  }
+}
