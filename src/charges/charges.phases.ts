@@ -9,31 +9,37 @@ import type { Authorization } from './gateway/payment.gateway.js';
 /** A charge bears the name of its request, so whoever retries or recovers it finds the same one. */
 export const chargeId = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
 
-/** Makes the intent durable before any money moves. Repeatable: a charge that is open already is read. */
+/** Makes the intent durable before any money moves. Repeatable: a charge that is open already is the same one. */
 export const open: Phase<CreateCharge, Charge> = async (tx, items) => {
-  const wanted = items.map(({ accountId, requestId, input }) => ({
+  const charges = items.map(({ accountId, requestId, input }) => ({
     account_id: accountId,
     id: chargeId(requestId),
     amount: input.amount,
     currency: input.currency,
     source: input.source ?? 'tok_visa',
-    order_id: input.order_id,
-    description: input.description,
+    order_id: input.order_id ?? null,
+    description: input.description ?? null,
     metadata: input.metadata ?? {},
+    status: 'pending' as const,
+    decline_code: null,
+    settled_at: null,
   }));
-  const charges = await runPrepared<Charge>(tx, OPEN, [JSON.stringify(wanted)]);
-  return inOrder(wanted, charges);
+  const opened = await runPrepared<Pick<Charge, 'id' | 'created_at'>>(tx, OPEN, [JSON.stringify(charges)]);
+  const times = new Map(opened.map(({ id, created_at }) => [id, created_at]));
+  return charges.map((charge) => ({ ...charge, created_at: found(times.get(charge.id), charge.id) }));
 };
 
 /** Records what the bank decided. Whether it may be committed is decided by the lock token, in the same transaction. */
 export const settle: Phase<{ charge: Charge; outcome: Authorization }, Reply> = async (tx, items) => {
-  const settled = items.map(({ input: { charge, outcome } }) => ({
+  const charges = items.map(({ input: { charge, outcome } }) => ({
     ...charge,
     status: outcome.status,
     decline_code: outcome.status === 'failed' ? outcome.declineCode : null,
   }));
-  const charges = await runPrepared<Charge>(tx, SETTLE, [JSON.stringify(settled)]);
-  return inOrder(settled, charges).map(toReply);
+  const settled = await runPrepared<Pick<Charge, 'id'>>(tx, SETTLE, [JSON.stringify(charges)]);
+  if (settled.length !== charges.length)
+    throw new Error(`${charges.length} charges were to be settled, ${settled.length} were`);
+  return charges.map(toReply);
 };
 
 /** 200 with the charge, or 402. Both are answers: recorded, and replayed. */
@@ -53,9 +59,9 @@ const OPEN = {
   text: `
     INSERT INTO charges (${COLUMNS}, status, created_at)
     SELECT ${COLUMNS}, 'pending', clock_timestamp() FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
-    -- Changes nothing, so that the row which is there already is returned as well.
+    -- Changes nothing, so that the row which is there already is returned as well. It is the same: the key stands for it.
     ON CONFLICT (account_id, id) DO UPDATE SET status = charges.status
-    RETURNING *`,
+    RETURNING id, created_at`,
 };
 
 const SETTLE = {
@@ -67,15 +73,10 @@ const SETTLE = {
     -- It is there. Were it not, what the bank has decided would have to be on record all the same.
     ON CONFLICT (account_id, id) DO UPDATE
     SET status = excluded.status, decline_code = excluded.decline_code, settled_at = excluded.settled_at
-    RETURNING *`,
+    RETURNING id`,
 };
 
-/** One row for each item, in the items' order, which SQL does not keep. */
-function inOrder(items: { id: string }[], charges: Charge[]): Charge[] {
-  const byId = new Map(charges.map((charge) => [charge.id, charge]));
-  return items.map(({ id }) => {
-    const charge = byId.get(id);
-    if (!charge) throw new Error(`${id} is missing`);
-    return charge;
-  });
+function found<T>(value: T | undefined, id: string): T {
+  if (value === undefined) throw new Error(`${id} is missing`);
+  return value;
 }

@@ -39,12 +39,12 @@ function parse(body: Buffer): unknown {
   return value;
 }
 
+/** Whether anything in `value` is below that many levels. */
 function isDeeper(value: unknown, levels: number): boolean {
-  let layer: unknown[] = [value];
-  for (let level = 0; level <= levels && layer.length > 0; level++) {
-    layer = layer.flatMap((item): unknown[] => (typeof item === 'object' && item !== null ? Object.values(item) : []));
-  }
-  return layer.length > 0;
+  if (levels < 0) return true;
+  if (typeof value !== 'object' || value === null) return false;
+  for (const member of Object.values(value)) if (isDeeper(member, levels - 1)) return true;
+  return false;
 }
 
 const malformed = (detail: string) => new Problem('malformed_json', detail);

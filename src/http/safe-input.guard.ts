@@ -59,6 +59,7 @@ const isCvc = (value: unknown) =>
 
 /** Whether any run of neighbouring groups of digits is one: others may stand before and behind it. */
 function hasCardNumber(text: string): boolean {
+  if (text.length < SHORTEST_CARD_NUMBER) return false;
   return (text.replace(UUID, ' ; ').match(DIGIT_GROUPS) ?? []).some((match) => {
     const groups = match.split(/\D+/);
     return groups.some((_, first) => {

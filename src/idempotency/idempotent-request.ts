@@ -182,11 +182,20 @@ export class IdempotentRequest {
   }
 
   private async commit(work: Work, holds: boolean): Promise<Outcome> {
-    const { identity, lockToken, newRequestId, requestId, inDoubt, leader } = this;
+    const { identity, leader } = this;
     const { commits, inFlight, replies } = this.idempotency;
-    const granted = () => leader && inFlight.hold(leader);
-    const held = { identity, lockToken, newRequestId, requestId, inDoubt, holds, granted };
-    const outcome = await commits.commit({ ...work, ...held });
+    const outcome = await commits.commit({
+      identity,
+      lockToken: this.lockToken,
+      newRequestId: this.newRequestId,
+      requestId: this.requestId,
+      holds,
+      phase: work.phase,
+      input: work.input,
+      completes: work.completes,
+      inDoubt: this.inDoubt,
+      granted: () => leader && inFlight.hold(leader),
+    });
     if (outcome.kind === 'completed') replies.keep(identity, outcome.reply, outcome.expiresAt);
     if (outcome.kind === 'committed' && outcome.expiresAt !== undefined) {
       replies.keep(identity, outcome.result as RecordedReply, outcome.expiresAt);

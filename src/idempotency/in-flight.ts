@@ -12,7 +12,10 @@ export class Leader {
     readonly request: RequestIdentity,
     private readonly leadsUntil: number,
   ) {
-    this.reply = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+    this.reply = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
     // Nobody need be waiting when it fails.
     this.reply.catch(() => undefined);
   }
@@ -58,9 +61,9 @@ export class InFlight {
   /** Makes the caller the one that its duplicates wait for, in place of one that hangs. */
   lead(request: RequestIdentity, leaseSeconds: number): Leader {
     const leader = new Leader(request, performance.now() + leaseSeconds * 1000);
-    const rivals = this.byKey.get(request.name) ?? { leaders: [] };
-    rivals.leaders = [...rivals.leaders.filter((other) => !other.isSame(request)), leader];
-    this.byKey.set(request.name, rivals);
+    const rivals = this.byKey.get(request.name);
+    if (rivals) rivals.leaders = [...rivals.leaders.filter((other) => !other.isSame(request)), leader];
+    else this.byKey.set(request.name, { leaders: [leader] });
     return leader;
   }
 

@@ -1,6 +1,6 @@
 /** Which request: the account and the key name it, the fingerprint says what it is. */
 export class RequestIdentity {
-  /** Account and key in one text. As JSON, since any separator could be part of either. */
+  /** Account and key in one text. With its length before the account, since any separator could be part of either. */
   readonly name: string;
   private hash?: Buffer;
 
@@ -14,7 +14,7 @@ export class RequestIdentity {
     readonly operation: string,
     private readonly hashOf: () => Buffer,
   ) {
-    this.name = JSON.stringify([accountId, key]);
+    this.name = `${accountId.length}:${accountId}${key}`;
   }
 
   /** SHA-256, 32 bytes. */
