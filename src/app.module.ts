@@ -1,4 +1,4 @@
-import { type DynamicModule, Module } from '@nestjs/common';
+import { type DynamicModule, Module, type Type } from '@nestjs/common';
 import { ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { accountOf } from './accounts/account.decorator.js';
@@ -14,7 +14,7 @@ import { OperationsModule } from './operations/operations.module.js';
 @Module({})
 export class AppModule {
   /** @param databaseUrl where the database of `config` is running */
-  static register(config: Config, databaseUrl: string, drain: Drain): DynamicModule {
+  static register(config: Config, databaseUrl: string, drain: Drain, features: Type[]): DynamicModule {
     return {
       module: AppModule,
       global: true,
@@ -34,6 +34,7 @@ export class AppModule {
         AccountsModule,
         OperationsModule,
         ChargesModule,
+        ...features,
       ],
       controllers: [ErrorsController],
       providers: [

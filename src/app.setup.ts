@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
@@ -17,8 +18,12 @@ export interface App {
   drain: Drain;
 }
 
-/** Builds the whole application, ready to listen. `main.ts` and the tests both come through here. */
-export async function createApp(config: Config, databaseUrl: string): Promise<App> {
+/**
+ * Builds the whole application, ready to listen. `main.ts`, the tests and the benchmark all come through here.
+ *
+ * @param features modules to serve beside those of the service: what the benchmark compares it with
+ */
+export async function createApp(config: Config, databaseUrl: string, features: Type[] = []): Promise<App> {
   const logger = createLogger(config);
   const adapter = createFastifyAdapter(logger);
   const fastify = adapter.getInstance<FastifyInstance>();
@@ -26,7 +31,7 @@ export async function createApp(config: Config, databaseUrl: string): Promise<Ap
   const addOtherMethods = answerOtherMethods(fastify);
 
   const nest = await NestFactory.create<NestFastifyApplication>(
-    AppModule.register(config, databaseUrl, drain),
+    AppModule.register(config, databaseUrl, drain, features),
     adapter,
     {
       bodyParser: false,

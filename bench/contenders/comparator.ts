@@ -1,19 +1,18 @@
 import type { Type } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { InputValidationPipe } from '../../src/http/validation.pipe.js';
+import { createApp } from '../../src/app.setup.js';
+import { loadConfig } from '../../src/config.js';
 import { ready } from '../worker.js';
 
+/** What every comparator inside the service runs with: as the service is started, but on a port that is free. */
+export const config = loadConfig({ ...process.env, PORT: '0', LOG_LEVEL: 'warn' });
+
 /**
- * Serves a Nest module on Fastify with the validation of the service and nothing else around it: no guard, no look for
- * card numbers, no log, no metrics. The service has all of that, so comparisons favour the comparator.
+ * Serves a feature within the service itself: the same guards, pipes, filter, log and metrics, another handler.
+ *
+ * @param path below which the feature has its `charges`
  */
-export async function serve(module: Type): Promise<void> {
-  const nest = await NestFactory.create<NestFastifyApplication>(module, new FastifyAdapter({ skipMiddie: true }), {
-    logger: ['error'],
-    abortOnError: false,
-  });
-  nest.useGlobalPipes(new InputValidationPipe());
+export async function serveWithin(feature: Type, path: string): Promise<void> {
+  const { nest } = await createApp(config, config.DATABASE_URL ?? '', [feature]);
   await nest.listen(0, '127.0.0.1');
-  ready(await nest.getUrl());
+  ready(`${await nest.getUrl()}/${path}`);
 }

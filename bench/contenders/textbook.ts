@@ -1,23 +1,22 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { Body, Controller, Headers, HttpCode, Module, Post, UnprocessableEntityException } from '@nestjs/common';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { InjectDataSource, TypeOrmModule } from '@nestjs/typeorm';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/charge.input.js';
 import { toResource } from '../../src/charges/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
-import { loadConfig } from '../../src/config.js';
 import { dataSourceOptions } from '../../src/database/data-source.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
 import { ACCOUNT_ID, pendingCharge, settlement } from './charge-rows.js';
-import { serve } from './comparator.js';
+import { config, serveWithin } from './comparator.js';
 
 const UNIQUE_VIOLATION = '23505';
 const LEASE_MS = 30_000;
 
-const config = loadConfig(process.env);
-const options = dataSourceOptions(config.DATABASE_URL ?? '', config.DATABASE_POOL_SIZE);
+/** The textbook's own connections, as many as the service has. */
+const POOL = 'textbook';
 
 /** The service's own table, so that both write the same bytes. */
 @Entity('processed_requests')
@@ -59,11 +58,16 @@ class ProcessedRequest {
   completed_at!: Date | null;
 }
 
+const options = {
+  ...dataSourceOptions(config.DATABASE_URL ?? '', config.DATABASE_POOL_SIZE),
+  entities: [Charge, ProcessedRequest],
+};
+
 /** What is commonly written: one transaction around everything, `find` and `save`, and the bank called within it. */
-@Controller('charges')
+@Controller('textbook/charges')
 class ChargesController {
   constructor(
-    private readonly dataSource: DataSource,
+    @InjectDataSource(POOL) private readonly dataSource: DataSource,
     private readonly gateway: PaymentGateway,
   ) {}
 
@@ -115,17 +119,12 @@ class ChargesController {
 }
 
 @Module({
-  imports: [TypeOrmModule.forRoot({ ...options, entities: [Charge, ProcessedRequest] })],
+  imports: [TypeOrmModule.forRoot({ ...options, name: POOL })],
   controllers: [ChargesController],
-  providers: [
-    {
-      provide: PaymentGateway,
-      // The bank is called while the request's transaction holds a connection. Were its connection of the same pool, ten
-      // requests would hold all ten and wait for an eleventh for ever, which PostgreSQL cannot see. So it has ten of its own.
-      useFactory: async () => new SimulatedBank(await new DataSource(options).initialize(), config),
-    },
-  ],
+  // The bank is called while the request's transaction holds a connection. Were its connection of the same pool, ten
+  // requests would hold all ten and wait for an eleventh for ever, which PostgreSQL cannot see. So it has the service's.
+  providers: [{ provide: PaymentGateway, useClass: SimulatedBank }],
 })
 class Textbook {}
 
-await serve(Textbook);
+await serveWithin(Textbook, 'textbook');

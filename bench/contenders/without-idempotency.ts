@@ -6,16 +6,12 @@ import { CreateCharge } from '../../src/charges/charge.input.js';
 import { type ChargeResource, toResource } from '../../src/charges/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
-import { CONFIG, loadConfig } from '../../src/config.js';
-import { dataSourceOptions } from '../../src/database/data-source.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
 import { pendingCharge, settlement } from './charge-rows.js';
-import { serve } from './comparator.js';
-
-const config = loadConfig(process.env);
+import { serveWithin } from './comparator.js';
 
 /** The same endpoint without idempotency: the charge is written before and after the bank is asked, and no key is. */
-@Controller('charges')
+@Controller('without-idempotency/charges')
 class ChargesController {
   constructor(
     @InjectRepository(Charge) private readonly charges: Repository<Charge>,
@@ -38,16 +34,10 @@ class ChargesController {
 }
 
 @Module({
-  imports: [
-    TypeOrmModule.forRoot(dataSourceOptions(config.DATABASE_URL ?? '', config.DATABASE_POOL_SIZE)),
-    TypeOrmModule.forFeature([Charge]),
-  ],
+  imports: [TypeOrmModule.forFeature([Charge])],
   controllers: [ChargesController],
-  providers: [
-    { provide: CONFIG, useValue: config },
-    { provide: PaymentGateway, useClass: SimulatedBank },
-  ],
+  providers: [{ provide: PaymentGateway, useClass: SimulatedBank }],
 })
 class WithoutIdempotency {}
 
-await serve(WithoutIdempotency);
+await serveWithin(WithoutIdempotency, 'without-idempotency');

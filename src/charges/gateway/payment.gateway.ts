@@ -20,16 +20,18 @@ export abstract class PaymentGateway {
    */
   async authorize(charge: Charge): Promise<Authorization> {
     const giveUp = new AbortController();
-    const { signal } = giveUp;
-    const timer = setTimeout(() => giveUp.abort(), this.timeoutMs);
+    let timer: NodeJS.Timeout | undefined;
     const tooLate = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(gatewayTimeout()), { once: true });
+      timer = setTimeout(() => {
+        reject(gatewayTimeout());
+        giveUp.abort();
+      }, this.timeoutMs);
     });
-    return Promise.race([this.send(charge, signal), tooLate]).finally(() => clearTimeout(timer));
+    return Promise.race([this.send(charge, giveUp), tooLate]).finally(() => clearTimeout(timer));
   }
 
-  /** One attempt, to be given up when `signal` aborts. */
-  protected abstract send(charge: Charge, signal: AbortSignal): Promise<Authorization>;
+  /** One attempt, to be given up when `giveUp` aborts. */
+  protected abstract send(charge: Charge, giveUp: AbortController): Promise<Authorization>;
 }
 
 const RETRY = { outcome: 'unknown', retryAfterSeconds: 1 } as const;

@@ -9,25 +9,20 @@ import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
 
-/** Captures that the bank writes at once. */
+/** Captures that the bank writes with one statement, at most. */
 const MAX_CAPTURES = 500;
-/** A write that takes longer is no longer waited for by those that come after it. */
-const PATIENCE_MS = 1_000;
 
 /**
  * A bank with a memory of its own: `bank.captures`, written by statements of its own, outside our transactions.
  * It honours its idempotency key, so whatever we forget, it knows what it has captured.
  *
- * As a bank of many merchants would, it writes together what arrives while it is writing.
+ * What it is asked for in one turn of the event loop it writes with one statement.
  */
 @Injectable()
 export class SimulatedBank extends PaymentGateway {
-  private writing: Promise<unknown> = Promise.resolve();
-  private readonly captures = new DataLoader<Charge, boolean>((charges) => (this.writing = this.write(charges)), {
+  private readonly captures = new DataLoader<Charge, boolean>((charges) => this.write(charges), {
     cache: false,
     maxBatchSize: MAX_CAPTURES,
-    batchScheduleFn: (write) =>
-      void Promise.race([this.writing, pause(PATIENCE_MS, undefined, { ref: false })]).then(write, write),
   });
 
   constructor(
@@ -37,18 +32,18 @@ export class SimulatedBank extends PaymentGateway {
     super(config.GATEWAY_TIMEOUT_MS);
   }
 
-  protected async send(charge: Charge, signal: AbortSignal): Promise<Authorization> {
+  protected async send(charge: Charge, giveUp: AbortController): Promise<Authorization> {
     const behaviour = CARD_BEHAVIOURS[charge.source as CardToken];
     switch (behaviour.kind) {
       case 'captures':
         if ((await this.capture(charge)) && 'delayMs' in behaviour) {
-          await pause(behaviour.delayMs, undefined, { signal });
+          await pause(behaviour.delayMs, undefined, { signal: giveUp.signal });
         }
         return { status: 'succeeded' };
       case 'declines':
         return { status: 'failed', declineCode: behaviour.declineCode };
       case 'loses the first answer':
-        if (await this.capture(charge)) await once(signal, 'abort');
+        if (await this.capture(charge)) await once(giveUp.signal, 'abort');
         return { status: 'succeeded' };
       case 'unavailable':
         throw gatewayUnavailable();
