@@ -12,6 +12,7 @@ export const DEMO_ACCOUNT = 'acct_demo';
 /** Finds out whose request it is. Guards run before interceptors, so a replay needs the API key as well. */
 @Injectable()
 export class AccountGuard implements CanActivate {
+  private readonly publicHandlers = new WeakMap<object, boolean>();
   private readonly keys: { accountId: string; digest: Buffer }[] | undefined;
 
   constructor(
@@ -22,10 +23,21 @@ export class AccountGuard implements CanActivate {
   }
 
   canActivate(context: ExecutionContext): boolean {
-    if (this.reflector.getAllAndOverride<boolean>(PUBLIC, [context.getHandler(), context.getClass()])) return true;
+    if (this.isPublic(context)) return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     request.accountId = this.keys ? this.accountOf(request.headers.authorization, this.keys) : DEMO_ACCOUNT;
     return true;
+  }
+
+  /** Looked up once for each handler. */
+  private isPublic(context: ExecutionContext): boolean {
+    const handler = context.getHandler();
+    let known = this.publicHandlers.get(handler);
+    if (known === undefined) {
+      known = this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, [handler, context.getClass()]) ?? false;
+      this.publicHandlers.set(handler, known);
+    }
+    return known;
   }
 
   private accountOf(authorization: string | undefined, keys: { accountId: string; digest: Buffer }[]): string {

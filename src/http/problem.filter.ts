@@ -21,7 +21,7 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const problem = toProblem(error, request.method);
-    if (problem.status >= 500) request.log.error({ err: error, code: problem.code }, problem.detail);
+    if (problem.status >= 500) request.log.error({ reqId: request.id, err: error, code: problem.code }, problem.detail);
     sendProblem(http.getResponse<FastifyReply>(), problem);
   }
 }

@@ -22,14 +22,21 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * SHA-256 of what makes two requests the same: the operation (method and route), the parameters in its path and
- * query, and the canonical body. They are hashed as one JSON array, so that no separator can be forged.
- *
- * A change to it changes every fingerprint: requests that were recorded before would be refused as reused until they
- * expire.
+ * What makes two requests the same: the operation (method and route), the parameters in its path and query, and the
+ * canonical body, as one JSON array, so that no separator can be forged.
+ */
+export function canonicalRequest(operation: string, parameters: unknown, body: unknown): string {
+  return canonicalJson([operation, parameters ?? {}, body ?? null]);
+}
+
+/**
+ * The SHA-256 of a {@link canonicalRequest}. A change to either changes every fingerprint: requests that were recorded
+ * before would be refused as reused until they expire.
  *
  * @returns 32 bytes
  */
 export function fingerprint(operation: string, parameters: unknown, body: unknown): Buffer {
-  return hash('sha256', canonicalJson([operation, parameters ?? {}, body ?? null]), 'buffer');
+  return sha256(canonicalRequest(operation, parameters, body));
 }
+
+export const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer');

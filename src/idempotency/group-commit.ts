@@ -15,9 +15,11 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Groups are committed one after the other, which makes them large. Past this, a slow one is no longer waited for. */
+/** Groups under way at once: while one waits for its commit, the next is at work. More would only be smaller. */
+const GROUPS = 2;
+/** Past this, a slow group is no longer counted, so that it holds up nobody else for longer. */
 const PATIENCE_MS = 50;
-/** Groups under way at once, all but one of them slow: some of the pool is left to everything else. */
+/** Groups under way at once, slow ones included: some of the pool is left to everything else. */
 const MAX_GROUPS = 4;
 /** Units that each have a transaction of their own, under way at once. */
 const MAX_SINGLES = 4;
@@ -62,7 +64,7 @@ export class GroupCommit {
 
   private startNext(): void {
     while (this.singles.length > 0 && this.singlesRunning < MAX_SINGLES) void this.runSingle(this.singles.splice(0, 1));
-    while (this.queue.length > 0 && this.groupsRunning === this.groupsSlow && this.groupsRunning < MAX_GROUPS) {
+    while (this.queue.length > 0 && this.groupsRunning - this.groupsSlow < GROUPS && this.groupsRunning < MAX_GROUPS) {
       void this.runGroup(this.takeGroup());
     }
   }

@@ -1,14 +1,14 @@
 import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { from, lastValueFrom, type Observable, of } from 'rxjs';
-import { fingerprint } from './fingerprint.js';
+import { canonicalRequest } from './fingerprint.js';
 import { Idempotency } from './idempotency.js';
 import { IdempotencyError } from './idempotency.errors.js';
 import type { RequestOutcome } from './idempotency.events.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { readIdempotencyKey } from './idempotency-key.js';
 import { Duplicate, IdempotentRequest } from './idempotent-request.js';
-import type { RecordedReply } from './reply.js';
+import { RecordedReply } from './reply.js';
 import { RequestIdentity } from './request-identity.js';
 
 /** The response header of a replay; a first reply never has it. */
@@ -41,7 +41,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const http = context.switchToHttp().getRequest<HttpRequest>();
     const identity = this.identify(http);
     const known = this.idempotency.replies.find(identity);
-    if (known?.fingerprint.equals(identity.fingerprint)) return of(this.send(context, known.reply, 'replayed'));
+    if (known instanceof RecordedReply) return of(this.send(context, known, 'replayed'));
     const request = new IdempotentRequest(identity, this.idempotency);
     requests.set(http, request);
     return from(this.answer(context, request, next));
@@ -53,8 +53,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
     if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
     const operation = operationOf(http);
     // Asked for when something else is known of the key, and by the handler that claims it.
-    const hash = () => fingerprint(operation, { path: http.params, query: http.query }, http.body);
-    return new RequestIdentity(accountId, key, operation, hash);
+    const content = () => canonicalRequest(operation, { path: http.params, query: http.query }, http.body);
+    return new RequestIdentity(accountId, key, operation, content);
   }
 
   private async answer(context: ExecutionContext, request: IdempotentRequest, next: CallHandler) {

@@ -20,15 +20,15 @@ export const CLAIM = `
       WHERE row.account_id = wanted.account_id AND row.idempotency_key = wanted.idempotency_key
       OFFSET 0
     ) AS held ON true
-  ), free AS MATERIALIZED (
-    SELECT *, $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0))) AS free
-    FROM seen WHERE claimable
   ), claimed AS (
     INSERT INTO processed_requests AS held
       (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
     SELECT account_id, idempotency_key, request_id, operation, fingerprint, lock_token,
            clock_timestamp() + make_interval(secs => $7), clock_timestamp()
-    FROM free WHERE free
+    FROM seen
+    -- Asked for in this order, and for what can be taken only.
+    WHERE CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))
+               ELSE false END
     ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
       -- An unfinished request goes on under its own name; an expired one makes room for a new request.
       request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
@@ -45,10 +45,10 @@ export const CLAIM = `
                ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
     RETURNING account_id, idempotency_key, request_id
   )
-  SELECT seen.position, claimed.request_id, free.free,
+  SELECT seen.position, seen.claimable, claimed.request_id,
          seen.held_fingerprint, seen.held_token, seen.response_status, seen.response_headers, seen.response_body,
          extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds
-  FROM seen LEFT JOIN claimed USING (account_id, idempotency_key) LEFT JOIN free USING (position)`;
+  FROM seen LEFT JOIN claimed USING (account_id, idempotency_key)`;
 
 // $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 how many these are, $8 retention s
 export const COMPLETE = `

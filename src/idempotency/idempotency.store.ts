@@ -16,12 +16,10 @@ export type Claim =
    * of `performance.now()`.
    */
   | { kind: 'completed'; reply: RecordedReply; lockToken: string; expiresAt: number }
-  /** Another holder's lease is running. */
+  /** Another holder's lease is running, or the key is being written elsewhere: the next look may see more. */
   | { kind: 'in_progress' }
   /** The key stands for another request. */
-  | { kind: 'reused' }
-  /** The row changed between two looks at it; the next statement sees the change. */
-  | { kind: 'raced' };
+  | { kind: 'reused' };
 
 /** Another holder has taken over: nothing of this attempt may be committed. */
 export class FencedOff extends Error {}
@@ -157,7 +155,7 @@ export class IdempotencyStore {
     const parameters = [operation, lockToken, this.options.leaseSeconds, limit];
     const { rows } = await this.run(TAKE_OVER, parameters);
     return (rows as unknown as AbandonedRow[]).map((row) => ({
-      identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, () => row.fingerprint),
+      identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
       requestId: row.request_id,
     }));
   }
@@ -196,8 +194,8 @@ interface ClaimRow {
   position: string;
   /** Of a key that was claimed. */
   request_id: string | null;
-  /** Of a key that can be taken: whether nobody is writing it. */
-  free: boolean | null;
+  /** It could be taken when it was read. */
+  claimable: boolean;
   held_fingerprint: Buffer | null;
   held_token: string | null;
   response_status: number | null;
@@ -222,8 +220,8 @@ interface KeyStatusRow {
 
 function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number): Claim {
   if (row.request_id !== null) return { kind: 'claimed', requestId: row.request_id };
-  // It could be taken when it was read, and was not: another was faster, so what was read is out of date.
-  if (row.free !== null) return { kind: row.free ? 'raced' : 'in_progress' };
+  // Another is writing it, or was faster, so what was read is out of date.
+  if (row.claimable) return { kind: 'in_progress' };
   if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
   const { held_token: lockToken, response_status, response_headers, response_body, lives_seconds } = row;
   if (!lockToken || response_status === null || !response_headers || response_body === null) {

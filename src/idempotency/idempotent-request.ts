@@ -135,8 +135,6 @@ export class IdempotentRequest {
           throw new Duplicate(outcome.reply, outcome.lockToken === this.lockToken);
         case 'reused':
           throw idempotencyKeyReused();
-        case 'raced':
-          break;
         case 'in_progress':
           this.waited = true;
           await pause(pauseMs * (0.5 + Math.random() / 2));
@@ -149,12 +147,9 @@ export class IdempotentRequest {
   private async joinDuplicates(): Promise<void> {
     if (this.leader || this.requestId) return;
     const { inFlight, options, replies } = this.idempotency;
-    const recorded = replies.find(this.identity);
-    if (recorded) {
-      if (!recorded.fingerprint.equals(this.identity.fingerprint)) throw idempotencyKeyReused();
-      throw new Duplicate(recorded.reply, false);
-    }
-    if (inFlight.isTaken(this.identity)) throw idempotencyKeyReused();
+    const known = replies.find(this.identity);
+    if (known === 'reused' || inFlight.isTaken(this.identity)) throw idempotencyKeyReused();
+    if (known) throw new Duplicate(known, false);
     const other = inFlight.find(this.identity);
     if (!other) {
       this.leader = inFlight.lead(this.identity, options.leaseSeconds);

@@ -24,10 +24,6 @@ export class Leader {
   get hangs(): boolean {
     return performance.now() > this.leadsUntil;
   }
-
-  isSame(request: RequestIdentity): boolean {
-    return this.request.fingerprint.equals(request.fingerprint);
-  }
 }
 
 /** The requests in flight with one key: usually one, more when different requests were sent with it. */
@@ -49,20 +45,20 @@ export class InFlight {
 
   /** The same request, if it is in flight here. */
   find(request: RequestIdentity): Leader | undefined {
-    return this.byKey.get(request.name)?.leaders.find((leader) => leader.isSame(request) && !leader.hangs);
+    return this.byKey.get(request.name)?.leaders.find((leader) => leader.request.isSame(request) && !leader.hangs);
   }
 
   /** Whether another request is known to hold the key. */
   isTaken(request: RequestIdentity): boolean {
     const holder = this.byKey.get(request.name)?.holder;
-    return holder !== undefined && !holder.hangs && !holder.isSame(request);
+    return holder !== undefined && !holder.hangs && !holder.request.isSame(request);
   }
 
   /** Makes the caller the one that its duplicates wait for, in place of one that hangs. */
   lead(request: RequestIdentity, leaseSeconds: number): Leader {
     const leader = new Leader(request, performance.now() + leaseSeconds * 1000);
     const rivals = this.byKey.get(request.name);
-    if (rivals) rivals.leaders = [...rivals.leaders.filter((other) => !other.isSame(request)), leader];
+    if (rivals) rivals.leaders = [...rivals.leaders.filter((other) => !other.request.isSame(request)), leader];
     else this.byKey.set(request.name, { leaders: [leader] });
     return leader;
   }

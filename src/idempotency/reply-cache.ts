@@ -5,8 +5,8 @@ import type { RecordedReply } from './reply.js';
 import type { RequestIdentity } from './request-identity.js';
 
 /** A recorded reply, and what request it answers. */
-export interface CachedReply {
-  readonly fingerprint: Buffer;
+interface CachedReply {
+  readonly request: RequestIdentity;
   readonly reply: RecordedReply;
 }
 
@@ -32,18 +32,21 @@ export class ReplyCache {
     this.replies = new LRUCache({ maxSize: cacheBytes, sizeCalculation: sizeOf, ttl: 1, perf: clock });
   }
 
-  find({ name }: RequestIdentity): CachedReply | undefined {
-    return this.replies?.get(name);
+  /** The recorded reply of the same request; `reused` when the key stands for another; `undefined` for nothing known. */
+  find(request: RequestIdentity): RecordedReply | 'reused' | undefined {
+    const cached = this.replies?.get(request.name);
+    return cached && (cached.request.isSame(request) ? cached.reply : 'reused');
   }
 
   /** @param expiresAt when the reply expires, in milliseconds of `performance.now()`; not later than in the database */
-  keep({ name, fingerprint }: RequestIdentity, reply: RecordedReply, expiresAt: number): void {
+  keep(request: RequestIdentity, reply: RecordedReply, expiresAt: number): void {
     const ttl = Math.floor(expiresAt - performance.now());
-    if (ttl > 0) this.replies?.set(name, { fingerprint, reply }, { ttl });
+    if (ttl > 0) this.replies?.set(request.name, { request, reply }, { ttl });
   }
 }
 
-function sizeOf({ reply: { headers, body } }: CachedReply, name: string): number {
-  const characters = name.length + body.length + JSON.stringify(headers).length;
+function sizeOf({ request, reply: { headers, body } }: CachedReply): number {
+  const characters =
+    2 * request.name.length + (request.canonical?.length ?? 0) + body.length + JSON.stringify(headers).length;
   return ENTRY_BYTES + CHARACTER_BYTES * characters;
 }

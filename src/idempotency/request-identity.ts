@@ -1,24 +1,47 @@
+import { sha256 } from './fingerprint.js';
+
 /** Which request: the account and the key name it, the fingerprint says what it is. */
 export class RequestIdentity {
   /** Account and key in one text. With its length before the account, since any separator could be part of either. */
   readonly name: string;
+  private makeText?: () => string;
+  private text?: string;
   private hash?: Buffer;
 
   /**
    * @param operation method and route, such as `POST /charges`
-   * @param hashOf called once, when the fingerprint is first asked for
+   * @param content makes the canonical request, when that is first asked for; or the fingerprint, where only that is known
    */
   constructor(
     readonly accountId: string,
     readonly key: string,
     readonly operation: string,
-    private readonly hashOf: () => Buffer,
+    content: (() => string) | Buffer,
   ) {
     this.name = `${accountId.length}:${accountId}${key}`;
+    if (typeof content === 'function') this.makeText = content;
+    else this.hash = content;
   }
 
-  /** SHA-256, 32 bytes. */
+  /** The canonical request, where it is known. */
+  get canonical(): string | undefined {
+    if (this.makeText) {
+      this.text = this.makeText();
+      // It holds the HTTP request, and what is cached must not.
+      this.makeText = undefined;
+    }
+    return this.text;
+  }
+
+  /** SHA-256 of the canonical request, 32 bytes. */
   get fingerprint(): Buffer {
-    return (this.hash ??= this.hashOf());
+    return (this.hash ??= sha256(this.canonical ?? ''));
+  }
+
+  /** Whether `other`, which has the same name, is the same request. */
+  isSame(other: RequestIdentity): boolean {
+    const { canonical } = this;
+    if (canonical !== undefined && other.canonical !== undefined) return canonical === other.canonical;
+    return this.fingerprint.equals(other.fingerprint);
   }
 }
