@@ -1,12 +1,25 @@
 import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from '@jest/globals';
 import type { Response } from 'supertest';
 import { GroupCommit } from '../../src/idempotency/group-commit.js';
 import type { Unit } from '../../src/idempotency/group.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
 import { RequestIdentity } from '../../src/idempotency/request-identity.js';
 import type { TestDatabase } from './database.js';
-import type { Toy } from './toy.js';
-import { twoCommits } from './toy.handlers.js';
+import { type PostgresProxy, startProxy } from './proxy.js';
+import {
+  createToyDatabase,
+  empty,
+  isReplay,
+  left,
+  LIMITS,
+  startToy,
+  stopToys,
+  type Toy,
+  type ToySettings,
+  VARIANTS,
+} from './toy.js';
+import { oneCommit, twoCommits } from './toy.handlers.js';
 import { Barrier, until } from './waiting.js';
 
 /** As many groups as `group-commit.ts` lets be under way at once, slow ones included. */
@@ -60,10 +73,9 @@ export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
 }
 
 /** Makes requests that are in one group for sure, and resolves when that is under way. */
-export async function inOneGroup(toy: Toy, names: string[], go?: () => unknown): Promise<Promise<Response>[]> {
+export async function inOneGroup(toy: Toy, names: string[]): Promise<Promise<Response>[]> {
   const letGo = await holdGroups(toy);
-  const replies = go ? [] : names.map((name) => sendWish(toy, name));
-  go?.();
+  const replies = names.map((name) => sendWish(toy, name));
   await until(() => waiting(toy) === names.length);
   await letGo();
   return replies;
@@ -77,7 +89,10 @@ export async function completedInOneGroup(toy: Toy, names: string[], meanwhile: 
   const replies = names.map((name) => sendWish(toy, name));
   await Promise.all(between.map(({ reached }) => reached.given));
   await meanwhile();
-  await inOneGroup(toy, names, () => between.forEach(({ open }) => open()));
+  const letGo = await holdGroups(toy);
+  between.forEach(({ open }) => open());
+  await until(() => waiting(toy) === names.length);
+  await letGo();
   return replies;
 }
 
@@ -92,4 +107,67 @@ export async function fulfilled({ sql }: TestDatabase): Promise<string[]> {
     SELECT name FROM effects JOIN processed_requests USING (account_id, request_id)
     WHERE idempotency_key = name AND response_body::jsonb = jsonb_build_object('id', id, 'name', name)`);
   return rows.map(({ name }) => name).sort();
+}
+
+export const NAMES = namesOf(8);
+/** The one that something is the matter with. */
+export const [, , ODD = ''] = NAMES;
+export const OTHERS = NAMES.filter((name) => name !== ODD);
+
+export const answersOf = async (replies: Promise<Response>[]) =>
+  (await Promise.all(replies)).map((answer) => ({ status: answer.status, isReplay: isReplay(answer) }));
+export const firstReplies = (names = NAMES) => names.map(() => ({ status: 201, isReplay: false }));
+
+const [FASTIFY, , SERIALIZABLE] = VARIANTS;
+const PIPELINE = { ...LIMITS, pipeline: 1 };
+
+/** Where a commit has to be shared alike: with a client that sends COMMIT ahead of the last answer, and without. */
+export const CLIENTS = [
+  { ...FASTIFY, name: 'a client that awaits each answer', limits: LIMITS },
+  { ...FASTIFY, name: 'a client that pipelines', limits: PIPELINE },
+  { ...SERIALIZABLE, name: 'a client that pipelines, by default serializable', limits: PIPELINE },
+];
+
+/** Replicas on one database, emptied for each test. */
+export interface Replicas {
+  database: TestDatabase;
+  proxy: PostgresProxy;
+  toy: Toy;
+  replica: Toy;
+  /** Reaches the database through the proxy. */
+  far: Toy;
+  start(settings?: ToySettings): Promise<Toy>;
+  /** Expects that each request has its own effect, once, and that nothing else is there. */
+  expectEachOnce(names?: string[], intents?: number): Promise<void>;
+}
+
+/** Replicas for the tests of a `describe`, which starts and ends them. */
+export function replicasOf({ platform, isolation, limits }: (typeof CLIENTS)[number]): Replicas {
+  const at = {
+    start: (settings) => startToy(at.database.url, { platform, limits, ...settings }),
+    expectEachOnce: async (names = NAMES, intents = 0) => {
+      expect(await fulfilled(at.database)).toEqual([...names].sort());
+      const count = names.length;
+      expect(await left(at.database)).toEqual({ keys: count, completed: count, intents, effects: count });
+    },
+  } as Replicas;
+  beforeAll(async () => {
+    at.database = await createToyDatabase({ isolation });
+    at.proxy = await startProxy(at.database.url);
+    [at.toy, at.replica] = [await at.start(), await at.start()];
+    at.far = await startToy(at.proxy.url, { platform, limits });
+  });
+  beforeEach(async () => {
+    await empty(at.database);
+    for (const each of [at.toy, at.replica, at.far]) {
+      Object.assign(each, { handler: oneCommit, events: [], arrived: 0 });
+    }
+  });
+  afterEach(Barrier.openAll);
+  afterAll(async () => {
+    await stopToys();
+    await at.proxy?.close();
+    await at.database?.drop();
+  });
+  return at;
 }
