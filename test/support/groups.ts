@@ -60,7 +60,7 @@ export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
     };
     ends.push(
       groupCommit(toy)
-        .commit(unitOf(`busy ${barriers.length}`, phase))
+        .commit(unitOf(randomUUID(), phase))
         .catch(() => undefined),
     );
     barriers.push(barrier);
