@@ -52,16 +52,19 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
 
     /** What is behind the COMMIT is not sent: the client waits for the answer to it. */
     function land(fault: CommitFault, commit: Buffer): void {
-      proxy.landed++;
       mute = true;
-      if (fault === 'drop request') upstream.destroy();
       if (fault === 'drop reply') {
-        // The connection lives until the server has answered all that it was sent.
-        upstream.once('close', () => client.destroy());
-        upstream.on('data', (data: Buffer) => endsWithReady(data) && client.destroy());
+        // It has landed once the server has answered all that it was sent, and so has committed.
+        upstream.on('data', (data: Buffer) => {
+          if (!isIdleAfter(data)) return;
+          proxy.landed++;
+          client.destroy();
+        });
         upstream.write(commit);
         return;
       }
+      proxy.landed++;
+      if (fault === 'drop request') upstream.destroy();
       if (fault === 'late') {
         late = () => new Promise((resolve) => (upstream.once('data', () => resolve()), upstream.write(commit)));
       }
@@ -118,4 +121,4 @@ function* messagesOf(data: Buffer): Generator<Message> {
 const COMMIT = 'Q\0\0\0\x0bCOMMIT\0';
 
 /** ReadyForQuery, outside a transaction: 'Z', its length, 'I'. */
-const endsWithReady = (data: Buffer) => data.subarray(-6).toString('latin1') === 'Z\0\0\0\x05I';
+const isIdleAfter = (data: Buffer) => data.subarray(-6).toString('latin1') === 'Z\0\0\0\x05I';
