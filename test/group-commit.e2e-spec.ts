@@ -1,0 +1,160 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Response } from 'supertest';
+import type { Phase, Reply } from '../src/idempotency/index.js';
+import { newRequestId } from '../src/idempotency/request-id.js';
+import {
+  answersOf,
+  CLIENTS,
+  commitSizes,
+  completedInOneGroup,
+  firstReplies,
+  groupCommit,
+  holdGroups,
+  inOneGroup,
+  NAMES,
+  namesOf,
+  replicasOf,
+  sendWish,
+  unitOf,
+  waiting,
+} from './support/groups.js';
+import { empty, errorOf, isReplay, left, NOTHING, ONE_COMMIT, replyOf } from './support/toy.js';
+import { completing, oneCommit, place, placeAfter, twoCommits, type Wish } from './support/toy.handlers.js';
+import { Barrier, until } from './support/waiting.js';
+
+describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
+  const at = replicasOf(client);
+
+  describe('that do well', () => {
+    it('run each phase once, and get a reply each', async () => {
+      const calls: string[][] = [];
+      const noting: Phase<Wish, Reply> = (tx, items) => {
+        calls.push(items.map(({ input }) => input.name));
+        return place(tx, items);
+      };
+      const other: Phase<Wish, Reply> = (tx, items) => noting(tx, items);
+      at.toy.handler = (request, wish) => request.complete(wish.name < 'wish-5' ? noting : other, wish);
+      const answers = await Promise.all(await inOneGroup(at.toy, NAMES));
+      expect(calls).toEqual([NAMES.slice(0, 5), NAMES.slice(5)]);
+      expect(commitSizes(at.toy)).toEqual([8]);
+      expect(answers.map(({ body }) => (body as Wish).name)).toEqual(NAMES);
+      await at.expectEachOnce();
+      for (const [i, name] of NAMES.entries()) {
+        const again = await sendWish(at.replica, name);
+        expect(isReplay(again)).toBe(true);
+        expect(replyOf(again)).toEqual(replyOf(answers[i] as Response));
+      }
+    });
+
+    it('share their claims and their completions', async () => {
+      expect(await answersOf(await completedInOneGroup(at.toy, NAMES, () => (at.toy.events = [])))).toEqual(
+        firstReplies(),
+      );
+      expect(commitSizes(at.toy)).toEqual([8]);
+      await at.expectEachOnce(NAMES, 8);
+    });
+
+    it('are grouped by nothing but a commit under way', async () => {
+      expect(isReplay(await sendWish(at.toy, 'alone'))).toBe(false);
+      expect(commitSizes(at.toy)).toEqual([1]);
+      expect(await left(at.database)).toEqual(ONE_COMMIT);
+
+      const names = namesOf(200);
+      expect(await answersOf(names.map((name) => sendWish(at.toy, name)))).toEqual(firstReplies(names));
+      const sizes = commitSizes(at.toy).slice(1);
+      expect(sizes.reduce((sum, size) => sum + size)).toBe(200);
+      expect(sizes.length).toBeLessThan(150);
+      await at.expectEachOnce([...names, 'alone']);
+    });
+
+    it.each([
+      { maxGroupSize: 3, sizes: [3, 3, 2] },
+      { maxGroupSize: 1, sizes: [1, 1, 1, 1, 1, 1, 1, 1] },
+    ])('are $maxGroupSize at most', async ({ maxGroupSize, sizes }) => {
+      const small = await at.start({ maxGroupSize });
+      expect(await answersOf(await inOneGroup(small, NAMES))).toEqual(firstReplies());
+      expect(commitSizes(small).sort().reverse()).toEqual(sizes);
+      await at.expectEachOnce();
+    });
+
+    it('are told the very bytes of their own reply, whatever is in it, under whatever key', async () => {
+      const bodies = ['', '"', '\\', '\\"', '{"a",b}', 'NULL', '\0\n', 'é😀\ud800', undefined, null, 0];
+      const keys = bodies.map((_, i) => String.raw`"{\"${i}\",NULL\\,'}"`);
+      at.toy.handler = completing((_, items) =>
+        Promise.resolve(items.map(({ input }) => ({ status: 200, body: bodies[Number(input.name)] }))),
+      );
+      const letGo = await holdGroups(at.toy);
+      const sent = keys.map((key, i) => at.toy.send(key, { body: { name: String(i) } }));
+      await until(() => waiting(at.toy) === keys.length);
+      await letGo();
+      const answers = await Promise.all(sent);
+      expect(answers.map(({ text }) => text)).toEqual(bodies.map((body) => JSON.stringify(body) ?? ''));
+      expect(commitSizes(at.toy)).toEqual([keys.length]);
+      const again = await Promise.all(keys.map((key, i) => at.replica.send(key, { body: { name: String(i) } })));
+      expect(again.map(isReplay)).toEqual(keys.map(() => true));
+      expect(again.map(replyOf)).toEqual(answers.map(replyOf));
+    });
+
+    it('do not hold up others for long: a slow group is no longer counted, but four are all there are', async () => {
+      const slow = [new Barrier(), new Barrier(), new Barrier(), new Barrier()];
+      for (const [i, { pass, reached }] of slow.entries()) {
+        if (i > 0) expect((await sendWish(at.toy, `while-${i}-hold`)).status).toBe(201);
+        at.toy.handler = completing(placeAfter(pass));
+        void sendWish(at.toy, `slow-${i}`);
+        await reached.given;
+        at.toy.handler = oneCommit;
+      }
+      const fifth = sendWish(at.toy, 'fifth');
+      await until(() => waiting(at.toy) === 1);
+      expect(await left(at.database)).toMatchObject({ effects: 3 });
+      slow.forEach(({ open }) => open());
+      expect(isReplay(await fifth)).toBe(false);
+      await until(async () => (await left(at.database)).completed === 8);
+    });
+  });
+
+  describe('that are many', () => {
+    it('are refused when 2,048 wait; what has begun is let through', async () => {
+      const letGo = await holdGroups(at.toy);
+      const phase = (_: unknown, items: readonly unknown[]) => Promise.resolve(items.map(() => ({ status: 204 })));
+      const all = namesOf(2_048).map((name) => groupCommit(at.toy).commit(unitOf(name, phase)));
+      await expect(groupCommit(at.toy).commit(unitOf('new', phase))).rejects.toMatchObject({
+        code: 'overloaded',
+        outcome: 'not_started',
+        retryAfterSeconds: 1,
+      });
+      const requestId = newRequestId();
+      const begun = groupCommit(at.toy).commit({ ...unitOf('begun', phase), newRequestId: requestId, requestId });
+      expect(errorOf(await at.toy.send('new'))).toMatchObject({ status: 503, code: 'overloaded', retryable: true });
+      expect(await left(at.database)).toEqual(NOTHING);
+      await letGo();
+      const outcomes = await Promise.all([...all, begun]);
+      expect(outcomes.filter(({ kind }) => kind === 'committed')).toHaveLength(2_049);
+      expect(commitSizes(at.toy).filter((size) => size === 64)).toHaveLength(32);
+      expect(await left(at.database)).toEqual({ keys: 2_049, completed: 2_049, intents: 0, effects: 0 });
+      expect(isReplay(await at.toy.send('new'))).toBe(false);
+    });
+
+    it('have one effect each when two processes get them at once in opposite order', async () => {
+      const [one, other] = [await at.start(), await at.start()];
+      const names = namesOf(64);
+      for (const handler of [oneCommit, twoCommits(), oneCommit]) {
+        await empty(at.database);
+        one.handler = other.handler = handler;
+        const [first, second] = await Promise.all([
+          answersOf(names.map((name) => sendWish(one, name))),
+          answersOf(names.toReversed().map((name) => sendWish(other, name))).then((answers) => answers.reverse()),
+        ]);
+        expect([...first, ...second].filter(({ status }) => status !== 201)).toEqual([]);
+        expect(first.map(({ isReplay }, i) => isReplay !== second[i]?.isReplay)).toEqual(names.map(() => true));
+        await at.expectEachOnce(names, handler === oneCommit ? 0 : 64);
+      }
+      expect(Math.max(...commitSizes(one), ...commitSizes(other))).toBeGreaterThan(8);
+      // A backend reports what it has counted when it ends.
+      const ending = 'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name IN ($1, $2)';
+      await at.database.sql(ending, [one.name, other.name]);
+      const counted = 'SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database()';
+      expect(await at.database.sql(counted)).toEqual([{ deadlocks: 0 }]);
+    });
+  });
+});

@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from '@jest/globals';
+import type { Response } from 'supertest';
+import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import type { Unit } from '../../src/idempotency/group.js';
+import { newRequestId } from '../../src/idempotency/request-id.js';
+import { RequestIdentity } from '../../src/idempotency/request-identity.js';
+import type { TestDatabase } from './database.js';
+import { type PostgresProxy, startProxy } from './proxy.js';
+import {
+  createToyDatabase,
+  empty,
+  isReplay,
+  left,
+  LIMITS,
+  startToy,
+  stopToys,
+  type Toy,
+  type ToySettings,
+  VARIANTS,
+} from './toy.js';
+import { oneCommit, twoCommits } from './toy.handlers.js';
+import { Barrier, until } from './waiting.js';
+
+/** As many groups as `group-commit.ts` lets be under way at once, slow ones included. */
+const MAX_GROUPS = 4;
+
+export const groupCommit = ({ app }: Toy) => app.get(GroupCommit);
+
+/** How many requests each commit of a toy held. */
+export const commitSizes = ({ events }: Toy) =>
+  events.flatMap((event) => (event.type === 'committed' ? [event.requests] : []));
+
+/** A unit that comes from no HTTP request. */
+export const unitOf = (key: string, phase: Unit['phase'], input?: unknown): Unit => ({
+  identity: new RequestIdentity('somebody', key, 'POST /effects', () => key),
+  lockToken: randomUUID(),
+  newRequestId: newRequestId(),
+  holds: false,
+  phase,
+  input,
+  completes: true,
+  inDoubt: false,
+});
+
+export const waiting = (toy: Toy) => groupCommit(toy)['queue'].length;
+
+/**
+ * Keeps every group busy, so that whoever comes now waits, until what is returned is called. What keeps them busy is
+ * rolled back: it commits nothing, and is in no event.
+ */
+export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
+  const barriers: Barrier[] = [];
+  const ends: Promise<unknown>[] = [];
+  while (barriers.length < MAX_GROUPS) {
+    const barrier = new Barrier();
+    const phase = async () => {
+      await barrier.pass();
+      throw new Error('let go');
+    };
+    ends.push(
+      groupCommit(toy)
+        .commit(unitOf(`busy ${barriers.length}`, phase))
+        .catch(() => undefined),
+    );
+    barriers.push(barrier);
+    await barrier.reached.given;
+  }
+  return async () => {
+    barriers.forEach(({ open }) => open());
+    await Promise.all(ends);
+  };
+}
+
+/** Makes requests that are in one group for sure, and resolves when that is under way. */
+export async function inOneGroup(toy: Toy, names: string[]): Promise<Promise<Response>[]> {
+  const letGo = await holdGroups(toy);
+  const replies = names.map((name) => sendWish(toy, name));
+  await until(() => waiting(toy) === names.length);
+  await letGo();
+  return replies;
+}
+
+/** The same, of requests that have been claimed: what is in one group are their completions. */
+export async function completedInOneGroup(toy: Toy, names: string[], meanwhile: () => unknown) {
+  const between = names.map(() => new Barrier());
+  const places = [...between];
+  toy.handler = twoCommits(() => places.pop()?.pass());
+  const replies = names.map((name) => sendWish(toy, name));
+  await Promise.all(between.map(({ reached }) => reached.given));
+  await meanwhile();
+  const letGo = await holdGroups(toy);
+  between.forEach(({ open }) => open());
+  await until(() => waiting(toy) === names.length);
+  await letGo();
+  return replies;
+}
+
+/** A request whose key is the name of what it wants. */
+export const sendWish = (toy: Toy, name: string) => toy.send(name, { body: { name } });
+
+export const namesOf = (count: number) => Array.from({ length: count }, (_, i) => `wish-${i}`);
+
+/** The effects that belong to the completed request with their name as its key, and are what its reply says. Sorted. */
+export async function fulfilled({ sql }: TestDatabase): Promise<string[]> {
+  const rows = await sql<{ name: string }>(`
+    SELECT name FROM effects JOIN processed_requests USING (account_id, request_id)
+    WHERE idempotency_key = name AND response_body::jsonb = jsonb_build_object('id', id, 'name', name)`);
+  return rows.map(({ name }) => name).sort();
+}
+
+export const NAMES = namesOf(8);
+/** The one that something is the matter with. */
+export const [, , ODD = ''] = NAMES;
+export const OTHERS = NAMES.filter((name) => name !== ODD);
+
+export const answersOf = async (replies: Promise<Response>[]) =>
+  (await Promise.all(replies)).map((answer) => ({ status: answer.status, isReplay: isReplay(answer) }));
+export const firstReplies = (names = NAMES) => names.map(() => ({ status: 201, isReplay: false }));
+
+const [FASTIFY, , SERIALIZABLE] = VARIANTS;
+const PIPELINE = { ...LIMITS, pipeline: 1 };
+
+/** Where a commit has to be shared alike: with a client that sends COMMIT ahead of the last answer, and without. */
+export const CLIENTS = [
+  { ...FASTIFY, name: 'a client that awaits each answer', limits: LIMITS },
+  { ...FASTIFY, name: 'a client that pipelines', limits: PIPELINE },
+  { ...SERIALIZABLE, name: 'a client that pipelines, by default serializable', limits: PIPELINE },
+];
+
+/** Replicas on one database, emptied for each test. */
+export interface Replicas {
+  database: TestDatabase;
+  proxy: PostgresProxy;
+  toy: Toy;
+  replica: Toy;
+  /** Reaches the database through the proxy. */
+  far: Toy;
+  start(settings?: ToySettings): Promise<Toy>;
+  /** Expects that each request has its own effect, once, and that nothing else is there. */
+  expectEachOnce(names?: string[], intents?: number): Promise<void>;
+}
+
+/** Replicas for the tests of a `describe`, which starts and ends them. */
+export function replicasOf({ platform, isolation, limits }: (typeof CLIENTS)[number]): Replicas {
+  const at = {
+    start: (settings) => startToy(at.database.url, { platform, limits, ...settings }),
+    expectEachOnce: async (names = NAMES, intents = 0) => {
+      expect(await fulfilled(at.database)).toEqual([...names].sort());
+      const count = names.length;
+      expect(await left(at.database)).toEqual({ keys: count, completed: count, intents, effects: count });
+    },
+  } as Replicas;
+  beforeAll(async () => {
+    at.database = await createToyDatabase({ isolation });
+    at.proxy = await startProxy(at.database.url);
+    [at.toy, at.replica] = [await at.start(), await at.start()];
+    at.far = await startToy(at.proxy.url, { platform, limits });
+  });
+  beforeEach(async () => {
+    await empty(at.database);
+    for (const each of [at.toy, at.replica, at.far]) {
+      Object.assign(each, { handler: oneCommit, events: [], arrived: 0 });
+    }
+  });
+  afterEach(Barrier.openAll);
+  afterAll(async () => {
+    await stopToys();
+    await at.proxy?.close();
+    await at.database?.drop();
+  });
+  return at;
+}
