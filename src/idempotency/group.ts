@@ -119,8 +119,10 @@ function start(tx: Transaction, phase: Unit['phase'], members: Holder[]) {
     requestId,
     input: input as never,
   }));
-  const take = (results: readonly unknown[]) =>
-    oneForEach(results, items).forEach((result, i) => Object.assign(members[i] as Holder, { result }));
+  const take = (results: readonly unknown[]) => {
+    oneForEach(results, items);
+    members.forEach((share, i) => (share.result = results[i]));
+  };
   if (typeof phase === 'function') {
     const answered = phase(tx.manager, items).then(take);
     return { answered, hasResults: answered };

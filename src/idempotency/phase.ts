@@ -41,9 +41,8 @@ export type Row = Record<string, unknown>;
 export type AnyPhase<Input, Result> = Phase<Input, Result> | StatementPhase<Input, Result>;
 
 /** Insists on one result for each item. */
-export function oneForEach<Result>(results: readonly Result[], items: readonly unknown[]): readonly Result[] {
+export function oneForEach(results: readonly unknown[], items: readonly unknown[]): void {
   if (results.length !== items.length) {
     throw new Error(`A phase returned ${results.length} results for ${items.length} items`);
   }
-  return results;
 }
