@@ -36,8 +36,8 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 ## What is measured
 
 - **${NAMES.service}**: this service as it is deployed, \`node dist/src/main.js\` with its defaults and \`LOG_LEVEL=warn\`.
-- **${NAMES.without}**: the same endpoint on Nest, Fastify and TypeORM, which writes the same charge and calls the same bank,
-  but knows no key: an insert, the bank, a transaction with an update. Send it a request twice, and it charges twice.
+- **${NAMES.without}**: the same endpoint, which writes the same charge and calls the same bank, but knows no key: a TypeORM
+  insert, the bank, a TypeORM transaction with an update. Send it a request twice, and it charges twice.
 - **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
   \`save\` the charge, call the bank, \`save\` both. It writes the same rows of the same tables as the service.
 - **${NAMES.noOp}**: the framework's ceiling. Nest on Fastify reads and validates the same body and sends the same resource; there is
@@ -45,9 +45,10 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 - **${NAMES.straight}**: no HTTP and no framework. One process writes the rows of the service's protocol in a loop over 16
   connections: named statements, one after the other, two transactions and the bank's capture for each charge.
 
-All but the service are in [\`bench/contenders\`](../bench/contenders). They validate as the service does, and leave out what else it has:
-API keys, the look for card numbers, logs, metrics. Pools have 10 connections, as the service's; the textbook has 10 more for its bank,
-which it calls while it holds one.
+All but the service are in [\`bench/contenders\`](../bench/contenders). The first two are served by the service itself, with the same API
+keys, look for card numbers, validation, log and metrics; the no-op has the validation only. Pools have 10 connections; the textbook has
+10 more, since it calls the bank while it holds one. The bank writes what it is asked for in one turn of the event loop with one
+statement: the charges of a group come so, all others one by one.
 
 ## How
 

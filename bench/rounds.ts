@@ -12,7 +12,7 @@ import { type OnProgress, Worker } from './worker.js';
 /** Often enough to meet what lasts longer than a twentieth of a second, and too seldom to disturb. */
 const SAMPLE_INTERVAL_MS = 50;
 /** Long enough for the compiler to have seen everything. */
-const WARM_UP_SECONDS = 2;
+const WARM_UP_SECONDS = 5;
 
 /** One contender in one scenario, round by round. */
 export interface Series {

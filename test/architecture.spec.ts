@@ -19,7 +19,7 @@ const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging',
 const FEATURE_FREE = ['idempotency', 'messaging'];
 
 /** What `src/idempotency` may bring along when it is copied into another application. */
-const LIFTABLE = /^(@nestjs\/|typeorm$|rxjs$|cron$|node:|idempotency\/)/;
+const LIFTABLE = /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/)/;
 
 const MAX_LINES = 300;
 const NAMELESS = /(^|[/.-])(common|utils?|helpers?|shared)([/.-]|$)/;

@@ -84,7 +84,9 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       });
       const answers = await answersOf(await inOneGroup(at.toy, NAMES));
       expect(answers).toEqual(NAMES.map((name) => ({ status: name === ODD ? 500 : 201, isReplay: false })));
-      expect(calls).toEqual([8, ...NAMES.map(() => 1)]);
+      // Then each alone, and who lost a race once more.
+      expect(calls.length).toBeGreaterThan(NAMES.length);
+      expect([calls[0], ...new Set(calls.slice(1))]).toEqual([8, 1]);
       await at.expectEachOnce(OTHERS);
       at.toy.handler = oneCommit;
       expect(isReplay(await sendWish(at.toy, ODD))).toBe(false);

@@ -63,6 +63,7 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     done();
   });
   fastify.addHook('onResponse', (request, reply, done) => {
+    if (!logger.isLevelEnabled('info')) return done();
     // The route rather than the URL, which may hold keys and ids. Never headers, never bodies.
     const { id: reqId, method, routeOptions, accountId } = request;
     const replayed = reply.getHeader('idempotent-replayed') === 'true' || undefined;

@@ -1,12 +1,12 @@
 import type { DataSource } from 'typeorm';
 import type { Attempt, Claim, IdempotencyStore } from './idempotency.store.js';
-import { type Phase, runPhase } from './phase.js';
+import { type AnyPhase, oneForEach } from './phase.js';
 import { record, type Reply } from './reply.js';
-import { inTransaction, type Transaction } from './transaction.js';
+import { inTransaction, type SqlClient, type Transaction } from './transaction.js';
 
 /** What one request wants committed: a phase, with its key where that has still to be taken, and the reply at the end. */
 export interface Unit extends Attempt {
-  readonly phase: Phase<never, unknown>;
+  readonly phase: AnyPhase<never, unknown>;
   readonly input: unknown;
   /** The name of the request, once it has one. */
   readonly requestId?: string;
@@ -53,15 +53,14 @@ export async function commitTogether(
   store: IdempotencyStore,
   units: readonly Unit[],
 ): Promise<Outcome[]> {
-  const shares = await inTransaction(
+  const { shares } = await inTransaction(
     dataSource,
     async (tx) => {
       const shares = await takeKeys(tx, store, units);
-      await runPhases(tx, shares.filter(isHolder));
-      return shares;
+      return { shares, sent: await runPhases(tx, shares.filter(isHolder)) };
     },
     {
-      close: (tx, shares) => recordReplies(tx, store, shares.filter(isHolder)),
+      close: ({ sql }, { shares, sent }) => Promise.all([...sent, recordReplies(sql, store, shares.filter(isHolder))]),
       // Company is no good place to lose a race twice: each is run alone then.
       attempts: units.length === 1 ? undefined : 1,
     },
@@ -95,21 +94,47 @@ async function takeKeys(tx: Transaction, store: IdempotencyStore, units: readonl
   });
 }
 
-/** Calls each phase once, with all its items. */
-async function runPhases(tx: Transaction, holders: Holder[]): Promise<void> {
+/**
+ * Runs each phase once, with all its items, up to what the replies need. The rest is only sent.
+ *
+ * @returns the phases that are still to be answered
+ */
+async function runPhases(tx: Transaction, holders: Holder[]): Promise<Promise<void>[]> {
+  const sent: Promise<void>[] = [];
   for (const phase of new Set(holders.map(({ unit }) => unit.phase))) {
     const members = holders.filter(({ unit }) => unit.phase === phase);
-    const items = members.map(({ unit: { identity, input }, claim: { requestId } }) => ({
-      accountId: identity.accountId,
-      requestId,
-      input: input as never,
-    }));
-    const results = await runPhase(phase, tx.manager, items);
-    members.forEach((share, i) => (share.result = results[i]));
+    const { answered, hasResults } = start(tx, phase, members);
+    answered.catch(() => undefined);
+    sent.push(answered);
+    const isNeeded = members.some(({ unit }) => unit.completes);
+    if (typeof phase === 'function' || !tx.sql.pipeline) await answered;
+    else if (isNeeded) await hasResults;
   }
+  return sent;
 }
 
-async function recordReplies(tx: Transaction, store: IdempotencyStore, holders: Holder[]): Promise<void> {
+function start(tx: Transaction, phase: Unit['phase'], members: Holder[]) {
+  const items = members.map(({ unit: { identity, input }, claim: { requestId } }) => ({
+    accountId: identity.accountId,
+    requestId,
+    input: input as never,
+  }));
+  const take = (results: readonly unknown[]) => {
+    oneForEach(results, items);
+    members.forEach((share, i) => (share.result = results[i]));
+  };
+  if (typeof phase === 'function') {
+    const answered = phase(tx.manager, items).then(take);
+    return { answered, hasResults: answered };
+  }
+  const { name, text } = phase;
+  const rows = tx.sql.query({ name, text, values: phase.parameters(items) }).then((answer) => answer.rows);
+  rows.catch(() => undefined);
+  const hasResults = phase.results(items, rows).then(take);
+  return { answered: Promise.all([rows, hasResults]).then(() => undefined), hasResults };
+}
+
+async function recordReplies(sql: SqlClient, store: IdempotencyStore, holders: Holder[]): Promise<void> {
   const completing = holders.filter(({ unit }) => unit.completes);
   const completions = completing.map((share) => {
     const { identity, lockToken } = share.unit;
@@ -119,7 +144,7 @@ async function recordReplies(tx: Transaction, store: IdempotencyStore, holders: 
   });
   if (completions.length === 0) return;
   // The invariant: only the holder of the lock token commits an effect.
-  const expiresAt = await store.complete(tx.sql, completions);
+  const expiresAt = await store.complete(sql, completions);
   completing.forEach((share) => (share.expiresAt = expiresAt));
 }
 

@@ -104,13 +104,12 @@ export const FIND = `
 
 // $1 retention s, $2 limit
 export const SWEEP = `
-  WITH expired AS MATERIALIZED (
-    SELECT account_id, idempotency_key FROM processed_requests
+  DELETE FROM processed_requests
+  WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM processed_requests
     WHERE completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)
     ORDER BY created_at LIMIT $2
-    FOR UPDATE SKIP LOCKED)
-  DELETE FROM processed_requests AS held USING expired
-  WHERE held.account_id = expired.account_id AND held.idempotency_key = expired.idempotency_key`;
+    FOR UPDATE SKIP LOCKED))`;
 
 export const OLDEST_UNFINISHED = `
   SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds

@@ -11,7 +11,7 @@ import {
 import type { Idempotency } from './idempotency.js';
 import { FencedOff } from './idempotency.store.js';
 import type { Leader } from './in-flight.js';
-import type { Phase } from './phase.js';
+import type { AnyPhase } from './phase.js';
 import type { RecordedReply, Reply } from './reply.js';
 import { newRequestId } from './request-id.js';
 import type { RequestIdentity } from './request-identity.js';
@@ -74,7 +74,7 @@ export class IdempotentRequest {
    * @returns the phase's result for this request
    * @throws IdempotencyError 409, 422 or 503; ends the handler when the reply is there already
    */
-  async claim<Input, Result>(phase: Phase<Input, Result>, input: Input): Promise<Result> {
+  async claim<Input, Result>(phase: AnyPhase<Input, Result>, input: Input): Promise<Result> {
     if (this.requestId) throw new Error('A request is claimed once, and before it is completed');
     const work = { phase: phase as Work['phase'], input, completes: false };
     return this.failClosed(() => this.underTheKey(work)) as Promise<Result>;
@@ -86,7 +86,7 @@ export class IdempotentRequest {
    * @returns the recorded reply, for the handler to return
    * @throws IdempotencyError 409, 422 or 503; ends the handler when another attempt has answered
    */
-  async complete<Input>(phase: Phase<Input, Reply>, input: Input): Promise<RecordedReply> {
+  async complete<Input>(phase: AnyPhase<Input, Reply>, input: Input): Promise<RecordedReply> {
     if (this.recorded) throw new Error('A request is completed once');
     const work = { phase: phase as Work['phase'], input, completes: true };
     const unit = async () => (await this.asHolder(work)) ?? (await this.underTheKey(work));

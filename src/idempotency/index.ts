@@ -8,7 +8,7 @@ export { IDEMPOTENT, Idempotent, KeyedRequest } from './idempotent.decorator.js'
 export { IdempotencyStore, type KeyStatus } from './idempotency.store.js';
 export { IdempotentRequest } from './idempotent-request.js';
 export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './idempotency-key.js';
-export type { Phase, PhaseItem } from './phase.js';
+export type { AnyPhase, Phase, PhaseItem, Row, StatementPhase } from './phase.js';
 export type { RecordedReply, Reply } from './reply.js';
 export { type AbandonedRequest, Recovery } from './recovery.js';
 export { Sweeper } from './sweeper.js';

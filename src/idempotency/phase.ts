@@ -20,15 +20,29 @@ export type Phase<Input, Result> = (
   items: readonly PhaseItem<Input>[],
 ) => Promise<readonly Result[]>;
 
-/** Runs a phase, and insists on one result for each item. */
-export async function runPhase<Input, Result>(
-  phase: Phase<Input, Result>,
-  tx: EntityManager,
-  items: readonly PhaseItem<Input>[],
-): Promise<readonly Result[]> {
-  const results = await phase(tx, items);
+/** A {@link Phase} of one statement. It is prepared once for each connection, and what comes behind it is sent without waiting. */
+export interface StatementPhase<Input, Result> {
+  /** Of the prepared statement; no two have the same. */
+  readonly name: string;
+  readonly text: string;
+  /** The statement's parameters, one set for all items. */
+  parameters(items: readonly PhaseItem<Input>[]): unknown[];
+  /**
+   * The results. Await `rows` only where they depend on them: a reply that does not can be recorded without waiting.
+   * Of `claim`, what this throws leaves the intent committed, as a crash after it would.
+   */
+  results(items: readonly PhaseItem<Input>[], rows: Promise<Row[]>): Promise<readonly Result[]>;
+}
+
+/** A row that a statement returns. Its shape is the statement's, so who reads it says what it is. */
+export type Row = Record<string, unknown>;
+
+/** Either way to write a phase. */
+export type AnyPhase<Input, Result> = Phase<Input, Result> | StatementPhase<Input, Result>;
+
+/** Insists on one result for each item. */
+export function oneForEach(results: readonly unknown[], items: readonly unknown[]): void {
   if (results.length !== items.length) {
     throw new Error(`A phase returned ${results.length} results for ${items.length} items`);
   }
-  return results;
 }

@@ -25,8 +25,8 @@ export interface Transaction {
 
 export interface TransactionOptions<T> {
   /**
-   * The last statement. COMMIT is sent right behind it, so it must fail by itself when the transaction is not to be
-   * committed.
+   * Sends the last statement, at once. COMMIT is sent right behind it, so it must fail by itself when the transaction is
+   * not to be committed.
    */
   close?: (tx: Transaction, result: T) => Promise<unknown>;
   /** How often work that only lost a race (deadlock, serialization failure) is run in all. */

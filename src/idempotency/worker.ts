@@ -1,9 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Logger } from '@nestjs/common';
 
 /** Background work in runs of bounded size: one at a time in this process, and none cut off by a shutdown. */
 export abstract class Worker implements BeforeApplicationShutdown {
   protected readonly logger = new Logger(this.constructor.name);
-  protected stopping = false;
+  private readonly shutdown = new AbortController();
   private running: Promise<number> | undefined;
 
   /**
@@ -18,8 +19,17 @@ export abstract class Worker implements BeforeApplicationShutdown {
 
   /** Ends after the batch that is under way. */
   async beforeApplicationShutdown(): Promise<void> {
-    this.stopping = true;
+    this.shutdown.abort();
     await this.running?.catch(() => undefined);
+  }
+
+  protected get stopping(): boolean {
+    return this.shutdown.signal.aborted;
+  }
+
+  /** Leaves the database to others for a while; a shutdown ends it. */
+  protected async rest(ms: number): Promise<void> {
+    await pause(ms, undefined, { signal: this.shutdown.signal, ref: false }).catch(() => undefined);
   }
 
   /** A scheduled run: its failure is logged, and the next run tries again. */

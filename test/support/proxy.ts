@@ -41,22 +41,35 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
     upstream.on('close', () => client.destroy());
     client.on('close', () => mute || upstream.destroy());
     client.on('data', (data) => {
-      proxy.statements += countStatements(data);
-      const fault = isCommit(data) ? takeFault() : undefined;
-      if (!fault) return void upstream.write(data);
-      proxy.landed++;
+      if (mute) return;
+      for (const { message, isCommit, isStatement } of messagesOf(data)) {
+        if (isStatement) proxy.statements++;
+        const fault = isCommit ? takeFault() : undefined;
+        if (fault) return land(fault, message);
+        upstream.write(message);
+      }
+    });
+
+    /** What is behind the COMMIT is not sent: the client waits for the answer to it. */
+    function land(fault: CommitFault, commit: Buffer): void {
       mute = true;
-      if (fault === 'drop request') upstream.destroy();
       if (fault === 'drop reply') {
-        upstream.once('data', () => client.destroy());
-        upstream.write(data);
+        // It has landed once the server has answered all that it was sent, and so has committed.
+        upstream.on('data', (data: Buffer) => {
+          if (!isIdleAfter(data)) return;
+          proxy.landed++;
+          client.destroy();
+        });
+        upstream.write(commit);
         return;
       }
+      proxy.landed++;
+      if (fault === 'drop request') upstream.destroy();
       if (fault === 'late') {
-        late = () => new Promise((resolve) => (upstream.once('data', () => resolve()), upstream.write(data)));
+        late = () => new Promise((resolve) => (upstream.once('data', () => resolve()), upstream.write(commit)));
       }
       client.destroy();
-    });
+    }
   });
 
   function takeFault(): CommitFault | undefined {
@@ -86,14 +99,26 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
   return proxy;
 }
 
-/** A simple query message: 'Q', its length, and the statement ending in a zero byte. The service sends COMMIT alone. */
-const isCommit = (data: Buffer) => data.toString('latin1') === 'Q\0\0\0\x0bCOMMIT\0';
-
-/** Query ('Q') and Execute ('E') messages in what a client sends; it sends whole messages, and a startup without a type. */
-function countStatements(data: Buffer): number {
-  let count = 0;
-  for (let at = 0; at + 5 <= data.length && data[at] !== 0; at += 1 + data.readUInt32BE(at + 1)) {
-    if (data[at] === 'Q'.charCodeAt(0) || data[at] === 'E'.charCodeAt(0)) count++;
-  }
-  return count;
+interface Message {
+  message: Buffer;
+  isCommit: boolean;
+  /** Query ('Q') or Execute ('E'). */
+  isStatement: boolean;
 }
+
+/** The messages in what a client sends: it sends whole messages, and a startup, which has no type, alone. */
+function* messagesOf(data: Buffer): Generator<Message> {
+  if (data[0] === 0) yield { message: data, isCommit: false, isStatement: false };
+  for (let at = 0; at < data.length && data[0] !== 0;) {
+    const message = data.subarray(at, at + 1 + data.readUInt32BE(at + 1));
+    at += message.length;
+    const isStatement = message[0] === 'Q'.charCodeAt(0) || message[0] === 'E'.charCodeAt(0);
+    yield { message, isCommit: message.toString('latin1') === COMMIT, isStatement };
+  }
+}
+
+/** A simple query message: 'Q', its length, and the statement ending in a zero byte. */
+const COMMIT = 'Q\0\0\0\x0bCOMMIT\0';
+
+/** ReadyForQuery, outside a transaction: 'Z', its length, 'I'. */
+const isIdleAfter = (data: Buffer) => data.subarray(-6).toString('latin1') === 'Z\0\0\0\x05I';

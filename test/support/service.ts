@@ -1,6 +1,8 @@
 import request, { type Response } from 'supertest';
 import { type App, createApp } from '../../src/app.setup.js';
 import { loadConfig } from '../../src/config.js';
+import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import { keepCompany, MAX_GROUP_SIZE } from './company.js';
 
 /** The service of a test: the real application, listening on a port of its own. */
 export interface TestService extends App {
@@ -20,12 +22,14 @@ const SETTINGS = {
   GATEWAY_TIMEOUT_MS: '300',
   IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *',
   RECOVERY_INTERVAL_MS: '3600000',
+  IDEMPOTENCY_GROUP_SIZE: String(MAX_GROUP_SIZE),
   // Tests change and empty the tables behind the back of the service.
   IDEMPOTENCY_CACHE_MIB: '0',
 };
 
 export async function startService(databaseUrl: string, env: Record<string, string> = {}): Promise<TestService> {
   const app = await createApp(loadConfig({ ...SETTINGS, ...env }), databaseUrl);
+  keepCompany(app.nest.get(GroupCommit));
   await app.nest.listen(0, '127.0.0.1');
   const url = await app.nest.getUrl();
   const http = request(url);

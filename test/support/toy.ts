@@ -20,6 +20,8 @@ import {
   Recovery,
   Sweeper,
 } from '../../src/idempotency/index.js';
+import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import { keepCompany, MAX_GROUP_SIZE } from './company.js';
 import { createDatabase, type TestDatabase } from './database.js';
 import { Effect, type Handler, oneCommit, place, type Wish } from './toy.handlers.js';
 import { Barrier } from './waiting.js';
@@ -155,7 +157,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
         retentionHours: 24,
         leaseSeconds: 30,
         waitMs: 10_000,
-        maxGroupSize: 64,
+        maxGroupSize: MAX_GROUP_SIZE,
         // Tests change and empty the table behind the back of the module.
         cacheBytes: 0,
         // Neither by itself: the tests say when.
@@ -194,6 +196,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
   };
   recovery.register('POST /effects', (abandoned) => toy.resume(abandoned));
   app.get(Idempotency).events.subscribe((event) => toy.events.push(event));
+  keepCompany(app.get(GroupCommit));
   running.add(toy);
   prepare?.(app);
   await app.listen(0, '127.0.0.1');

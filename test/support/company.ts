@@ -1,0 +1,51 @@
+import { randomUUID } from 'node:crypto';
+import type { EntityManager } from 'typeorm';
+import type { Unit } from '../../src/idempotency/group.js';
+import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import type { PhaseItem } from '../../src/idempotency/index.js';
+import { newRequestId } from '../../src/idempotency/request-id.js';
+import { RequestIdentity } from '../../src/idempotency/request-identity.js';
+
+/** How the tests are to be run: each request in a commit of its own, in company, or as it comes. */
+const GROUPS = process.env['TEST_GROUPS'] as 'one' | 'many' | undefined;
+
+/** The most requests that an application under test commits together. */
+export const MAX_GROUP_SIZE = GROUPS === 'one' ? 1 : 64;
+
+/** Enough to be at work in every group that runs when the request comes, and to be in the next one with it. */
+const COMPANIONS = 6;
+
+/** With groups of many: no request of `commits` is ever committed alone, unless its group has failed. */
+export function keepCompany(commits: GroupCommit): void {
+  if (GROUPS !== 'many') return;
+  const commit = commits.commit.bind(commits);
+  commits.commit = (unit) => {
+    const companions = Array.from({ length: COMPANIONS }, companion);
+    const before = companions.slice(1).map((each) => commit(each));
+    const outcome = commit(unit);
+    const all = [...before, ...companions.slice(0, 1).map((each) => commit(each))];
+    all.forEach((each) => void each.catch(() => undefined));
+    return outcome;
+  };
+}
+
+/** A request that takes a key and leaves nothing behind. */
+function companion(): Unit {
+  const key = randomUUID();
+  return {
+    identity: new RequestIdentity('company', key, 'POST /company', () => key),
+    lockToken: randomUUID(),
+    newRequestId: newRequestId(),
+    phase: leave,
+    input: undefined,
+    holds: false,
+    completes: false,
+    inDoubt: false,
+  };
+}
+
+async function leave(tx: EntityManager, items: readonly PhaseItem<never>[]): Promise<readonly undefined[]> {
+  const requestIds = items.map(({ requestId }) => requestId);
+  await tx.query('DELETE FROM processed_requests WHERE request_id = ANY ($1)', [requestIds]);
+  return items.map(() => undefined);
+}
