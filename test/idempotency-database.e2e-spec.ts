@@ -159,6 +159,19 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
       expect((await toy.send('key')).status).toBe(500);
       expect(await left(database)).toEqual(NOTHING);
     });
+
+    it.each<[string, Reply]>([
+      ['status', { status: 201.5 }],
+      ['header', { status: 201, headers: { etag: '\ud800' } }],
+    ])('does not take a reply with a bad %s for a lost lock token', async (_, reply) => {
+      toy.handler = async (request, wish) => {
+        await request.claim(intend, wish);
+        return request.complete(placeAndReply(reply), wish);
+      };
+      expect((await toy.send('key')).status).toBe(500);
+      expect(toy.events.map(({ type }) => type)).not.toContain('fenced_off');
+      expect(await left(database)).toEqual(CLAIMED);
+    });
   });
 
   describe('a key past its retention', () => {

@@ -71,8 +71,9 @@ export const COMPLETE = `
     WHERE held.ctid = mine.ctid
     RETURNING held.created_at
   )
-  -- Fails where one was missing, so that COMMIT can follow without waiting: '0' is a number, the other is not.
-  SELECT (CASE WHEN count(*) = $7 THEN '0' ELSE 'a lock token has been lost' END)::int,
+  -- Fails where one was missing, so that COMMIT can follow without waiting: '0' is an interval, the other is not. Nothing
+  -- else in this statement could fail with the error of a bad interval.
+  SELECT (CASE WHEN count(*) = $7 THEN '0' ELSE 'a lock token has been lost' END)::interval,
          extract(epoch FROM min(created_at) - clock_timestamp())::float8 + $8 AS lives_seconds
   FROM completed`;
 

@@ -28,7 +28,7 @@ export class FencedOff extends Error {}
 export class KeyLocked extends Error {}
 
 /** What {@link COMPLETE} fails with. */
-const INVALID_TEXT_REPRESENTATION = '22P02';
+const INVALID_DATETIME_FORMAT = '22007';
 
 /** An attempt to take a key. */
 export interface Attempt {
@@ -140,7 +140,7 @@ export class IdempotencyStore {
     const askedAt = performance.now();
     const completed = sql.query({ name: 'idempotency_complete', text: COMPLETE, values: parameters });
     const { rows } = await completed.catch((error: unknown) => {
-      throw sqlState(error) === INVALID_TEXT_REPRESENTATION ? new FencedOff() : error;
+      throw sqlState(error) === INVALID_DATETIME_FORMAT ? new FencedOff() : error;
     });
     return askedAt + Number(rows[0]?.['lives_seconds']) * 1000;
   }
