@@ -1,10 +1,11 @@
+import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
 import { createHash, randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { toResource } from '../../src/charges/charge.resource.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
 import type { Job, Tally } from '../measurement.js';
 import { ready, workOn } from '../worker.js';
-import { ACCOUNT_ID, pendingCharge, settlement } from './charge-rows.js';
+import { pendingCharge, settlement } from './charge-rows.js';
 
 const FINGERPRINT = createHash('sha256').update('the same for all').digest();
 const HEADERS = JSON.stringify({ 'content-type': 'application/json; charset=utf-8' });
@@ -42,14 +43,14 @@ async function charge(db: Client): Promise<void> {
   const row = pendingCharge(requestId, { amount: 1999, currency: 'eur' });
   const key = `straight-${requestId}`;
   await db.query('BEGIN');
-  await db.query(INSERT_KEY, [ACCOUNT_ID, key, requestId, FINGERPRINT, randomUUID()]);
-  await db.query(INSERT_CHARGE, [ACCOUNT_ID, row.id, row.amount, row.currency, row.source, row.metadata]);
+  await db.query(INSERT_KEY, [DEMO_ACCOUNT, key, requestId, FINGERPRINT, randomUUID()]);
+  await db.query(INSERT_CHARGE, [DEMO_ACCOUNT, row.id, row.amount, row.currency, row.source, row.metadata]);
   await db.query('COMMIT');
-  await db.query(CAPTURE, [ACCOUNT_ID, row.id, row.amount, row.currency]);
+  await db.query(CAPTURE, [DEMO_ACCOUNT, row.id, row.amount, row.currency]);
   await db.query('BEGIN');
-  await db.query(SETTLE, [ACCOUNT_ID, row.id]);
+  await db.query(SETTLE, [DEMO_ACCOUNT, row.id]);
   const body = JSON.stringify(toResource({ ...row, ...settlement({ status: 'succeeded' }) }));
-  await db.query(COMPLETE, [ACCOUNT_ID, key, HEADERS, body]);
+  await db.query(COMPLETE, [DEMO_ACCOUNT, key, HEADERS, body]);
   await db.query('COMMIT');
 }
 

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { Body, Controller, Headers, HttpCode, Module, Post, UnprocessableEntityException } from '@nestjs/common';
 import { InjectDataSource, TypeOrmModule } from '@nestjs/typeorm';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
+import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/charge.input.js';
 import { toResource } from '../../src/charges/charge.resource.js';
@@ -9,7 +10,7 @@ import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { dataSourceOptions } from '../../src/database/data-source.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
-import { ACCOUNT_ID, pendingCharge, settlement } from './charge-rows.js';
+import { pendingCharge, settlement } from './charge-rows.js';
 import { config, serveWithin } from './comparator.js';
 
 const UNIQUE_VIOLATION = '23505';
@@ -86,12 +87,12 @@ class ChargesController {
 
   private async charge(tx: EntityManager, key: string, input: CreateCharge): Promise<unknown> {
     const fingerprint = createHash('sha256').update(JSON.stringify(input)).digest();
-    const known = await tx.findOneBy(ProcessedRequest, { account_id: ACCOUNT_ID, idempotency_key: key });
+    const known = await tx.findOneBy(ProcessedRequest, { account_id: DEMO_ACCOUNT, idempotency_key: key });
     if (known && !known.fingerprint.equals(fingerprint)) throw new UnprocessableEntityException();
     if (known) return JSON.parse(known.response_body ?? '');
 
     const request = {
-      account_id: ACCOUNT_ID,
+      account_id: DEMO_ACCOUNT,
       idempotency_key: key,
       request_id: newRequestId(),
       operation: 'POST /charges',

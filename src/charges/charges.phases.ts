@@ -54,7 +54,8 @@ interface Settlement {
   outcome: Authorization;
 }
 
-const pending = ({ accountId, requestId, input }: PhaseItem<CreateCharge>) => ({
+/** The row of a charge before the bank is asked; the database says when that is. */
+export const pending = ({ accountId, requestId, input }: PhaseItem<CreateCharge>) => ({
   account_id: accountId,
   id: chargeId(requestId),
   amount: input.amount,
