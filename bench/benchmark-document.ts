@@ -35,7 +35,7 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 
 ## What is measured
 
-- **${NAMES.service}**: this service as it is deployed, \`node dist/src/main.js\` with its defaults and \`LOG_LEVEL=warn\`.
+- **${NAMES.service}**: this service as \`npm start\` and the Dockerfile start it, with its defaults and \`LOG_LEVEL=warn\`.
 - **${NAMES.without}**: the same endpoint, which writes the same charge and calls the same bank, but knows no key: a TypeORM
   insert, the bank, a TypeORM transaction with an update. Send it a request twice, and it charges twice.
 - **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
@@ -53,7 +53,7 @@ statement: the charges of a group come so, all others one by one.
 ## How
 
 - Every contender is a process of its own, on a database of its own, on one PostgreSQL with \`fsync\` on that the benchmark starts. The
-  load generator, autocannon, is one more process.
+  load generator, autocannon, is one more process. All run with \`node ${process.execArgv.join(' ')}\`.
 - ${rounds} rounds of ${seconds} s for each contender in each scenario, after a round that does not count. Each round measures all of them, in
   another order. Numbers are medians over the rounds; a ratio is divided round by round before its median is taken, so that
   what slowed a whole round cancels.

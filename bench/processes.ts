@@ -77,8 +77,11 @@ export function startModule(module: string, env: Record<string, string> = {}): P
   return new Program(module, fork(path, { ...placeOf(env), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] }));
 }
 
-/** Starts a compiled module, given relative to this one, as anybody starts it. */
+/** Starts a compiled module, given relative to this one, with the options that Node was given here, as a fork has. */
 export function startAlone(module: string, env: Record<string, string>): Program {
   const path = fileURLToPath(new URL(module, import.meta.url));
-  return new Program(module, spawn(process.execPath, [path], { ...placeOf(env), stdio: ['ignore', 'pipe', 'pipe'] }));
+  return new Program(
+    module,
+    spawn(process.execPath, [...process.execArgv, path], { ...placeOf(env), stdio: ['ignore', 'pipe', 'pipe'] }),
+  );
 }

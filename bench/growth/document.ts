@@ -129,7 +129,7 @@ ${markdownTable(
   verdictsOf(growth).map(({ text, value, target, met }) => [text, readable(value), target, met ? 'met' : 'not met']),
 )}
 
-The service is \`node dist/src/main.js\` with its defaults, on a PostgreSQL with \`fsync\` on that the benchmark starts. After each part
+The service runs as \`npm start\` starts it, with its defaults, on a PostgreSQL with \`fsync\` on that the benchmark starts. After each part
 the database is asked whether every charge was made, captured and recorded once; otherwise the benchmark fails and writes nothing.
 
 ## With ${count(manyKeys.recordedKeys)} recorded keys
