@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { IdempotentRequest, Reply, StatementPhase } from '../src/idempotency/index.js';
-import { CLAIM, COMPLETE } from '../src/idempotency/idempotency.sql.js';
+import { CLAIM, COMPLETE, SWEEP, TAKE_OVER } from '../src/idempotency/idempotency.sql.js';
 import { connect, type TestDatabase } from './support/database.js';
 import {
   CLAIMED,
@@ -148,6 +148,7 @@ describe('the plans of the protocol', () => {
     'Node Type': string;
     'Relation Name'?: string;
     'Index Cond'?: string;
+    'Rows Removed by Filter'?: number;
     Plans?: Plan[];
   }
   const nodes = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodes)];
@@ -160,6 +161,29 @@ describe('the plans of the protocol', () => {
     ],
     ['complete', COMPLETE, `('{a}', '{k}', ARRAY[gen_random_uuid()], '{200}', ARRAY['{}'::jsonb], '{b}', 1, 86400)`],
   ] as const;
+
+  it.each([
+    ['the sweep', SWEEP, [86_400, 1_000]],
+    ['a takeover', TAKE_OVER, ['POST /effects', '00000000-0000-0000-0000-000000000000', 30, 4]],
+  ])('search by time, and read nothing that is not due: %s', async (_, text, values) => {
+    await database.sql('TRUNCATE processed_requests');
+    await database.sql(
+      `INSERT INTO processed_requests
+       SELECT 'a', i, gen_random_uuid(), 'POST /effects', sha256(''), gen_random_uuid(), CASE WHEN i > 100 THEN NULL ELSE now() + interval '1 hour' END,
+              CASE WHEN i > 100 THEN 200 END, CASE WHEN i > 100 THEN '{}'::jsonb END, CASE WHEN i > 100 THEN '' END, now(), CASE WHEN i > 100 THEN now() END
+       FROM generate_series(1, 20000) AS i`,
+    );
+    await database.sql('ANALYZE processed_requests');
+    const [explained] = await database.sql<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${text}`,
+      values,
+    );
+    const reads = nodes(explained?.['QUERY PLAN'][0]?.Plan as Plan).filter(
+      (node) => node['Node Type'] === 'Index Scan',
+    );
+    expect(reads.length).toBeGreaterThan(0);
+    for (const { 'Rows Removed by Filter': passedOver = 0 } of reads) expect(passedOver).toBe(0);
+  });
 
   // Made now, and kept while the table grows.
   it.each([0, 1, 3, 60, 5_000])('read no more than the rows asked for, of a table that had %i rows', async (rows) => {

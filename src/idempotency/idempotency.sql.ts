@@ -1,6 +1,7 @@
 /**
  * The statements of the store, one for each of its verbs. Every time is the database's `clock_timestamp()`, which moves
- * within a transaction, as `now()` does not.
+ * within a transaction, as `now()` does not. Where an index is searched by time it is `statement_timestamp()`: the index cannot
+ * be searched by what may change meanwhile, and all of it would be read when there is less to find than the limit.
  */
 
 // $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 wait
@@ -86,7 +87,7 @@ export const RELEASE = `
 export const TAKE_OVER = `
   WITH abandoned AS MATERIALIZED (
     SELECT account_id, idempotency_key FROM processed_requests
-    WHERE completed_at IS NULL AND locked_until <= clock_timestamp() AND operation = $1
+    WHERE completed_at IS NULL AND locked_until <= statement_timestamp() AND operation = $1
     ORDER BY locked_until LIMIT $4
     FOR UPDATE SKIP LOCKED)
   UPDATE processed_requests AS held
@@ -108,7 +109,7 @@ export const SWEEP = `
   DELETE FROM processed_requests
   WHERE ctid = ANY (ARRAY (
     SELECT ctid FROM processed_requests
-    WHERE completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)
+    WHERE completed_at IS NOT NULL AND created_at <= statement_timestamp() - make_interval(secs => $1)
     ORDER BY created_at LIMIT $2
     FOR UPDATE SKIP LOCKED))`;
 

@@ -7,8 +7,6 @@ import { Worker } from './worker.js';
 
 /** Rows deleted by one statement: few enough to hold their locks for milliseconds only. */
 const BATCH_ROWS = 1_000;
-/** The sweep rests that many times as long as its last batch took, so it has a fifth of one connection at most. */
-const REST = 4;
 
 /** Deletes completed keys past their retention. Any replica may run it; several at once do no harm. */
 @Injectable()
@@ -28,13 +26,11 @@ export class Sweeper extends Worker implements OnApplicationBootstrap {
   }
 
   protected async run(): Promise<number> {
-    let swept = 0;
-    for (let rows = BATCH_ROWS; rows === BATCH_ROWS && !this.stopping; swept += rows) {
-      const startedAt = performance.now();
-      rows = await this.idempotency.store.sweep(BATCH_ROWS);
+    const swept = await this.inBatches(BATCH_ROWS, async (limit) => {
+      const rows = await this.idempotency.store.sweep(limit);
       this.idempotency.events.next({ type: 'swept', rows });
-      if (rows === BATCH_ROWS) await this.rest(REST * (performance.now() - startedAt));
-    }
+      return rows;
+    });
     if (swept > 0) this.logger.log(`Swept ${swept} expired idempotency keys`);
     return swept;
   }
