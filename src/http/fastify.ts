@@ -14,13 +14,6 @@ import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
 import { sendProblem, toProblem } from './problem.filter.js';
 import { Problem, PROBLEM_MEDIA_TYPE } from './problem.js';
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Whose request it is, once the guard has let it in. */
-    accountId?: string;
-  }
-}
-
 // What a proxy may have named the request; anything else could forge a log line.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 

@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiExtraModels, ApiHeader, ApiProperty, ApiResponse, getSchemaPath } from '@nestjs/swagger';
-import { IDEMPOTENCY_KEY_MAX_LENGTH } from '../idempotency/index.js';
+import { ApiExtraModels, ApiHeader, ApiParam, ApiProperty, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { IDEMPOTENCY_KEY_MAX_LENGTH, type KeyRequirement } from '../idempotency/index.js';
+import { CLIENT_ID } from './client-id.pipe.js';
 import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
 
 /** The schema of every error, RFC 9457. */
@@ -34,6 +35,11 @@ export class ProblemDetails {
 // Examples are made by the class that makes the answers.
 const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
   validation_failed: { extensions: { errors: [{ field: 'amount', message: 'expected at least 1' }] } },
+  insufficient_stock: {
+    extensions: { items: [{ item_id: 'espresso_beans', requested: 2, available: 1 }] },
+  },
+  order_id_reused: { outcome: 'final' },
+  version_mismatch: { outcome: 'final' },
   card_declined: { outcome: 'final', extensions: { decline_code: 'generic_decline' } },
   idempotency_key_in_progress: { outcome: 'unknown', retryAfterSeconds: 1 },
   database_unavailable: { retryAfterSeconds: 1 },
@@ -68,19 +74,23 @@ export function ApiProblems(...codes: ProblemCode[]) {
   );
 }
 
+/** Documents an id in the path that clients choose. */
+export const ApiClientId = (name: string, example: string) =>
+  ApiParam({ name, example, schema: { type: 'string', pattern: CLIENT_ID.source } });
+
 /** Documents that an operation is idempotent by key, what follows for its callers, and its other errors, `codes`. */
-export function ApiIdempotent(...codes: ProblemCode[]) {
+export function ApiIdempotent(key: KeyRequirement, ...codes: ProblemCode[]) {
   return applyDecorators(
     ApiHeader({
       name: 'Idempotency-Key',
-      required: true,
+      required: key === 'required',
       description:
         'Names the operation: a new value for every new one, the same value for every retry. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
       schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_MAX_LENGTH },
       example: 'order_12345',
     }),
     ApiProblems(
-      'idempotency_key_missing',
+      ...(key === 'required' ? (['idempotency_key_missing'] as const) : []),
       'idempotency_key_invalid',
       'idempotency_key_in_progress',
       'idempotency_key_reused',

@@ -71,6 +71,18 @@ export const PROBLEMS = {
     title: 'The first request with this key is still being processed',
     advice: 'Wait as long as Retry-After says and send the same request again: you will get its reply.',
   },
+  insufficient_stock: {
+    status: 409,
+    title: 'There is not enough in stock',
+    advice:
+      'Nothing was ordered and no stock was taken. `items` says what is missing. Under an idempotency key that answer is repeated; send the order with another, or without one, when there is more.',
+  },
+  version_mismatch: {
+    status: 412,
+    title: 'The version is not the current one',
+    advice:
+      'Somebody else was faster, and nothing was changed. Read it again, decide again, and send the new version in If-Match, with a new idempotency key if you use one.',
+  },
   body_too_large: {
     status: 413,
     title: 'The body is too large',
@@ -90,6 +102,16 @@ export const PROBLEMS = {
     status: 422,
     title: 'The idempotency key belongs to another request',
     advice: 'A key stands for one request: method, route and body. Use a new key for a new operation.',
+  },
+  order_id_reused: {
+    status: 422,
+    title: 'The order_id belongs to another order',
+    advice: 'An order_id stands for one order: its items, currency and customer. Use a new order_id for a new order.',
+  },
+  version_required: {
+    status: 428,
+    title: 'A version is required',
+    advice: 'Read it first and send its ETag in If-Match, so that you change what you have read.',
   },
   internal_error: {
     status: 500,

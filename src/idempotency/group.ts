@@ -10,7 +10,7 @@ export interface Unit extends Attempt {
   readonly input: unknown;
   /** The name of the request, once it has one. */
   readonly requestId?: string;
-  /** Whether the key is held already, rather than to be taken. */
+  /** Whether there is nothing to claim: the key is held already, or there is none. */
   readonly holds: boolean;
   /** Whether the phase returns the reply. */
   readonly completes: boolean;
@@ -81,8 +81,9 @@ async function takeKeys(tx: Transaction, store: IdempotencyStore, units: readonl
   await tx.begun;
   const taken = new Map(takers.map((unit, i) => [unit, claims[i]]));
   return units.map((unit) => {
-    const { holds, requestId } = unit;
-    const claim = holds && requestId ? { kind: 'claimed' as const, requestId } : taken.get(unit);
+    const { holds, requestId, newRequestId } = unit;
+    const held = { kind: 'claimed' as const, requestId: requestId ?? newRequestId };
+    const claim = holds ? held : taken.get(unit);
     if (!claim) throw new Error('The database answered a claim with nothing');
     if (claim.kind === 'claimed') {
       if (requestId && claim.requestId !== requestId) {

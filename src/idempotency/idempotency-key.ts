@@ -18,17 +18,23 @@ const VISIBLE = /^[\x21-\x7e]+$/;
  * `order_12345` and `"order_12345"`, the quoted string of draft-ietf-httpapi-idempotency-key-header, are one key.
  *
  * @param rawHeaders names and values in turn, as `http.IncomingMessage.rawHeaders` has them
- * @throws IdempotencyError 400 `idempotency_key_missing`, or `idempotency_key_invalid` for anything but one
- *   header with 1 to 255 visible ASCII characters
+ * @returns `undefined` when there is none
+ * @throws IdempotencyError 400 `idempotency_key_invalid` for anything but one header with 1 to 255 visible ASCII characters
  */
-export function readIdempotencyKey(rawHeaders: readonly string[]): string {
+export function findIdempotencyKey(rawHeaders: readonly string[]): string | undefined {
   const values = rawHeaders.filter(
     (_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === IDEMPOTENCY_KEY_HEADER,
   );
   const [value] = values;
-  if (value === undefined) throw idempotencyKeyMissing();
   if (values.length > 1) throw idempotencyKeyInvalid('the header was sent more than once');
-  return parseIdempotencyKey(value);
+  return value === undefined ? undefined : parseIdempotencyKey(value);
+}
+
+/** {@link findIdempotencyKey} where one is required: without it, 400 `idempotency_key_missing`. */
+export function readIdempotencyKey(rawHeaders: readonly string[]): string {
+  const key = findIdempotencyKey(rawHeaders);
+  if (key === undefined) throw idempotencyKeyMissing();
+  return key;
 }
 
 /**

@@ -76,7 +76,7 @@ export const databaseUnavailable = (outcome: Outcome, cause: unknown) =>
     503,
     outcome === 'not_started'
       ? 'The database cannot be reached, and nothing was started. Send the same request again.'
-      : 'The database stopped answering while the request was processed. It will be finished; send the same request again to get its reply.',
+      : 'The database stopped answering while the request was processed, which may have taken effect. Send the same request again to get its reply.',
     outcome,
     1,
     cause,

@@ -6,18 +6,25 @@ import { Idempotency } from './idempotency.js';
 import { IdempotencyError } from './idempotency.errors.js';
 import type { RequestOutcome } from './idempotency.events.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
-import { readIdempotencyKey } from './idempotency-key.js';
+import { findIdempotencyKey, readIdempotencyKey } from './idempotency-key.js';
 import { Duplicate, IdempotentRequest } from './idempotent-request.js';
 import { RecordedReply } from './reply.js';
 import { RequestIdentity } from './request-identity.js';
+import { UnkeyedRequest } from './unkeyed-request.js';
 
 /** The response header of a replay; a first reply never has it. */
 const REPLAYED_HEADER = 'Idempotent-Replayed';
 
-const requests = new WeakMap<object, IdempotentRequest>();
+/** Metadata of an idempotent handler: whether its key is required. For this, the check at start, and API documentation. */
+export const IDEMPOTENT = 'idempotency:idempotent';
+
+/** Whether a request may come without a key, since something else makes it safe to repeat. */
+export type KeyRequirement = 'required' | 'optional';
+
+const requests = new WeakMap<object, IdempotentRequest | UnkeyedRequest>();
 
 /** The idempotent request that belongs to the HTTP request of `context`. */
-export function requestOf(context: ExecutionContext): IdempotentRequest {
+export function requestOf(context: ExecutionContext): IdempotentRequest | UnkeyedRequest {
   const request = requests.get(context.switchToHttp().getRequest<object>());
   if (!request) throw new Error(`${context.getHandler().name}: @KeyedRequest() needs @Idempotent() on the handler`);
   return request;
@@ -39,36 +46,49 @@ export class IdempotencyInterceptor implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<string | undefined> {
     const http = context.switchToHttp().getRequest<HttpRequest>();
-    const identity = this.identify(http);
+    const read = requirementOf(context) === 'optional' ? findIdempotencyKey : readIdempotencyKey;
+    const key = read((http.raw ?? http).rawHeaders);
+    if (key === undefined) {
+      const request = new UnkeyedRequest(this.accountOf(http), operationOf(http), this.idempotency);
+      requests.set(http, request);
+      return from(this.answerUnkeyed(context, request, next));
+    }
+    const identity = this.identify(http, key);
     const known = this.idempotency.replies.find(identity);
-    if (known instanceof RecordedReply) return of(this.send(context, known, 'replayed'));
+    if (known instanceof RecordedReply) return of(this.answered(context, known, 'replayed'));
     const request = new IdempotentRequest(identity, this.idempotency);
     requests.set(http, request);
     return from(this.answer(context, request, next));
   }
 
-  private identify(http: HttpRequest): RequestIdentity {
-    const key = readIdempotencyKey((http.raw ?? http).rawHeaders);
-    const accountId = this.options.scope(http as never);
-    if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
+  private identify(http: HttpRequest, key: string): RequestIdentity {
     const operation = operationOf(http);
     // Asked for when something else is known of the key, and by the handler that claims it.
     const content = () => canonicalRequest(operation, { path: http.params, query: http.query }, http.body);
-    return new RequestIdentity(accountId, key, operation, content);
+    return new RequestIdentity(this.accountOf(http), key, operation, content);
+  }
+
+  private accountOf(http: HttpRequest): string {
+    const accountId = this.options.scope(http as never);
+    if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
+    return accountId;
+  }
+
+  private async answerUnkeyed(context: ExecutionContext, request: UnkeyedRequest, next: CallHandler) {
+    const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
+    return this.send(context, recordedReply(context, request, result));
   }
 
   private async answer(context: ExecutionContext, request: IdempotentRequest, next: CallHandler) {
     try {
       const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
-      if (!request.recorded || result !== request.recorded) {
-        throw new Error(`${context.getHandler().name} returned something else than the reply of request.complete()`);
-      }
-      await request.settle(request.recorded);
-      return this.send(context, request.recorded, 'first');
+      const reply = recordedReply(context, request, result);
+      await request.settle(reply);
+      return this.answered(context, reply, 'first');
     } catch (error) {
       if (error instanceof Duplicate) {
         await request.settle(error.reply);
-        return this.send(context, error.reply, error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed');
+        return this.answered(context, error.reply, error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed');
       }
       this.idempotency.events.next({ type: 'answered', outcome: outcomeOf(error) });
       await request.settle(undefined, error);
@@ -76,14 +96,18 @@ export class IdempotencyInterceptor implements NestInterceptor {
     }
   }
 
-  /** The one place a reply is sent from, the first time and every time: from the recorded bytes. */
-  private send(context: ExecutionContext, reply: RecordedReply, outcome: RequestOutcome): string | undefined {
+  private answered(context: ExecutionContext, reply: RecordedReply, outcome: RequestOutcome): string | undefined {
     this.idempotency.events.next({ type: 'answered', outcome });
+    return this.send(context, reply, outcome !== 'first');
+  }
+
+  /** The one place a reply is sent from, the first time and every time: from the recorded bytes. */
+  private send(context: ExecutionContext, reply: RecordedReply, isReplay = false): string | undefined {
     const response = context.switchToHttp().getResponse<object>();
     const { httpAdapter } = this.adapterHost;
     httpAdapter.status(response, reply.status);
     for (const [name, value] of Object.entries(reply.headers)) httpAdapter.setHeader(response, name, value);
-    if (outcome !== 'first') httpAdapter.setHeader(response, REPLAYED_HEADER, 'true');
+    if (isReplay) httpAdapter.setHeader(response, REPLAYED_HEADER, 'true');
     return reply.body === '' ? undefined : reply.body;
   }
 }
@@ -100,6 +124,16 @@ interface HttpRequest {
   routeOptions?: { url?: string };
   /** Express. */
   route?: { path: string };
+}
+
+const requirementOf = (context: ExecutionContext) =>
+  (Reflect.getMetadata(IDEMPOTENT, context.getHandler()) ??
+    Reflect.getMetadata(IDEMPOTENT, context.getClass())) as KeyRequirement;
+
+/** @throws Error when the handler returned anything but the reply that it completed its request with */
+function recordedReply(context: ExecutionContext, { recorded }: { recorded?: RecordedReply }, result: unknown) {
+  if (recorded && result === recorded) return recorded;
+  throw new Error(`${context.getHandler().name} returned something else than the reply of request.complete()`);
 }
 
 const operationOf = (http: HttpRequest) => `${http.method} ${http.routeOptions?.url ?? http.route?.path ?? ''}`;

@@ -5,16 +5,17 @@ import {
   SetMetadata,
   UseInterceptors,
 } from '@nestjs/common';
-import { IdempotencyInterceptor, requestOf } from './idempotency.interceptor.js';
-
-/** Metadata of an idempotent handler, for the check at start and for API documentation. */
-export const IDEMPOTENT = 'idempotency:idempotent';
+import { IDEMPOTENT, IdempotencyInterceptor, type KeyRequirement, requestOf } from './idempotency.interceptor.js';
 
 /**
  * Makes a handler safe to retry: it requires an `Idempotency-Key`, and answers duplicates with the recorded reply.
  * The handler takes its {@link IdempotentRequest} by `@KeyedRequest()` and returns what `complete` gave it.
+ *
+ * @param key `optional` for an operation that something else makes safe to repeat: without a key the handler gets an
+ *   {@link UnkeyedRequest}, which has `complete` only, and nothing is replayed
  */
-export const Idempotent = () => applyDecorators(SetMetadata(IDEMPOTENT, true), UseInterceptors(IdempotencyInterceptor));
+export const Idempotent = (key: KeyRequirement = 'required') =>
+  applyDecorators(SetMetadata(IDEMPOTENT, key), UseInterceptors(IdempotencyInterceptor));
 
-/** The {@link IdempotentRequest} of this request, in a handler that is `@Idempotent()`. */
+/** The request under its key, in a handler that is `@Idempotent()`; where keys are optional, perhaps one without. */
 export const KeyedRequest = createParamDecorator((_: unknown, context: ExecutionContext) => requestOf(context));

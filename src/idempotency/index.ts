@@ -4,7 +4,8 @@ export { IdempotencyError, type Outcome } from './idempotency.errors.js';
 export type { IdempotencyEvent, RequestOutcome } from './idempotency.events.js';
 export { IdempotencyModule } from './idempotency.module.js';
 export type { IdempotencyOptions } from './idempotency.options.js';
-export { IDEMPOTENT, Idempotent, KeyedRequest } from './idempotent.decorator.js';
+export { IDEMPOTENT, type KeyRequirement } from './idempotency.interceptor.js';
+export { Idempotent, KeyedRequest } from './idempotent.decorator.js';
 export { IdempotencyStore, type KeyStatus } from './idempotency.store.js';
 export { IdempotentRequest } from './idempotent-request.js';
 export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './idempotency-key.js';
@@ -12,3 +13,6 @@ export type { AnyPhase, Phase, PhaseItem, Row, StatementPhase } from './phase.js
 export type { RecordedReply, Reply } from './reply.js';
 export { type AbandonedRequest, Recovery } from './recovery.js';
 export { Sweeper } from './sweeper.js';
+export { inTransaction } from './transaction.js';
+export { UnkeyedRequest } from './unkeyed-request.js';
+export { Worker } from './worker.js';

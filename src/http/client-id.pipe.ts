@@ -1,0 +1,15 @@
+import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
+import { validationFailed } from './problem.js';
+
+/** An id that clients choose: what a URL, a log line and a header carry as it is. */
+export const CLIENT_ID = /^[\w.:-]{1,255}$/;
+export const CLIENT_ID_EXPECTED = 'expected 1 to 255 letters, digits, or any of _ . : -';
+
+/** An id in the path. */
+@Injectable()
+export class ClientId implements PipeTransform<string, string> {
+  transform(value: string, { data = 'id' }: ArgumentMetadata): string {
+    if (!CLIENT_ID.test(value)) throw validationFailed({ field: data, message: CLIENT_ID_EXPECTED });
+    return value;
+  }
+}
