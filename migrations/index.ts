@@ -2,6 +2,11 @@ import { Idempotency1795478400000 } from './1795478400000-idempotency.js';
 import { IdempotencyUpkeep1795478400500 } from './1795478400500-idempotency-upkeep.js';
 import { Charges1795478401000 } from './1795478401000-charges.js';
 import { SimulatedBank1795478402000 } from './1795478402000-simulated-bank.js';
+import { Messaging1795478403000 } from './1795478403000-messaging.js';
+import { Inventory1795478404000 } from './1795478404000-inventory.js';
+import { Orders1795478405000 } from './1795478405000-orders.js';
+import { Customers1795478406000 } from './1795478406000-customers.js';
+import { Balances1795478407000 } from './1795478407000-balances.js';
 
 /** Every migration, oldest first. A list rather than a glob: a file that is not named here does not run. */
 export const migrations = [
@@ -9,4 +14,9 @@ export const migrations = [
   IdempotencyUpkeep1795478400500,
   Charges1795478401000,
   SimulatedBank1795478402000,
+  Messaging1795478403000,
+  Inventory1795478404000,
+  Orders1795478405000,
+  Customers1795478406000,
+  Balances1795478407000,
 ];

@@ -3,13 +3,18 @@ import { ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { accountOf } from './accounts/account.decorator.js';
 import { AccountsModule } from './accounts/accounts.module.js';
+import { BalanceModule } from './balance/balance.module.js';
 import { ChargesModule } from './charges/charges.module.js';
 import { CONFIG, type Config } from './config.js';
+import { CustomersModule } from './customers/customers.module.js';
 import { dataSourceOptions } from './database/data-source.js';
 import { ErrorsController } from './http/errors.controller.js';
 import { IdempotencyModule } from './idempotency/index.js';
+import { InventoryModule } from './inventory/inventory.module.js';
+import { InProcessBus, MessagingModule } from './messaging/index.js';
 import { Drain } from './operations/drain.js';
 import { OperationsModule } from './operations/operations.module.js';
+import { OrdersModule } from './orders/orders.module.js';
 
 @Module({})
 export class AppModule {
@@ -31,9 +36,21 @@ export class AppModule {
           recoveryIntervalMs: config.RECOVERY_INTERVAL_MS,
           sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
         }),
+        MessagingModule.forRoot({
+          bus: new InProcessBus(),
+          relayIntervalMs: config.RELAY_INTERVAL_MS,
+          retryMs: config.MESSAGE_RETRY_MS,
+          maxAttempts: config.MESSAGE_MAX_ATTEMPTS,
+          retentionHours: config.MESSAGE_RETENTION_HOURS,
+          sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
+        }),
         AccountsModule,
         OperationsModule,
         ChargesModule,
+        OrdersModule,
+        InventoryModule,
+        CustomersModule,
+        BalanceModule,
         ...features,
       ],
       controllers: [ErrorsController],

@@ -27,7 +27,7 @@ const environment = z.object({
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'expected postgres://user:password@host:port/database' })
     .optional(),
-  DATABASE_POOL_SIZE: number('connections', 1, 500).int().default(10),
+  DATABASE_POOL_SIZE: number('connections', 2, 500).int().default(10),
   API_KEYS: apiKeys.optional(),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
   IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
@@ -38,6 +38,10 @@ const environment = z.object({
     .default('*/10 * * * *'),
   IDEMPOTENCY_GROUP_SIZE: number('requests', 1, 1_000).int().default(64),
   IDEMPOTENCY_CACHE_MIB: number('MiB', 0, 65_536).default(32),
+  RELAY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(250),
+  MESSAGE_RETRY_MS: number('milliseconds', 1, HOUR_MS).int().default(1_000),
+  MESSAGE_MAX_ATTEMPTS: number('deliveries', 1, 1_000).int().default(5),
+  MESSAGE_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(168),
   RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
+import { Transform } from 'class-transformer';
 import {
   IsIn,
   IsInt,
@@ -13,6 +13,7 @@ import {
   Min,
   registerDecorator,
 } from 'class-validator';
+import { PageQuery } from '../http/page.input.js';
 import { CARD_TOKENS, type CardToken } from './gateway/card-tokens.js';
 
 const MAX_PAIRS = 50;
@@ -86,15 +87,7 @@ export class CreateCharge {
 }
 
 /** The query of `GET /charges`: a page of at most `limit`, newest first, older than `starting_after`. */
-export class ListCharges {
-  @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 10 })
-  @IsOptional()
-  @Type(() => Number)
-  @Max(100, { message: 'expected at most 100' })
-  @Min(1, { message: 'expected at least 1' })
-  @IsInt({ message: 'expected an integer' })
-  limit = 10;
-
+export class ListCharges extends PageQuery {
   @ApiPropertyOptional({ description: 'The last id of the page before' })
   @IsOptional()
   @Matches(/^ch_[0-9a-f]{32}$/, { message: 'expected the id of a charge' })

@@ -36,7 +36,7 @@ export class ChargesController {
   @Post()
   @HttpCode(200)
   @Idempotent()
-  @ApiIdempotent(...CREATE_PROBLEMS)
+  @ApiIdempotent('required', ...CREATE_PROBLEMS)
   @ApiOperation({
     summary: 'Charge a card, once',
     description:

@@ -1,5 +1,6 @@
 import { Problem } from '../http/problem.js';
 import type { PhaseItem, Reply, StatementPhase } from '../idempotency/index.js';
+import { appendToOutbox } from '../messaging/index.js';
 import type { Charge } from './charge.entity.js';
 import type { CreateCharge } from './charge.input.js';
 import { toResource } from './charge.resource.js';
@@ -33,18 +34,26 @@ export const open: StatementPhase<CreateCharge, Charge> = {
 };
 
 /**
- * Records what the bank decided. Whether it may be committed is decided by the lock token, in the same transaction. The
- * reply follows from what is recorded, and need not wait until it is.
+ * Records what the bank decided, and tells of it. Whether it may be committed is decided by the lock token, in the same
+ * transaction. The reply follows from what is recorded, and need not wait until it is.
  */
 export const settle: StatementPhase<Settlement, Reply> = {
   name: 'charges_settle',
   text: `
-    INSERT INTO charges (${COLUMNS}, created_at, status, decline_code, settled_at)
-    SELECT ${COLUMNS}, created_at, status, decline_code, clock_timestamp()
-    FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
-    -- It is there. Were it not, what the bank has decided would have to be on record all the same.
-    ON CONFLICT (account_id, id) DO UPDATE
-    SET status = excluded.status, decline_code = excluded.decline_code, settled_at = excluded.settled_at`,
+    WITH settled AS (
+      INSERT INTO charges (${COLUMNS}, created_at, status, decline_code, settled_at)
+      SELECT ${COLUMNS}, created_at, status, decline_code, clock_timestamp()
+      FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
+      -- It is there. Were it not, what the bank has decided would have to be on record all the same.
+      ON CONFLICT (account_id, id) DO UPDATE
+      SET status = excluded.status, decline_code = excluded.decline_code, settled_at = excluded.settled_at
+      RETURNING account_id, id, amount, currency, order_id, status
+    ), messages AS (
+      SELECT account_id, 'charge.succeeded' AS type, id AS subject,
+             jsonb_build_object('charge_id', id, 'amount', amount, 'currency', currency, 'order_id', order_id) AS data
+      FROM settled WHERE status = 'succeeded'
+    )
+    ${appendToOutbox('messages')}`,
   parameters: (items) => [JSON.stringify(items.map(settled))],
   results: (items) => Promise.resolve(items.map((item) => toReply(settled(item)))),
 };

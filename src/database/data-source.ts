@@ -1,6 +1,10 @@
 import type { DataSourceOptions } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
+import { Balance } from '../balance/balance.entity.js';
 import { Charge } from '../charges/charge.entity.js';
+import { Customer } from '../customers/customer.entity.js';
+import { InventoryItem } from '../inventory/inventory-item.entity.js';
+import { Order } from '../orders/order.entity.js';
 
 /** A statement that waits longer for a row lock meets a frozen process, not a busy one. */
 const LOCK_TIMEOUT_MS = 2_000;
@@ -16,7 +20,7 @@ export function dataSourceOptions(url: string, poolSize = 2) {
   return {
     type: 'postgres',
     url,
-    entities: [Charge],
+    entities: [Balance, Charge, Customer, InventoryItem, Order],
     migrations,
     // The schema is made by migrations only.
     synchronize: false,

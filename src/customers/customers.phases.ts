@@ -1,0 +1,61 @@
+import type { EntityManager } from 'typeorm';
+import { Problem } from '../http/problem.js';
+import type { Phase, PhaseItem, Reply } from '../idempotency/index.js';
+import type { Customer } from './customer.entity.js';
+import type { ChangeCustomer } from './customer.input.js';
+import { etagOf, toResource } from './customer.resource.js';
+
+/** A change of what a customer was at certain versions, and of nothing else. */
+export interface Change {
+  id: string;
+  versions: number[];
+  change: ChangeCustomer;
+}
+
+/**
+ * Changes customers under an optimistic lock: nothing is locked while a client thinks, and of two who have read the same
+ * version, one changes it. Who was refused has the choice that a lost update would have taken from them.
+ */
+export const change: Phase<Change, Reply> = async (tx, items) => {
+  const replies: Reply[] = [];
+  // One after the other: of two changes of one customer in one commit, the second is refused like any other.
+  for (const item of items) replies.push(await changeOne(tx, item));
+  return replies;
+};
+
+async function changeOne(tx: EntityManager, { accountId, input }: PhaseItem<Change>): Promise<Reply> {
+  const { id, versions, change } = input;
+  const { name = null, email = null, status = null } = change;
+  const [[changed]] = await tx.query<[Customer[], number]>(CHANGE, [accountId, id, versions, name, email, status]);
+  if (changed) return reply(200, changed);
+  const [current] = await tx.query<Customer[]>(FIND, [accountId, id]);
+  return current ? versionMismatch(current) : noSuchCustomer();
+}
+
+/** A customer, with its version. */
+export const reply = (status: number, customer: Customer): Reply => ({
+  status,
+  body: toResource(customer),
+  headers: { etag: etagOf(customer) },
+});
+
+// The affected row is the verdict: none, and somebody else was faster, or there is no such customer.
+const CHANGE = `
+  UPDATE customers
+  SET name = coalesce($4, name), email = coalesce($5, email), status = coalesce($6, status), version = version + 1
+  WHERE account_id = $1 AND id = $2 AND version = ANY ($3::integer[]) AND deleted_at IS NULL
+  RETURNING *`;
+
+const FIND = 'SELECT * FROM customers WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL';
+
+/** 412, RFC 9110 §15.5.13. */
+export const versionMismatch = (current: Customer | undefined) =>
+  new Problem(
+    'version_mismatch',
+    current
+      ? 'The customer has been changed since the version in If-Match was read.'
+      : 'There is no such customer, so no version of it.',
+    { outcome: 'final', headers: current && { etag: etagOf(current) } },
+  );
+
+export const noSuchCustomer = () => new Problem('not_found', 'There is no customer with this id.');

@@ -1,0 +1,11 @@
+export { type Consumer, type Delivery, MessageBus, type Receiver } from './bus.js';
+export { InProcessBus } from './buses/in-process.bus.js';
+export { Consumers } from './consumers.js';
+export { type DeadLetter, DeadLetters } from './dead-letters.js';
+export { Inbox } from './inbox.js';
+export { decode, encode, type Message } from './message.js';
+export { MessageSweeper } from './message-sweeper.js';
+export { MessagingModule } from './messaging.module.js';
+export { appendToOutbox } from './messaging.sql.js';
+export { Outbox } from './outbox.js';
+export { Relay } from './relay.js';

@@ -1,0 +1,17 @@
+import { Module } from '@nestjs/common';
+import { Consumers } from './consumers.js';
+import { DeadLettersController } from './dead-letters.controller.js';
+import { DeadLetters } from './dead-letters.js';
+import { Inbox } from './inbox.js';
+import { MessageSweeper } from './message-sweeper.js';
+import { ConfigurableMessagingModule } from './messaging.options.js';
+import { Outbox } from './outbox.js';
+import { Relay } from './relay.js';
+
+/** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
+@Module({
+  controllers: [DeadLettersController],
+  providers: [Consumers, DeadLetters, Inbox, MessageSweeper, Outbox, Relay],
+  exports: [Consumers, DeadLetters, MessageSweeper, Outbox, Relay],
+})
+export class MessagingModule extends ConfigurableMessagingModule {}

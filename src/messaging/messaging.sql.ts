@@ -1,0 +1,90 @@
+/**
+ * The statements of the outbox, the inbox and the failed messages. Every time is the database's
+ * `clock_timestamp()`, or `statement_timestamp()` where an index is searched by it.
+ */
+
+/**
+ * Appends messages to the outbox, as the end of a statement that has a common table expression with `account_id`, `type`,
+ * `subject` and `data` for each. They are committed with whatever else that transaction does, or not at all.
+ */
+export const appendToOutbox = (messages: string) => `
+  INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
+  SELECT account_id, type || '.' || subject, type, data, clock_timestamp(), clock_timestamp() FROM ${messages}
+  -- Whoever does its work again has told of it already.
+  ON CONFLICT (account_id, id) DO NOTHING`;
+
+// $1 limit. Locked until the transaction ends, however it ends: other relays pass over these.
+export const LOCK_DUE = `
+  SELECT account_id, id, type, data, created_at FROM outbox
+  WHERE published_at IS NULL AND available_at <= statement_timestamp()
+  ORDER BY available_at LIMIT $1
+  FOR UPDATE SKIP LOCKED`;
+
+// $1 accounts, $2 ids
+export const MARK_PUBLISHED = `
+  UPDATE outbox SET published_at = clock_timestamp()
+  FROM unnest($1::text[], $2::text[]) AS done (account_id, id)
+  WHERE outbox.account_id = done.account_id AND outbox.id = done.id`;
+
+// $1 accounts, $2 ids, $3 first delay s, $4 longest delay s
+export const POSTPONE = `
+  UPDATE outbox
+  SET attempts = attempts + 1, available_at = clock_timestamp()
+    + make_interval(secs => least($4::float8, $3::float8 * 2 ^ least(attempts, 30)) * (0.5 + random() / 2))
+  FROM unnest($1::text[], $2::text[]) AS put_off (account_id, id)
+  WHERE outbox.account_id = put_off.account_id AND outbox.id = put_off.id`;
+
+// $1 consumer, $2 accounts, $3 message ids
+export const RECEIVE = `
+  WITH received AS (
+    INSERT INTO processed_messages (account_id, consumer, message_id, processed_at)
+    SELECT DISTINCT account_id, $1, message_id, clock_timestamp()
+    FROM unnest($2::text[], $3::text[]) AS message (account_id, message_id)
+    -- In one order, so that two deliveries of the same messages cannot wait for each other.
+    ORDER BY account_id, message_id
+    ON CONFLICT (account_id, consumer, message_id) DO NOTHING
+    RETURNING account_id, message_id
+  ), recovered AS (
+    DELETE FROM failed_messages AS failed USING received
+    WHERE failed.account_id = received.account_id AND failed.consumer = $1 AND failed.message_id = received.message_id
+  )
+  SELECT account_id, message_id FROM received`;
+
+// $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 attempts before it is dead
+export const RECORD_FAILURE = `
+  INSERT INTO failed_messages AS failed
+    (account_id, consumer, message_id, type, data, created_at, attempts, last_error, failed_at, dead_at)
+  VALUES ($1, $2, $3, $4, $5, $6, 1, $7, clock_timestamp(), CASE WHEN $8 <= 1 THEN clock_timestamp() END)
+  ON CONFLICT (account_id, consumer, message_id) DO UPDATE SET
+    attempts = failed.attempts + 1, last_error = excluded.last_error, failed_at = excluded.failed_at,
+    dead_at = coalesce(failed.dead_at, CASE WHEN failed.attempts + 1 >= $8 THEN clock_timestamp() END)
+  RETURNING attempts, dead_at IS NOT NULL AS is_dead`;
+
+// $1 account, $2 limit
+export const LIST_DEAD = `
+  SELECT consumer, message_id, type, data, created_at, attempts, last_error, dead_at FROM failed_messages
+  WHERE account_id = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC LIMIT $2`;
+
+// $1 account, $2 consumer, $3 message id
+export const FIND_DEAD = `
+  SELECT consumer, message_id, type, data, created_at, attempts, last_error, dead_at FROM failed_messages
+  WHERE account_id = $1 AND consumer = $2 AND message_id = $3 AND dead_at IS NOT NULL`;
+
+// $1 retention s, $2 limit
+export const SWEEP_OUTBOX = `
+  DELETE FROM outbox WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM outbox WHERE published_at <= statement_timestamp() - make_interval(secs => $1)
+    ORDER BY published_at LIMIT $2
+    FOR UPDATE SKIP LOCKED))`;
+
+// $1 retention s, $2 limit
+export const SWEEP_INBOX = `
+  DELETE FROM processed_messages WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM processed_messages WHERE processed_at <= statement_timestamp() - make_interval(secs => $1)
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED))`;
+
+export const BACKLOG = `
+  SELECT (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM outbox
+          WHERE published_at IS NULL) AS "oldestUnpublishedSeconds",
+         (SELECT count(*)::integer FROM failed_messages WHERE dead_at IS NOT NULL) AS "deadLetters"`;

@@ -1,0 +1,50 @@
+import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
+
+export type OrderStatus = 'placed' | 'paid';
+
+/** What is ordered of one item. */
+export interface OrderLine {
+  item_id: string;
+  quantity: number;
+  /** Minor units of the order's currency. */
+  unit_amount: number;
+}
+
+/** A row of `orders`. */
+@Entity('orders')
+@Index('orders_newest', { synchronize: false })
+@Check('orders_amount', 'amount >= 0')
+@Check('orders_currency', "currency ~ '^[a-z]{3}$'")
+@Check('orders_status', "status IN ('placed', 'paid')")
+@Check('orders_paid', "(status = 'paid') = (paid_at IS NOT NULL)")
+export class Order {
+  @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'orders_pkey' })
+  account_id!: string;
+
+  /** The client's own name for the order. */
+  @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'orders_pkey' })
+  order_id!: string;
+
+  @Column({ type: 'text' })
+  status!: OrderStatus;
+
+  /** What the items cost, in minor units. pg gives a bigint as text; no order comes near what a double holds exactly. */
+  @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
+  amount!: number;
+
+  /** ISO 4217, lower case. */
+  @Column({ type: 'text' })
+  currency!: string;
+
+  @Column({ type: 'text', nullable: true })
+  customer_id!: string | null;
+
+  @Column({ type: 'jsonb' })
+  items!: OrderLine[];
+
+  @Column({ type: 'timestamptz' })
+  created_at!: Date;
+
+  @Column({ type: 'timestamptz', nullable: true })
+  paid_at!: Date | null;
+}

@@ -1,0 +1,76 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Transform, Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  ArrayUnique,
+  IsArray,
+  IsInt,
+  IsISO4217CurrencyCode,
+  IsObject,
+  IsOptional,
+  Matches,
+  Max,
+  Min,
+  ValidateNested,
+} from 'class-validator';
+import { CLIENT_ID, CLIENT_ID_EXPECTED } from '../http/client-id.pipe.js';
+import { PageQuery } from '../http/page.input.js';
+
+const MAX_LINES = 100;
+const LINE_EXPECTED = 'expected objects with item_id, quantity and unit_amount';
+
+/** What is ordered of one item. */
+export class OrderLineInput {
+  @ApiProperty({ example: 'espresso_beans' })
+  @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
+  item_id!: string;
+
+  @ApiProperty({ example: 2, minimum: 1, maximum: 1_000_000 })
+  @Max(1_000_000, { message: 'expected at most 1000000' })
+  @Min(1, { message: 'expected at least 1' })
+  @IsInt({ message: 'expected an integer number of pieces' })
+  quantity!: number;
+
+  @ApiProperty({ example: 1250, minimum: 0, maximum: 99_999_999, description: 'In minor units of the currency' })
+  @Max(99_999_999, { message: 'expected at most 99999999' })
+  @Min(0, { message: 'expected at least 0' })
+  @IsInt({ message: 'expected an integer number of minor units, such as 1250 for 12.50' })
+  unit_amount!: number;
+}
+
+/** The body of `POST /orders`. */
+export class PlaceOrder {
+  @ApiProperty({ example: 'order_12345', description: 'Your own name for the order: the same for every retry of it' })
+  @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
+  order_id!: string;
+
+  @ApiProperty({ type: [OrderLineInput], minItems: 1, maxItems: MAX_LINES })
+  @Type(() => OrderLineInput)
+  @ValidateNested({ each: true, message: LINE_EXPECTED })
+  @IsObject({ each: true, message: LINE_EXPECTED })
+  @ArrayUnique((line: OrderLineInput | undefined) => line?.item_id, { message: 'expected each item once' })
+  @ArrayMaxSize(MAX_LINES, { message: `expected at most ${MAX_LINES} items` })
+  @ArrayMinSize(1, { message: 'expected at least one item' })
+  @IsArray({ message: 'expected a list of items' })
+  items!: OrderLineInput[];
+
+  @ApiPropertyOptional({ example: 'eur', default: 'eur', description: 'ISO 4217, in either case' })
+  @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
+  @IsOptional()
+  @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
+  currency?: string;
+
+  @ApiPropertyOptional({ example: 'cus_ada' })
+  @IsOptional()
+  @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
+  customer_id?: string;
+}
+
+/** The query of `GET /orders`: a page of at most `limit`, newest first, older than `starting_after`. */
+export class ListOrders extends PageQuery {
+  @ApiPropertyOptional({ description: 'The last order_id of the page before' })
+  @IsOptional()
+  @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
+  starting_after?: string;
+}

@@ -1,0 +1,39 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import { Problem } from '../http/problem.js';
+import { Order } from './order.entity.js';
+import type { ListOrders } from './order.input.js';
+import { type OrderList, type OrderResource, toResource } from './order.resource.js';
+
+/** Reads the orders of one account. */
+@Injectable()
+export class OrdersReader {
+  constructor(@InjectRepository(Order) private readonly orders: Repository<Order>) {}
+
+  /** @throws Problem 404 `not_found`, also for another account's order */
+  async find(accountId: string, orderId: string): Promise<OrderResource> {
+    const order = await this.orders.findOneBy({ account_id: accountId, order_id: orderId });
+    if (!order) throw new Problem('not_found', 'There is no order with this order_id.');
+    return toResource(order);
+  }
+
+  /** A page, newest first. Times may be equal, so the order_id decides between those. */
+  async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
+    const page = this.orders
+      .createQueryBuilder('o')
+      .where('o.account_id = :accountId', { accountId })
+      .orderBy('o.created_at', 'DESC')
+      .addOrderBy('o.order_id', 'DESC')
+      .limit(limit + 1);
+    if (starting_after !== undefined) {
+      page.andWhere(
+        `(o.created_at, o.order_id) < (SELECT c.created_at, c.order_id FROM orders c
+           WHERE c.account_id = :accountId AND c.order_id = :starting_after)`,
+        { starting_after },
+      );
+    }
+    const found = await page.getMany();
+    return { object: 'list', data: found.slice(0, limit).map(toResource), has_more: found.length > limit };
+  }
+}

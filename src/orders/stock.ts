@@ -1,0 +1,66 @@
+import type { EntityManager } from 'typeorm';
+import type { NewOrder } from './orders.phases.js';
+
+/** An item of which there is not enough. */
+export interface Shortage {
+  item_id: string;
+  requested: number;
+  available: number;
+}
+
+interface StockRow {
+  account_id: string;
+  item_id: string;
+  stock: number;
+}
+
+/**
+ * Takes the stock of orders, of each all or nothing, in their order.
+ *
+ * @returns what is missing, for those that cannot be had
+ */
+export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<Map<NewOrder, Shortage[]>> {
+  const shortages = new Map<NewOrder, Shortage[]>();
+  if (orders.length === 0) return shortages;
+  const lines = orders.flatMap(({ account_id, items }) => items.map(({ item_id }) => ({ account_id, item_id })));
+  const rows = await tx.query<StockRow[]>(LOCK, [JSON.stringify(lines)]);
+  const left = new Map(rows.map(({ account_id, item_id, stock }) => [nameOf(account_id, item_id), stock]));
+  const taken: { account_id: string; item_id: string; quantity: number }[] = [];
+  for (const order of orders) {
+    const { account_id, items } = order;
+    const available = (item_id: string) => left.get(nameOf(account_id, item_id)) ?? 0;
+    const missing = items.filter(({ item_id, quantity }) => quantity > available(item_id));
+    if (missing.length > 0) {
+      shortages.set(
+        order,
+        missing.map(({ item_id, quantity }) => ({ item_id, requested: quantity, available: available(item_id) })),
+      );
+      continue;
+    }
+    for (const { item_id, quantity } of items) {
+      left.set(nameOf(account_id, item_id), available(item_id) - quantity);
+      taken.push({ account_id, item_id, quantity });
+    }
+  }
+  if (taken.length > 0) await tx.query(TAKE, [JSON.stringify(taken)]);
+  return shortages;
+}
+
+const nameOf = (accountId: string, itemId: string) => `${accountId.length}:${accountId}${itemId}`;
+
+// The rows are locked in one order, whatever the order of the items is, so that two orders cannot wait for each other.
+const LOCK = `
+  SELECT stocked.account_id, stocked.item_id, stocked.stock
+  FROM inventory AS stocked
+  WHERE (stocked.account_id, stocked.item_id) IN (
+    SELECT account_id, item_id FROM jsonb_to_recordset($1::jsonb) AS line (account_id text, item_id text))
+  ORDER BY stocked.account_id, stocked.item_id
+  FOR UPDATE`;
+
+// Relative to what is there, and refused by the constraint should there be too little after all.
+const TAKE = `
+  UPDATE inventory SET stock = stock - taken.quantity
+  FROM (SELECT account_id, item_id, sum(quantity)::integer AS quantity
+        FROM jsonb_to_recordset($1::jsonb) AS line (account_id text, item_id text, quantity integer)
+        GROUP BY account_id, item_id) AS taken
+  WHERE inventory.account_id = taken.account_id AND inventory.item_id = taken.item_id`;
