@@ -36,10 +36,10 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 ## What is measured
 
 - **${NAMES.service}**: this service as \`npm start\` and the Dockerfile start it, with its defaults and \`LOG_LEVEL=warn\`.
-- **${NAMES.without}**: the same endpoint, which writes the same charge and calls the same bank, but knows no key: a TypeORM
-  insert, the bank, a TypeORM transaction with an update. Send it a request twice, and it charges twice.
+- **${NAMES.without}**: the same endpoint, which writes the same charge and message and calls the same bank, but knows no key: a
+  TypeORM insert, the bank, a TypeORM transaction with an update and the message. Send it a request twice, and it charges twice.
 - **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
-  \`save\` the charge, call the bank, \`save\` both. It writes the same rows of the same tables as the service.
+  \`save\` the charge, call the bank, \`save\` both, append the message. It writes the same rows of the same tables as the service.
 - **${NAMES.noOp}**: the framework's ceiling. Nest on Fastify reads and validates the same body and sends the same resource; there is
   no database.
 - **${NAMES.straight}**: no HTTP and no framework. One process writes the rows of the service's protocol in a loop over 16
@@ -48,7 +48,8 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 All but the service are in [\`bench/contenders\`](../bench/contenders). The first two are served by the service itself, with the same API
 keys, look for card numbers, validation, log and metrics; the no-op has the validation only. Pools have 10 connections; the textbook has
 10 more, since it calls the bank while it holds one. The bank writes what it is asked for in one turn of the event loop with one
-statement: the charges of a group come so, all others one by one.
+statement: the charges of a group come so, all others one by one. The messages of the first three are relayed and counted into the
+balance by the process that is measured, while it is measured.
 
 ## How
 
@@ -59,7 +60,7 @@ statement: the charges of a group come so, all others one by one.
   what slowed a whole round cancels.
 - Before each measurement there is a checkpoint, so that nobody pays for the writes of another.
 - After each, the database is asked: every answer was a success, there are as many more charges as answers (or requests sent,
-  for those under way at the end), each captured once and each, where there are keys, recorded once. A storm must have made
+  for those under way at the end), each captured and told of once and each, where there are keys, recorded once. A storm must have made
   one charge, and each of its ${storm.toLocaleString('en')} answers must be the same. Otherwise the benchmark fails and writes nothing.
 - No target decides whether the benchmark fails. They are printed beside what was measured, met or not.
 - ${senderText(series)}

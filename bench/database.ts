@@ -10,6 +10,8 @@ import { endProcesses } from './processes.js';
 /** A lease of the service, and then some: by then recovery has finished what its client gave up. */
 const QUIESCENCE_TIMEOUT_MS = 60_000;
 const LOOK_INTERVAL_MS = 50;
+/** The tables that relay and consumers write, as a pattern for their statements. */
+const OF_MESSAGES = 'outbox|processed_messages|balances';
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** Everything that happened in a database so far, counted. */
@@ -22,6 +24,10 @@ export interface Effects {
   completed: number;
   /** Keys without a reply. */
   unfinished: number;
+  /** Messages appended to the outbox. */
+  told: number;
+  /** Those of them that are not published. */
+  unpublished: number;
 }
 
 /** A database of one contender, seen by the harness on a connection of its own. */
@@ -47,7 +53,9 @@ export class BenchDatabase {
              (SELECT count(*)::int FROM bank.captures) AS captures,
              (SELECT count(*)::int FROM processed_requests
               WHERE completed_at IS NOT NULL AND created_at > $1::timestamptz) AS completed,
-             (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS unfinished`,
+             (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS unfinished,
+             (SELECT count(*)::int FROM outbox) AS told,
+             (SELECT count(*)::int FROM outbox WHERE published_at IS NULL) AS unpublished`,
       [this.countFrom],
     );
     if (!row) throw new Error('A SELECT without FROM returned no row');
@@ -61,11 +69,21 @@ export class BenchDatabase {
   }
 
   /** The connections, but for the harness's own, that are in a statement or a transaction now. */
-  async busyConnections(): Promise<number> {
+  busyConnections(): Promise<number> {
+    return this.connectionsAtWork();
+  }
+
+  /** The same, without those that carry messages, which nobody who waits for an answer holds. */
+  connectionsOfRequests(): Promise<number> {
+    return this.connectionsAtWork(OF_MESSAGES);
+  }
+
+  /** @param leftOut a pattern that a connection's last statement must not match */
+  private async connectionsAtWork(leftOut = '^$'): Promise<number> {
     const { rows } = await this.admin.query<{ count: number }>(
       `SELECT count(*)::int FROM pg_stat_activity
-       WHERE datname = $1 AND backend_type = 'client backend' AND state <> 'idle'`,
-      [this.name],
+       WHERE datname = $1 AND backend_type = 'client backend' AND state <> 'idle' AND query !~ $2`,
+      [this.name, leftOut],
     );
     return rows[0]?.count ?? 0;
   }
@@ -78,11 +96,13 @@ export class BenchDatabase {
   async quiescence(): Promise<void> {
     const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
     for (let quietLooks = 0; quietLooks < 2;) {
-      const { pending, unfinished } = await this.effects();
+      const { pending, unfinished, unpublished } = await this.effects();
       // Twice in a row: between two statements of a request, a connection is idle for a moment.
-      quietLooks = pending + unfinished + (await this.busyConnections()) === 0 ? quietLooks + 1 : 0;
+      quietLooks = pending + unfinished + unpublished + (await this.busyConnections()) === 0 ? quietLooks + 1 : 0;
       if (performance.now() > deadline) {
-        throw new Error(`${this.name}: ${pending} charges and ${unfinished} keys are unfinished a minute later`);
+        throw new Error(
+          `${this.name}: ${pending} charges and ${unfinished} keys are unfinished a minute later, ${unpublished} messages unpublished`,
+        );
       }
       await pause(LOOK_INTERVAL_MS);
     }

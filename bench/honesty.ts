@@ -10,8 +10,8 @@ export interface Expectation {
 }
 
 /**
- * Whether a measurement was of honest work: every answer a success, and every charge there once, captured once, and,
- * where there are keys, recorded once.
+ * Whether a measurement was of honest work: every answer a success, and every charge there once, captured once, told of
+ * once, and, where there are keys, recorded once.
  *
  * @param before the effects, before it
  * @throws Error that says what is off
@@ -37,6 +37,7 @@ export async function checkHonesty(
     const [least, most] = { each: [answered, sent], one: [1, 1], none: [0, 0] }[effects] as [number, number];
     check(grown >= least && grown <= most, `${grown} charges were made, expected ${least} to ${most}`);
     check(after.captures === after.succeeded, `${after.captures} captures for ${after.succeeded} charges`);
+    check(after.told === after.succeeded, `${after.told} messages for ${after.succeeded} charges`);
     const records = keyed ? after.succeeded : 0;
     check(after.completed === records, `${after.completed} recorded keys for ${after.succeeded} charges`);
   }

@@ -71,7 +71,7 @@ function ratioVerdict(series: Series[], { quantity, against, atLeast, atMost }: 
 }
 
 const connectionsVerdict = (connections: number): Verdict =>
-  verdict('database connections at work at once, service, most seen', connections, {
+  verdict('database connections at work for requests at once, service, most seen', connections, {
     atMost: STORM_CONNECTIONS_TARGET,
   });
 

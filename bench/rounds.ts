@@ -19,7 +19,7 @@ export interface Series {
   scenario: Scenario;
   contender: ContenderId;
   rounds: Measurement[];
-  /** The most connections to the database that were at work at once, over all rounds; of storms only. */
+  /** The most connections to the database that were at work for requests at once, over all rounds; of storms only. */
   busiestConnections: number;
 }
 
@@ -86,7 +86,7 @@ async function measure(
   await database?.quiescence();
   const before = await database?.effects();
   const sampled =
-    scenario.keys === 'one' && database && sampleEvery(SAMPLE_INTERVAL_MS, () => database.busyConnections());
+    scenario.keys === 'one' && database && sampleEvery(SAMPLE_INTERVAL_MS, () => database.connectionsOfRequests());
   const measured = await run({ keys, connections, until }, onProgress);
   const busiestConnections = sampled ? Math.max(...(await sampled())) : 0;
   const keyed = id !== 'without';

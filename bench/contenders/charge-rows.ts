@@ -1,8 +1,10 @@
+import type { EntityManager } from 'typeorm';
 import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
 import type { Charge } from '../../src/charges/charge.entity.js';
 import type { CreateCharge } from '../../src/charges/charge.input.js';
 import { pending } from '../../src/charges/charges.phases.js';
 import type { Authorization } from '../../src/charges/gateway/payment.gateway.js';
+import { appendToOutbox } from '../../src/messaging/index.js';
 
 /** The row that the service writes before it asks the bank. */
 export const pendingCharge = (requestId: string, input: CreateCharge): Charge => ({
@@ -16,3 +18,12 @@ export const settlement = (outcome: Authorization): Pick<Charge, 'status' | 'dec
   decline_code: outcome.status === 'failed' ? outcome.declineCode : null,
   settled_at: new Date(),
 });
+
+/** Appends the message that the service tells of a charge with. */
+export async function tellOf(tx: EntityManager, { account_id, id, amount, currency, order_id }: Charge): Promise<void> {
+  await tx.query(TELL, [account_id, id, JSON.stringify({ charge_id: id, amount, currency, order_id })]);
+}
+
+const TELL = `
+  WITH messages AS (SELECT $1::text AS account_id, 'charge.succeeded' AS type, $2::text AS subject, $3::jsonb AS data)
+  ${appendToOutbox('messages')}`;

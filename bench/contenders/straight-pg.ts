@@ -30,6 +30,12 @@ const SETTLE = {
   name: 'settle',
   text: `UPDATE charges SET status = 'succeeded', settled_at = clock_timestamp() WHERE account_id = $1 AND id = $2`,
 };
+// Published at once: nobody is concerned.
+const TELL = {
+  name: 'tell',
+  text: `INSERT INTO outbox (account_id, id, type, data, created_at, available_at, published_at)
+         VALUES ($1, $2, 'charge.succeeded', $3, clock_timestamp(), clock_timestamp(), clock_timestamp())`,
+};
 const COMPLETE = {
   name: 'complete',
   text: `UPDATE processed_requests SET response_status = 200, response_headers = $3, response_body = $4,
@@ -49,6 +55,8 @@ async function charge(db: Client): Promise<void> {
   await db.query(CAPTURE, [DEMO_ACCOUNT, row.id, row.amount, row.currency]);
   await db.query('BEGIN');
   await db.query(SETTLE, [DEMO_ACCOUNT, row.id]);
+  const data = JSON.stringify({ charge_id: row.id, amount: row.amount, currency: row.currency, order_id: null });
+  await db.query(TELL, [DEMO_ACCOUNT, `charge.succeeded.${row.id}`, data]);
   const body = JSON.stringify(toResource({ ...row, ...settlement({ status: 'succeeded' }) }));
   await db.query(COMPLETE, [DEMO_ACCOUNT, key, HEADERS, body]);
   await db.query('COMMIT');

@@ -7,7 +7,7 @@ import { type ChargeResource, toResource } from '../../src/charges/charge.resour
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
-import { pendingCharge, settlement } from './charge-rows.js';
+import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
 
 /** The same endpoint without idempotency: the charge is written before and after the bank is asked, and no key is. */
@@ -28,6 +28,7 @@ class ChargesController {
     return this.dataSource.transaction(async (tx) => {
       const settled = settlement(outcome);
       await tx.update(Charge, { account_id: charge.account_id, id: charge.id }, settled);
+      await tellOf(tx, charge);
       return toResource({ ...charge, ...settled });
     });
   }

@@ -130,7 +130,7 @@ ${markdownTable(
 )}
 
 The service runs as \`npm start\` starts it, with its defaults, on a PostgreSQL with \`fsync\` on that the benchmark starts. After each part
-the database is asked whether every charge was made, captured and recorded once; otherwise the benchmark fails and writes nothing.
+the database is asked whether every charge was made, captured, told of and recorded once; otherwise the benchmark fails and writes nothing.
 
 ## With ${count(manyKeys.recordedKeys)} recorded keys
 
