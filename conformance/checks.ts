@@ -1,0 +1,215 @@
+import { type Check, EffectCount, expect, expectSame, expectSuccess, Unknown } from './finding.js';
+import { type Answer, freshKey, idOf, send, sendAndHangUp } from './target.js';
+
+/** Duplicates sent at once: enough that two of them meet in whatever is not atomic. */
+const STORM = 24;
+/** Attempts after a client has hung up, and the pause between them: longer than any one request takes. */
+const RETRIES = 50;
+const RETRY_MS = 200;
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Every check, in the order of the report. Another is another entry. */
+export const CHECKS: readonly Check[] = [
+  {
+    id: 'duplicate',
+    title: 'the same request again has no effect and gets the same reply',
+    run: async (target) => {
+      const effects = await EffectCount.from(target);
+      const key = freshKey();
+      const first = await send(target, { key });
+      expectSuccess(target, first, 'a first request');
+      const again = [await send(target, { key }), await send(target, { key })];
+      again.forEach((answer) => expectSame(first, answer, 'a duplicate'));
+      return effects.expect(1, [first, ...again], 'three attempts with one key');
+    },
+  },
+  {
+    id: 'another-key',
+    title: 'the same body under another key is another operation',
+    run: async (target) => {
+      const effects = await EffectCount.from(target);
+      const answers = [await send(target, { key: freshKey() }), await send(target, { key: freshKey() })];
+      answers.forEach((answer) => expectSuccess(target, answer, 'a request with a key of its own'));
+      return effects.expect(2, answers, 'two keys');
+    },
+  },
+  {
+    id: 'replay-header',
+    title: 'a repeated reply says so, and a first one does not',
+    run: async (target, { replayHeader }) => {
+      if (!replayHeader) throw new Unknown('this profile has no such header');
+      const [name, value] = replayHeader;
+      const key = freshKey();
+      const first = await send(target, { key });
+      const again = await send(target, { key });
+      expect(first.headers[name] === undefined, `expected a first reply without ${name}`);
+      expect(
+        again.headers[name] === value,
+        `expected ${name}: ${value} on a repeated reply, got ${String(again.headers[name])}`,
+      );
+      return `${name}: ${value}`;
+    },
+  },
+  {
+    id: 'storm',
+    title: 'the same request many times at once has one effect, and one reply',
+    run: async (target, { inProgress }) => {
+      const effects = await EffectCount.from(target);
+      const key = freshKey();
+      const answers = await Promise.all(Array.from({ length: STORM }, () => send(target, { key })));
+      const replies = answers.filter(({ status }) => target.success.includes(status));
+      const refused = answers.filter(({ status }) => !target.success.includes(status));
+      const statuses = [...new Set(refused.map(({ status }) => status))];
+      expect(replies.length > 0, `expected one of ${STORM} to be answered with success, got ${statuses.join(', ')}`);
+      const wrong = statuses.filter((status) => !inProgress.includes(status));
+      const allowed = inProgress.length > 0 ? ` or ${inProgress.join(', ')}` : '';
+      expect(wrong.length === 0, `expected the reply${allowed} for all of ${STORM}, got ${wrong.join(', ')} as well`);
+      replies.forEach((answer) => expectSame(replies[0] as Answer, answer, 'a duplicate at the same time'));
+      const later = await send(target, { key });
+      expectSame(replies[0] as Answer, later, 'a later duplicate');
+      const made = await effects.expect(1, [...replies, later], `${STORM} attempts at once`);
+      return `${made}; ${replies.length} replies, ${refused.length} told to come again`;
+    },
+  },
+  {
+    id: 'mismatch',
+    title: 'a key with another body is refused, has no effect, and keeps its reply',
+    run: async (target, { otherBody }) => {
+      const effects = await EffectCount.from(target);
+      const key = freshKey();
+      const first = await send(target, { key });
+      const other = await send(target, { key, body: target.otherBody });
+      expect(otherBody.includes(other.status), `expected ${otherBody.join(' or ')}, got ${other.status}`);
+      const again = await send(target, { key });
+      expectSame(first, again, 'the first request, sent again after that');
+      await effects.expect(1, [first, again], 'a key with two bodies');
+      return `${other.status}`;
+    },
+  },
+  {
+    id: 'missing-key',
+    title: 'a request without a key is treated as documented',
+    run: async (target, { missingKey }) => {
+      const effects = await EffectCount.from(target);
+      const answers = [await send(target, {}), await send(target, {})];
+      if (missingKey === 'accepted') {
+        answers.forEach((answer) => expectSuccess(target, answer, 'a request without a key'));
+        return effects.expect(2, answers, 'two requests without a key');
+      }
+      for (const { status } of answers)
+        expect(missingKey.includes(status), `expected ${missingKey.join(' or ')}, got ${status}`);
+      await effects.expect(0, [], 'requests without a key');
+      return `${answers[0]?.status}`;
+    },
+  },
+  {
+    id: 'malformed-key',
+    title: 'a key that is none is refused with 400, and has no effect',
+    run: async (target, { badKeys }) => {
+      const effects = await EffectCount.from(target);
+      const names = Object.keys(badKeys);
+      if (names.length === 0) throw new Unknown('this profile does not say which keys are malformed');
+      for (const name of names) {
+        const { status } = await send(target, { key: badKeys[name] });
+        expect(status === 400, `expected 400 for a key ${name}, got ${status}`);
+      }
+      await effects.expect(0, [], 'malformed keys');
+      return names.join(', ');
+    },
+  },
+  {
+    id: 'quoted-key',
+    title: 'a bare key and the same in double quotes are one',
+    run: async (target, { quotedIsBare }) => {
+      if (!quotedIsBare) throw new Unknown('this profile does not say so');
+      const effects = await EffectCount.from(target);
+      const key = freshKey();
+      const first = await send(target, { key });
+      const quoted = await send(target, { key: `"${key}"` });
+      expectSame(first, quoted, 'the quoted key');
+      return effects.expect(1, [first, quoted], 'a key in two spellings');
+    },
+  },
+  {
+    id: 'body-order',
+    title: 'a body that says the same in another order is the same request',
+    run: async (target, { comparesMeaning }) => {
+      if (!comparesMeaning) throw new Unknown('this profile leaves it to the service');
+      const members = Object.entries(JSON.parse(target.body) as Record<string, unknown>);
+      if (members.length < 2) throw new Unknown('the body has fewer than two members');
+      const effects = await EffectCount.from(target);
+      const key = freshKey();
+      const first = await send(target, { key });
+      const reordered = JSON.stringify(Object.fromEntries(members.reverse()), null, 2);
+      const again = await send(target, { key, body: reordered });
+      expectSame(first, again, 'the same body in another order');
+      return effects.expect(1, [first, again], 'a body in two orders');
+    },
+  },
+  {
+    id: 'refusal',
+    title: 'a final refusal is repeated like a success',
+    run: async (target) => {
+      if (target.refusedBody === undefined) throw new Unknown('no body was given that is refused for good');
+      const key = freshKey();
+      const first = await send(target, { key, body: target.refusedBody });
+      expect(first.status >= 400 && first.status < 500, `expected 4xx for the refused body, got ${first.status}`);
+      const again = await send(target, { key, body: target.refusedBody });
+      expectSame(first, again, 'the refusal, asked for again');
+      return `${first.status}`;
+    },
+  },
+  {
+    id: 'invalid-body',
+    title: 'a body that validation refuses burns no key',
+    run: async (target, { invalidBodyBurnsNoKey }) => {
+      if (!invalidBodyBurnsNoKey) throw new Unknown('this profile leaves it to the service');
+      if (target.invalidBody === undefined) throw new Unknown('no invalid body was given');
+      const key = freshKey();
+      const invalid = await send(target, { key, body: target.invalidBody });
+      expect(invalid.status >= 400 && invalid.status < 500, `expected 4xx for the invalid body, got ${invalid.status}`);
+      expectSuccess(target, await send(target, { key }), 'the corrected body under the same key');
+      return `${invalid.status}, then a success`;
+    },
+  },
+  {
+    id: 'scope',
+    title: 'the same key of somebody else is another key',
+    run: async (target, { scoped }) => {
+      if (!scoped || !target.otherHeaders) throw new Unknown('no second credential was given');
+      const key = freshKey();
+      const first = await send(target, { key });
+      const other = await send(target, { key, asOther: true });
+      expectSuccess(target, other, 'the key under another credential');
+      const [mine, theirs] = [idOf(target, first), idOf(target, other)];
+      expect(
+        theirs !== undefined && theirs !== mine,
+        'expected another effect for another credential, got the reply of the first',
+      );
+      return 'two effects, two replies';
+    },
+  },
+  {
+    id: 'hang-up',
+    title: 'a client that hangs up and comes back gets the reply of one effect',
+    run: async (target) => {
+      const effects = await EffectCount.from(target);
+      const key = freshKey();
+      await sendAndHangUp(target, key);
+      const answers: Answer[] = [];
+      for (let attempt = 0; attempt < RETRIES; attempt++) {
+        const answer = await send(target, { key });
+        if (target.success.includes(answer.status)) answers.push(answer);
+        if (answers.length === 2) break;
+        if (answers.length === 0) await pause(RETRY_MS);
+      }
+      expect(answers.length === 2, `expected a reply within ${RETRIES} attempts`);
+      expectSame(answers[0] as Answer, answers[1] as Answer, 'the second retry');
+      const made = await effects.expect(1, answers, 'a request whose client hung up, and its retries');
+      if (!effects.isExact)
+        throw new Unknown('only a list of what was made could tell whether the first attempt made another');
+      return made;
+    },
+  },
+];

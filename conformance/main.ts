@@ -1,0 +1,43 @@
+import type { Finding, Verdict } from './finding.js';
+import { type Options, readOptions, USAGE, UsageError } from './options.js';
+import { PROFILES } from './profiles.js';
+import { findAll } from './run.js';
+import { TargetError } from './target.js';
+
+const MARKS: Record<Verdict, string> = { passed: 'passed ', failed: 'FAILED ', unknown: 'unknown' };
+const ID_WIDTH = 14;
+
+const lineOf = ({ id, title, verdict, detail }: Finding) =>
+  `${MARKS[verdict]}  ${id.padEnd(ID_WIDTH)}  ${title}\n${' '.repeat(ID_WIDTH + 11)}${detail}\n`;
+
+function summary(findings: readonly Finding[]): string {
+  const count = (verdict: Verdict) => findings.filter((finding) => finding.verdict === verdict).length;
+  return `${count('passed')} passed, ${count('failed')} failed, ${count('unknown')} unknown\n`;
+}
+
+async function main(options: Options | 'help'): Promise<number> {
+  const print = (text: string) => void process.stdout.write(text);
+  if (options === 'help') {
+    print(USAGE);
+    return 0;
+  }
+  const { target, json } = options;
+  const profile = PROFILES[options.profile];
+  if (!json) print(`${target.method} ${new URL(target.path, target.url).href}, held to ${profile.title}\n\n`);
+  const findings = await findAll(target, profile, (finding) => json || print(lineOf(finding)));
+  const hasFailed = findings.some(({ verdict }) => verdict === 'failed');
+  if (json) {
+    const verdict = hasFailed ? 'failed' : 'passed';
+    print(`${JSON.stringify({ url: target.url, profile: options.profile, verdict, findings }, null, 2)}\n`);
+  } else print(`\n${summary(findings)}`);
+  return hasFailed ? 1 : 0;
+}
+
+try {
+  process.exitCode = await main(readOptions(process.argv.slice(2)));
+} catch (error) {
+  if (error instanceof UsageError) process.stderr.write(`${error.message}\n\n${USAGE}`);
+  else if (error instanceof TargetError) process.stderr.write(`${error.message}\n`);
+  else throw error;
+  process.exitCode = 2;
+}

@@ -1,0 +1,131 @@
+import { parseArgs } from 'node:util';
+import { PROFILES, type ProfileName } from './profiles.js';
+import type { Target } from './target.js';
+
+/** What is to be checked, and how it is told. */
+export interface Options {
+  readonly target: Target;
+  readonly profile: ProfileName;
+  readonly json: boolean;
+}
+
+/** A command line that makes no sense. */
+export class UsageError extends Error {}
+
+export const USAGE = `Usage: npm run conformance -- --url http://localhost:3000 [options]
+
+Sends requests to a service with idempotency keys, as its clients do, and checks what it promises. What is not told is asked
+for as this service has it. It makes dozens of charges, or whatever the operation makes: point it at a test account.
+
+  --url URL             the service, without a path
+  --profile NAME        what it is held to: ${Object.keys(PROFILES).join(', ')}
+  --method METHOD       the operation's method: POST
+  --path PATH           and its path: /charges
+  --header 'Name: v'    sent with every request, such as credentials; may be repeated
+  --other-header '…'    credentials of somebody else, to see that keys do not cross; may be repeated
+  --key-header NAME     the header of the key: Idempotency-Key
+  --body JSON           a valid body
+  --other-body JSON     another valid body
+  --invalid-body JSON   one that validation refuses; '' for none
+  --refused-body JSON   one that is refused for good, such as a declined card; '' for none
+  --success STATUSES    of a success: 200; several with commas
+  --id MEMBER           the member of a reply that names what was made: id
+  --effects PATH        where what was made is listed, the newest first; '' where nowhere: /charges?limit=100
+  --effects-list MEMBER the member of that answer that is the list: data
+  --timeout-ms MS       that an answer may take: 15000
+  --json                prints the findings as JSON
+
+Exit code: 0 when nothing failed, 1 when something did, 2 when it could not be run.
+`;
+
+/**
+ * @returns `help` when that was asked for
+ * @throws UsageError that says what was expected
+ */
+export function readOptions(args: string[]): Options | 'help' {
+  const values = parse(args);
+  if (values.help) return 'help';
+  const url = values.url ?? '';
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
+    throw new UsageError(`--url ${url}: expected http://… or https://…`);
+  const profile = values.profile as ProfileName;
+  if (!Object.hasOwn(PROFILES, profile)) {
+    throw new UsageError(`--profile ${profile}: expected one of ${Object.keys(PROFILES).join(', ')}`);
+  }
+  const success = values.success.split(',').map(Number);
+  if (!success.every((status) => status >= 200 && status < 600)) {
+    throw new UsageError(`--success ${values.success}: expected statuses such as 200,201`);
+  }
+  const timeoutMs = Number(values['timeout-ms']);
+  if (!(timeoutMs >= 1)) throw new UsageError(`--timeout-ms ${values['timeout-ms']}: expected milliseconds`);
+  return {
+    profile,
+    json: values.json,
+    target: {
+      url,
+      method: values.method.toUpperCase(),
+      path: values.path,
+      headers: headersOf('--header', values.header),
+      ...(values['other-header'].length > 0 && { otherHeaders: headersOf('--other-header', values['other-header']) }),
+      keyHeader: values['key-header'],
+      body: json('--body', values.body),
+      otherBody: json('--other-body', values['other-body']),
+      ...(values['invalid-body'] !== '' && { invalidBody: values['invalid-body'] }),
+      ...(values['refused-body'] !== '' && { refusedBody: json('--refused-body', values['refused-body']) }),
+      success,
+      id: values.id,
+      ...(values.effects !== '' && { effects: { path: values.effects, list: values['effects-list'] } }),
+      timeoutMs,
+    },
+  };
+}
+
+function parse(args: string[]) {
+  const text = (value: string) => ({ type: 'string', default: value }) as const;
+  const texts = { type: 'string', multiple: true, default: [] as string[] } as const;
+  try {
+    return parseArgs({
+      args,
+      options: {
+        url: { type: 'string' },
+        profile: text('ours'),
+        method: text('POST'),
+        path: text('/charges'),
+        header: texts,
+        'other-header': texts,
+        'key-header': text('Idempotency-Key'),
+        body: text('{"amount": 1999, "currency": "eur"}'),
+        'other-body': text('{"amount": 2000, "currency": "eur"}'),
+        'invalid-body': text('{"amount": -1, "currency": "eur"}'),
+        'refused-body': text('{"amount": 1999, "currency": "eur", "source": "tok_chargeDeclined"}'),
+        success: text('200'),
+        id: text('id'),
+        effects: text('/charges?limit=100'),
+        'effects-list': text('data'),
+        'timeout-ms': text('15000'),
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function headersOf(option: string, lines: string[]): string[] {
+  return lines.flatMap((line) => {
+    const [, name, value] = /^([\w-]+): *(.*)$/.exec(line) ?? [];
+    // The value may be a secret.
+    if (name === undefined || value === undefined) throw new UsageError(`${option}: expected 'Name: value'`);
+    return [name, value];
+  });
+}
+
+function json(option: string, text: string): string {
+  try {
+    JSON.parse(text);
+    return text;
+  } catch {
+    throw new UsageError(`${option} ${text}: expected JSON`);
+  }
+}

@@ -1,0 +1,30 @@
+import { CHECKS } from './checks.js';
+import { Failure, type Finding, Unknown } from './finding.js';
+import type { Profile } from './profiles.js';
+import type { Target } from './target.js';
+
+/** Hears of each finding as it is made. */
+export type OnFinding = (finding: Finding) => void;
+
+/**
+ * Tries every check, one after the other.
+ *
+ * @throws TargetError when the service cannot be checked
+ */
+export async function findAll(target: Target, profile: Profile, onFinding: OnFinding): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const { id, title, run } of CHECKS) {
+    const judged = await run(target, profile).then(
+      (detail) => ({ verdict: 'passed' as const, detail }),
+      (error: unknown) => {
+        if (error instanceof Failure) return { verdict: 'failed' as const, detail: error.message };
+        if (error instanceof Unknown) return { verdict: 'unknown' as const, detail: error.message };
+        throw error;
+      },
+    );
+    const finding = { id, title, ...judged };
+    findings.push(finding);
+    onFinding(finding);
+  }
+  return findings;
+}

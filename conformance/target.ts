@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { text } from 'node:stream/consumers';
+
+/** What is checked: one operation of a service, and how its effects can be seen. */
+export interface Target {
+  /** Of the service, without a path. */
+  readonly url: string;
+  readonly method: string;
+  readonly path: string;
+  /** Names and values in turn, such as credentials. */
+  readonly headers: readonly string[];
+  /** Credentials of somebody else, in place of those headers that have the same names. */
+  readonly otherHeaders?: readonly string[];
+  readonly keyHeader: string;
+  /** A valid body, JSON. */
+  readonly body: string;
+  /** Another valid body. */
+  readonly otherBody: string;
+  /** A body that validation refuses. */
+  readonly invalidBody?: string;
+  /** A body whose reply is a final refusal, such as a declined card. */
+  readonly refusedBody?: string;
+  /** Statuses of a success. */
+  readonly success: readonly number[];
+  /** The member of a reply that names what was made. */
+  readonly id: string;
+  /** Where to read what was made: a path, and the member of its answer that is the list, the newest first. */
+  readonly effects?: { readonly path: string; readonly list: string };
+  /** Milliseconds an answer may take. */
+  readonly timeoutMs: number;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** How one attempt differs from the usual. */
+export interface Attempt {
+  /** The value of the key header; several for one that is sent more than once; none to leave it out. */
+  readonly key?: string | readonly string[];
+  readonly body?: string;
+  readonly asOther?: boolean;
+}
+
+/** The service cannot be checked: it cannot be reached, or does not show its effects where it was said to. */
+export class TargetError extends Error {}
+
+/** A key that was never used before. */
+export const freshKey = () => `conformance-${randomUUID()}`;
+
+export function send(target: Target, { key, body = target.body, asOther = false }: Attempt): Promise<Answer> {
+  return exchange(target, target.method, target.path, headersOf(target, key, body, asOther), body);
+}
+
+/** Sends a request and hangs up as soon as it is on its way, as a client does whose own time is up. */
+export function sendAndHangUp(target: Target, key: string): Promise<void> {
+  return new Promise((resolve) => {
+    const request = open(
+      target,
+      target.method,
+      target.path,
+      headersOf(target, key, target.body, false),
+      () => undefined,
+    );
+    request.on('error', () => undefined);
+    request.on('close', () => resolve());
+    request.end(target.body, () => setImmediate(() => request.destroy()));
+  });
+}
+
+/** The ids of what was made, the newest first; `undefined` when nobody said where to read them. */
+export async function idsOfEffects(target: Target): Promise<string[] | undefined> {
+  const { effects } = target;
+  if (!effects) return undefined;
+  const answer = await exchange(target, 'GET', effects.path, hostAnd(target, [...target.headers]));
+  const list = (parse(answer.text) as Record<string, unknown> | undefined)?.[effects.list];
+  if (!Array.isArray(list)) {
+    throw new TargetError(
+      `GET ${effects.path} answers ${answer.status} without a list named ${effects.list}: see --effects and --effects-list`,
+    );
+  }
+  return list.map((one: Record<string, unknown>) => String(one[target.id]));
+}
+
+/** What a reply names as made; `undefined` for a reply that names nothing. */
+export function idOf(target: Target, answer: Answer): string | undefined {
+  const id = (parse(answer.text) as Record<string, unknown> | null | undefined)?.[target.id];
+  return typeof id === 'string' || typeof id === 'number' ? String(id) : undefined;
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function exchange(target: Target, method: string, path: string, headers: string[], body = ''): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error) => reject(new TargetError(`${target.url} does not answer: ${error.message}`));
+    const request = open(target, method, path, headers, (incoming) => {
+      text(incoming).then(
+        (received) => resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text: received }),
+        fail,
+      );
+    });
+    request.on('error', fail);
+    request.end(body);
+  });
+}
+
+function open(
+  target: Target,
+  method: string,
+  path: string,
+  headers: string[],
+  onResponse: (incoming: http.IncomingMessage) => void,
+): http.ClientRequest {
+  const url = new URL(path, target.url);
+  // A connection for each request, so that those sent at once are really on their way at once.
+  const options = { method, headers, agent: false, timeout: target.timeoutMs };
+  const request = (url.protocol === 'https:' ? https : http).request(url, options, onResponse);
+  request.on('timeout', () => request.destroy(new Error(`no answer in ${target.timeoutMs} ms`)));
+  return request;
+}
+
+function headersOf(target: Target, key: Attempt['key'], body: string, asOther: boolean): string[] {
+  const others = asOther ? (target.otherHeaders ?? []) : [];
+  const replaced = new Set(others.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase()));
+  const own = target.headers.filter((_, i) => !replaced.has((target.headers[i - (i % 2)] ?? '').toLowerCase()));
+  const keys = (key === undefined ? [] : [key].flat()).flatMap((value) => [target.keyHeader, value]);
+  const length = ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body))];
+  return hostAnd(target, [...length, ...own, ...others, ...keys]);
+}
+
+// An array of headers is sent as it is, so that Node adds none and joins none.
+const hostAnd = (target: Target, headers: string[]) => [
+  'Host',
+  new URL(target.url).host,
+  'Connection',
+  'close',
+  ...headers,
+];

@@ -1,0 +1,158 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { CHECKS } from '../conformance/checks.js';
+import type { Finding } from '../conformance/finding.js';
+import { type Fault, startBrokenServer } from './support/broken-server.js';
+import { createDatabase, type TestDatabase } from './support/database.js';
+import { killAll, type ServiceProcess, spawnService } from './support/process.js';
+
+interface Report {
+  verdict: string;
+  findings: Finding[];
+}
+
+/** Runs the kit as a process of its own, as anybody does. */
+async function check(url: string, ...options: string[]): Promise<Report & { exitCode: number }> {
+  const args = [resolve('dist/conformance/main.js'), '--url', url, '--json', ...options];
+  const { stdout, exitCode } = await run(args);
+  return { ...(JSON.parse(stdout) as Report), exitCode };
+}
+
+async function run(args: string[]): Promise<{ stdout: string; stderr: string; exitCode: number }> {
+  return promisify(execFile)(process.execPath, args).then(
+    (output) => ({ ...output, exitCode: 0 }),
+    (error: unknown) => {
+      const { stdout, stderr, code } = error as { stdout: string; stderr: string; code: number };
+      return { stdout, stderr, exitCode: code };
+    },
+  );
+}
+
+const failed = ({ findings }: Report) => findings.filter(({ verdict }) => verdict === 'failed').map(({ id }) => id);
+const unknown = ({ findings }: Report) => findings.filter(({ verdict }) => verdict === 'unknown').map(({ id }) => id);
+
+beforeAll(() => promisify(execFile)('npx', ['swc', 'conformance', '-d', 'dist', '--quiet']), 60_000);
+
+describe('the conformance kit, on this service,', () => {
+  let database: TestDatabase;
+  let service: ServiceProcess;
+  beforeAll(async () => {
+    database = await createDatabase();
+    service = await spawnService(database.url, { API_KEYS: 'acct_a:sk_a,acct_b:sk_b' });
+  });
+  afterAll(async () => {
+    await killAll();
+    await database?.drop();
+  });
+
+  it('finds that every check is passed, and none is left out', async () => {
+    const keys = ['--header', 'Authorization: Bearer sk_a', '--other-header', 'Authorization: Bearer sk_b'];
+    const report = await check(service.url, ...keys);
+    expect(report).toMatchObject({ verdict: 'passed', exitCode: 0 });
+    expect([failed(report), unknown(report)]).toEqual([[], []]);
+    expect(report.findings.map(({ id }) => id)).toEqual(CHECKS.map(({ id }) => id));
+  });
+
+  it('finds that it is what the draft asks for', async () => {
+    const report = await check(service.url, '--profile', 'draft', '--header', 'Authorization: Bearer sk_a');
+    expect([report.verdict, failed(report)]).toEqual(['passed', []]);
+  });
+
+  it('finds where it is stricter than Stripe, which requires no key and has another status for another body', async () => {
+    const report = await check(service.url, '--profile', 'stripe', '--header', 'Authorization: Bearer sk_a');
+    expect([report.exitCode, failed(report)]).toEqual([1, ['mismatch', 'missing-key']]);
+  });
+});
+
+describe('the conformance kit, on a server that', () => {
+  let server: Awaited<ReturnType<typeof startBrokenServer>> | undefined;
+  afterEach(() => server?.stop());
+
+  const options = ['--header', 'Authorization: a', '--other-header', 'Authorization: b'];
+  const refused = ['--refused-body', '{"amount": 1, "source": "declined"}'];
+  const inspect = async (fault: Fault) => {
+    server = await startBrokenServer(fault);
+    return check(server.url, ...options, ...refused);
+  };
+
+  it('does everything right, fails nothing', async () => {
+    const report = await inspect('none');
+    expect([report.exitCode, failed(report), unknown(report)]).toEqual([0, [], []]);
+  });
+
+  it.each<[Fault, string]>([
+    ['ignores the key', 'duplicate'],
+    ['checks, then acts', 'storm'],
+    ['answers a duplicate anew', 'duplicate'],
+    ['makes the key when the effect is done', 'hang-up'],
+    ['ignores the body', 'mismatch'],
+    ['compares bytes', 'body-order'],
+    ['shares keys between accounts', 'scope'],
+    ['says 409 to every duplicate', 'duplicate'],
+    ['burns the key of an invalid body', 'invalid-body'],
+    ['forgets refusals', 'refusal'],
+    ['repeats with 200 what was refused', 'refusal'],
+    ['wants no key', 'missing-key'],
+    ['takes any key', 'malformed-key'],
+    ['marks every reply', 'replay-header'],
+    ['runs again after a hang-up', 'hang-up'],
+    ['makes one effect for all keys', 'another-key'],
+    ['reads a quoted key as another', 'quoted-key'],
+  ])('%s, fails %s', async (fault, id) => {
+    const report = await inspect(fault);
+    expect([report.verdict, report.exitCode]).toEqual(['failed', 1]);
+    expect(failed(report)).toContain(id);
+    for (const { verdict, detail } of report.findings) if (verdict === 'failed') expect(detail).toMatch(/expected/);
+  });
+
+  it('shows no list of what it made, is no verdict', async () => {
+    server = await startBrokenServer('none');
+    const { stderr, exitCode } = await run([
+      resolve('dist/conformance/main.js'),
+      '--url',
+      server.url,
+      '--effects-list',
+      'charges',
+    ]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('without a list named charges')]);
+  });
+
+  it('is not there, is no verdict', async () => {
+    const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', 'http://127.0.0.1:9']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('does not answer')]);
+  });
+});
+
+describe('the command line of the conformance kit', () => {
+  it.each([
+    [[], /--url : expected http/],
+    [['--url', 'localhost:3000'], /expected http/],
+    [['--url', 'http://localhost', '--profile', 'mine'], /expected one of ours, draft, stripe/],
+    [['--url', 'http://localhost', '--body', '{'], /--body \{: expected JSON/],
+    [['--url', 'http://localhost', '--header', 'secret'], /--header: expected 'Name: value'/],
+    [['--url', 'http://localhost', '--success', 'fine'], /expected statuses/],
+    [['--url', 'http://localhost', '--colour', 'red'], /--colour/],
+  ])('says what it expected: %s', async (args, message) => {
+    const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), ...args]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr).toContain('Usage: npm run conformance');
+  });
+
+  it('is explained when it is asked for', async () => {
+    const { stdout, exitCode } = await run([resolve('dist/conformance/main.js'), '--help']);
+    expect([exitCode, stdout]).toEqual([0, expect.stringContaining('--effects PATH')]);
+  });
+
+  it('prints a line for each check, and their number', async () => {
+    const server = await startBrokenServer('ignores the body');
+    const { stdout, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', server.url]);
+    await server.stop();
+    expect(exitCode).toBe(1);
+    for (const { id } of CHECKS) expect(stdout).toContain(id);
+    expect(stdout).toMatch(/FAILED {3}mismatch/);
+    expect(stdout).toMatch(/\d+ passed, \d+ failed, \d+ unknown/);
+  });
+});

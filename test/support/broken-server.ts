@@ -1,0 +1,123 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+
+/** What a broken server does wrong, and nothing else. */
+export type Fault =
+  | 'none'
+  | 'ignores the key'
+  | 'checks, then acts'
+  | 'answers a duplicate anew'
+  | 'makes the key when the effect is done'
+  | 'ignores the body'
+  | 'compares bytes'
+  | 'shares keys between accounts'
+  | 'says 409 to every duplicate'
+  | 'burns the key of an invalid body'
+  | 'forgets refusals'
+  | 'repeats with 200 what was refused'
+  | 'wants no key'
+  | 'takes any key'
+  | 'marks every reply'
+  | 'runs again after a hang-up'
+  | 'makes one effect for all keys'
+  | 'reads a quoted key as another';
+
+interface Stored {
+  fingerprint: string;
+  status?: number;
+  body?: string;
+  waiting: (() => void)[];
+}
+
+/**
+ * A server with idempotency keys in memory, right in all that can be seen from outside, but for one fault. `none` is the
+ * proof that it would be right without.
+ */
+export async function startBrokenServer(fault: Fault): Promise<{ url: string; stop(): Promise<void> }> {
+  const stored = new Map<string, Stored>();
+  const made: { id: string }[] = [];
+  const is = (other: Fault) => fault === other;
+
+  /** The effect, in a turn of its own, as if a database were asked. */
+  const charge = async (body: { amount?: number; source?: string }) => {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    if (body.source === 'declined') return { status: 402, body: '{"code":"card_declined"}' };
+    if (!is('makes one effect for all keys') || made.length === 0) made.unshift({ id: `ch_${made.length + 1}` });
+    return { status: 200, body: JSON.stringify({ id: made[0]?.id, amount: body.amount }) };
+  };
+
+  const answer = (response: ServerResponse, status: number, body: string, isReplay = false) => {
+    const marked = isReplay || is('marks every reply');
+    response.writeHead(status, {
+      'content-type': 'application/json',
+      ...(marked && { 'idempotent-replayed': 'true' }),
+    });
+    response.end(body);
+  };
+
+  const handle = async (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method === 'GET') return answer(response, 200, JSON.stringify({ data: made }));
+    const raw = await text(request);
+    const keys = request.rawHeaders.filter(
+      (_, i) => request.rawHeaders[i - 1]?.toLowerCase() === 'idempotency-key' && i % 2 === 1,
+    );
+    const body = JSON.parse(raw) as { amount?: number; source?: string };
+    if (keys.length === 0 && !is('wants no key')) return answer(response, 400, '{}');
+    const key = is('reads a quoted key as another') ? keys[0] : keys[0]?.replace(/^"(.*)"$/, '$1');
+    const isGood =
+      keys.length === 1 &&
+      key !== undefined &&
+      /^[\x21\x23-\x7e]{1,255}$/.test(key.replaceAll('"', is('reads a quoted key as another') ? '' : '"'));
+    if (keys.length > 0 && !isGood && !is('takes any key')) return answer(response, 400, '{}');
+    if (keys.length === 0 || is('ignores the key')) {
+      const fresh = await charge(body);
+      return answer(response, fresh.status, fresh.body);
+    }
+    const account = is('shares keys between accounts') ? '' : String(request.headers.authorization);
+    const name = JSON.stringify([account, keys.length === 1 ? key : keys]);
+    const sorted = JSON.stringify(Object.entries(body).sort());
+    const fingerprint = is('ignores the body') ? '' : is('compares bytes') ? raw : sorted;
+    const isInvalid = (body.amount ?? 0) <= 0;
+    if (isInvalid && !is('burns the key of an invalid body')) return answer(response, 400, '{}');
+
+    let known = stored.get(name);
+    if (known && known.fingerprint !== fingerprint) return answer(response, 422, '{}');
+    if (known && is('says 409 to every duplicate')) return answer(response, 409, '{}');
+    if (known && known.status === undefined && is('runs again after a hang-up')) known = undefined;
+    if (known) {
+      const first = known;
+      if (first.status === undefined) await new Promise<void>((resolve) => first.waiting.push(resolve));
+      if (is('answers a duplicate anew'))
+        return answer(
+          response,
+          200,
+          JSON.stringify({ ...(JSON.parse(first.body ?? '{}') as object), at: Math.random() }),
+          true,
+        );
+      const status = is('repeats with 200 what was refused') ? 200 : (first.status ?? 0);
+      return answer(response, status, first.body ?? '', true);
+    }
+    const mine: Stored = { fingerprint, waiting: [] };
+    if (!is('checks, then acts') && !is('makes the key when the effect is done')) stored.set(name, mine);
+    if (is('checks, then acts')) await new Promise((resolve) => setImmediate(resolve));
+    const reply = isInvalid ? { status: 400, body: '{}' } : await charge(body);
+    Object.assign(mine, reply);
+    stored.set(name, mine);
+    if (reply.status === 402 && is('forgets refusals')) {
+      stored.delete(name);
+      mine.body = `{"code":"card_declined","at":${Math.random()}}`;
+    }
+    mine.waiting.forEach((resolve) => resolve());
+    answer(response, reply.status, mine.body ?? '');
+  };
+
+  const server = createServer(
+    (request, response) => void handle(request, response).catch(() => answer(response, 500, '{}')),
+  );
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    stop: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
