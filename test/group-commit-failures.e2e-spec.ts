@@ -84,9 +84,10 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       });
       const answers = await answersOf(await inOneGroup(at.toy, NAMES));
       expect(answers).toEqual(NAMES.map((name) => ({ status: name === ODD ? 500 : 201, isReplay: false })));
-      // Then each alone, and who lost a race once more.
+      // Then each alone, and who lost a race once more, perhaps with another who did.
       expect(calls.length).toBeGreaterThan(NAMES.length);
-      expect([calls[0], ...new Set(calls.slice(1))]).toEqual([8, 1]);
+      expect(calls[0]).toBe(NAMES.length);
+      expect(Math.max(...calls.slice(1))).toBeLessThan(NAMES.length / 2);
       await at.expectEachOnce(OTHERS);
       at.toy.handler = oneCommit;
       expect(isReplay(await sendWish(at.toy, ODD))).toBe(false);

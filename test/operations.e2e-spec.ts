@@ -99,6 +99,15 @@ describe('/metrics', () => {
     const metrics = await read();
     expect(metrics.get('idempotency_oldest_unfinished_seconds')).toBeGreaterThanOrEqual(90);
     expect(metrics.get('idempotency_oldest_unfinished_seconds')).toBeLessThan(150);
+    await database.sql(
+      `INSERT INTO outbox VALUES ('acct_a', 'x.1', 'x', '{}', now() - interval '70 seconds', now() + interval '1 hour', 0, NULL)`,
+    );
+    await database.sql(
+      "INSERT INTO failed_messages VALUES ('acct_a', 'nobody', 'x.1', 'x', '{}', now(), 5, 'no', now(), now())",
+    );
+    const later = await read();
+    expect(later.get('messages_oldest_unpublished_seconds')).toBeGreaterThanOrEqual(70);
+    expect(later.get('messages_dead_letters')).toBe(1);
     for (const state of ['used', 'idle', 'waiting'])
       expect(metrics.has(`database_pool_connections{state="${state}"}`)).toBe(true);
     const route = 'http_request_duration_seconds_count{method="POST",route="/charges",status="503"}';

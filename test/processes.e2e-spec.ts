@@ -175,3 +175,64 @@ function get(url: string, path: string): Promise<{ status: number; text: string 
     request.on('error', reject).end();
   });
 }
+
+describe('orders, charges and messages of processes that are killed again and again', () => {
+  it('take effect once each, and all of them, once their clients have got their answers', async () => {
+    const env = { ...QUICK, RELAY_INTERVAL_MS: '20', MESSAGE_RETRY_MS: '20' };
+    await database.sql("INSERT INTO inventory VALUES ('acct_demo', 'beans', 1000)");
+    const services = await twoServices(env);
+    let isOver = false;
+    const kill = async () => {
+      for (let i = 0; !isOver; i++) {
+        const victim = services[i % 2] as ServiceProcess;
+        // In the middle of whatever it is doing by then.
+        await until(() => isOver || Math.random() < 0.05);
+        victim.signal('SIGKILL');
+        await victim.ended;
+        services[i % 2] = await spawnService(database.url, env);
+      }
+    };
+    const send = async (path: string, body: object, key?: string) => {
+      for (;;) {
+        const { url } = services[Math.random() < 0.5 ? 0 : 1];
+        const headers = { 'content-type': 'application/json', ...(key && { 'idempotency-key': key }) };
+        const answer = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) }).catch(
+          () => undefined,
+        );
+        if (answer?.status === 200) return;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    const client = async (number: number) => {
+      for (let i = 0; i < 12; i++) {
+        const order_id = `order_${number}_${i}`;
+        const order = { order_id, items: [{ item_id: 'beans', quantity: 2, unit_amount: 50 }] };
+        await Promise.all([
+          send('/orders', order, i % 2 ? order_id : undefined),
+          send('/charges', { amount: 100, currency: 'eur', order_id }, `charge_${order_id}`),
+        ]);
+      }
+    };
+    const killing = kill();
+    await Promise.all([0, 1, 2, 3, 4, 5].map(client));
+    isOver = true;
+    await killing;
+    const count = 6 * 12;
+    const state = async () =>
+      (
+        await database.sql(`
+          SELECT (SELECT count(*)::int FROM orders) AS orders, (SELECT count(*)::int FROM orders WHERE status = 'paid') AS paid,
+                 (SELECT stock FROM inventory) AS stock, (SELECT amount::int FROM balances) AS balance,
+                 (SELECT sum(amount)::int FROM bank.captures) AS captured, (SELECT count(*)::int FROM failed_messages) AS failed`)
+      )[0];
+    await until(async () => (await database.sql('SELECT FROM outbox WHERE published_at IS NULL')).length === 0);
+    expect(await state()).toEqual({
+      orders: count,
+      paid: count,
+      stock: 1000 - 2 * count,
+      balance: 100 * count,
+      captured: 100 * count,
+      failed: 0,
+    });
+  });
+});

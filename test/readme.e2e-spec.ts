@@ -5,10 +5,12 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
 import { createDatabase, type TestDatabase } from './support/database.js';
+import { migrations } from '../migrations/index.js';
 import { killAll, type ServiceProcess, spawnService } from './support/process.js';
 
 const run = promisify(execFile);
 const README = readFileSync('README.md', 'utf8');
+const STRATEGIES = readFileSync('docs/strategies.md', 'utf8');
 const PACKAGE = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
 const NEWCOMER = readFileSync('.ci/newcomer', 'utf8');
 const WORKFLOW = readFileSync('.github/workflows/check.yml', 'utf8');
@@ -83,14 +85,32 @@ describe('the README', () => {
     const command = PACKAGE.scripts[script]?.replace('npm run --silent build && ', '') ?? '';
     const env = { PATH: `node_modules/.bin:${process.env['PATH']}`, DATABASE_URL: database.url };
     const { stdout } = await run('bash', ['-c', command], { env });
-    expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : 'SimulatedBank');
+    expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : migrations.at(-1)?.name);
   });
 
-  it.each(['README.md', 'src/idempotency/README.md'])('and %s link only to files that exist', (path) => {
-    const links = [...readFileSync(path, 'utf8').matchAll(/\]\((?!http)([^)#]+)/g)];
-    expect(links.length).toBeGreaterThan(0);
-    for (const [, link = ''] of links) expect(() => readFileSync(resolve(dirname(path), link))).not.toThrow(/ENOENT/);
+  it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md'])(
+    'and %s link only to files that exist',
+    (path) => {
+      const links = [...readFileSync(path, 'utf8').matchAll(/\]\((?!http)([^)#]+)/g)];
+      expect(links.length).toBeGreaterThan(0);
+      for (const [, link = ''] of links) expect(() => readFileSync(resolve(dirname(path), link))).not.toThrow(/ENOENT/);
+    },
+  );
+});
+
+describe('docs/strategies.md', () => {
+  const rows = [...STRATEGIES.matchAll(/^\| (.+?) +\| \[`(.+?)`\]\(.+?\) +\| (.+?) +\|$/gm)];
+
+  it('has a test for each of its claims', () => {
+    expect(rows.length).toBeGreaterThan(15);
   });
+
+  it.each(rows.map(([, claim, file, name]) => [claim, file, name]))(
+    'shows that %s, in %s',
+    (_, file = '', name = '') => {
+      expect(readFileSync(join('test', file), 'utf8')).toContain(name);
+    },
+  );
 });
 
 describe('the snippets', () => {

@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import request, { type Response } from 'supertest';
 import { type App, createApp } from '../../src/app.setup.js';
 import { loadConfig } from '../../src/config.js';
@@ -15,20 +16,26 @@ export interface TestService extends App {
 
 export const CHARGE = { amount: 1999, currency: 'eur' };
 
-/** Short enough for tests, long enough for a busy machine; silent, and neither sweeping nor recovering by itself. */
+/** Short enough for tests, long enough for a busy machine; silent, and neither sweeping, recovering nor relaying by itself. */
 const SETTINGS = {
   PORT: '0',
   LOG_LEVEL: 'silent',
   GATEWAY_TIMEOUT_MS: '300',
   IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *',
   RECOVERY_INTERVAL_MS: '3600000',
+  RELAY_INTERVAL_MS: '3600000',
   IDEMPOTENCY_GROUP_SIZE: String(MAX_GROUP_SIZE),
   // Tests change and empty the tables behind the back of the service.
   IDEMPOTENCY_CACHE_MIB: '0',
 };
 
-export async function startService(databaseUrl: string, env: Record<string, string> = {}): Promise<TestService> {
-  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), databaseUrl);
+/** @param features modules beside those of the service */
+export async function startService(
+  databaseUrl: string,
+  env: Record<string, string> = {},
+  features: Type[] = [],
+): Promise<TestService> {
+  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), databaseUrl, features);
   keepCompany(app.nest.get(GroupCommit));
   await app.nest.listen(0, '127.0.0.1');
   const url = await app.nest.getUrl();

@@ -71,4 +71,7 @@ export const ONE_CHARGE: Effects = { succeeded: 1, failed: 0, pending: 0, captur
 export const NOTHING: Effects = { succeeded: 0, failed: 0, pending: 0, captures: 0, completed: 0, in_progress: 0 };
 
 /** Empties every table, so that each test counts from zero. */
-export const reset = ({ sql }: TestDatabase) => sql('TRUNCATE processed_requests, charges, bank.captures');
+export const reset = ({ sql }: TestDatabase) =>
+  sql(`
+    TRUNCATE processed_requests, charges, bank.captures, outbox, processed_messages, failed_messages, inventory, orders,
+      order_payments, customers, balances`);

@@ -1,0 +1,86 @@
+import { Module, type Type } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { type Consumer, Consumers, type Message } from '../../src/messaging/index.js';
+import type { TestDatabase } from './database.js';
+
+/** A consumer whose work adds up, so that what is done twice shows. */
+export interface Counter extends Consumer {
+  /** Called with each batch, in its transaction, before the work. */
+  before: (tx: EntityManager, messages: readonly Message[]) => unknown;
+  /** The same, after it. */
+  after: () => unknown;
+  /** The numbers of messages of each batch that came to its work. */
+  batches: number[];
+}
+
+/** What consumers of tests write: how often each has done its work for a message. */
+export const createCounts = ({ sql }: TestDatabase) =>
+  sql(`
+    CREATE TABLE counts (
+      account_id text, consumer text, message_id text, times int NOT NULL, PRIMARY KEY (account_id, consumer, message_id))`);
+
+/** @param type what it is concerned by */
+export function counter(name: string, type = 'marble.counted'): Counter {
+  const self: Counter = {
+    name,
+    types: [type],
+    before: () => undefined,
+    after: () => undefined,
+    batches: [],
+    handle: async (tx, messages) => {
+      self.batches.push(messages.length);
+      await self.before(tx, messages);
+      for (const { accountId, id } of messages) {
+        await tx.query(
+          `INSERT INTO counts VALUES ($1, $2, $3, 1)
+           ON CONFLICT (account_id, consumer, message_id) DO UPDATE SET times = counts.times + 1`,
+          [accountId, name, id],
+        );
+      }
+      await self.after();
+    },
+  };
+  return self;
+}
+
+/** A feature whose consumers these are. */
+export function featureOf(...consumers: Consumer[]): Type {
+  @Module({})
+  class Feature {
+    constructor(registry: Consumers) {
+      consumers.forEach((consumer) => registry.register(consumer));
+    }
+  }
+  return Feature;
+}
+
+export const message = (n: number | string, accountId = 'acct_a', type = 'marble.counted'): Message => ({
+  accountId,
+  id: `${type}.${n}`,
+  type,
+  data: { n },
+  createdAt: new Date('2026-01-01T00:00:00Z'),
+});
+
+/** Puts messages into the outbox, due since `secondsAgo`. */
+export async function append({ sql }: TestDatabase, messages: Message[], secondsAgo = 0): Promise<void> {
+  await sql(
+    `INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
+     SELECT account_id, id, type, data, clock_timestamp(), clock_timestamp() - make_interval(secs => $2)
+     FROM jsonb_to_recordset($1::jsonb) AS m (account_id text, id text, type text, data jsonb)`,
+    [JSON.stringify(messages.map(({ accountId, ...rest }) => ({ account_id: accountId, ...rest }))), secondsAgo],
+  );
+}
+
+/** How often each message took effect, by consumer. */
+export async function counts({ sql }: TestDatabase, consumer: string): Promise<Record<string, number>> {
+  const rows = await sql<{ name: string; times: number }>(
+    `SELECT account_id || ' ' || message_id AS name, times FROM counts WHERE consumer = $1 ORDER BY 1`,
+    [consumer],
+  );
+  return Object.fromEntries(rows.map(({ name, times }) => [name, times]));
+}
+
+/** All of these, once. */
+export const once = (messages: readonly Message[]): Record<string, number> =>
+  Object.fromEntries(messages.map(({ accountId, id }) => [`${accountId} ${id}`, 1] as const).sort());
