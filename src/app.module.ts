@@ -11,7 +11,7 @@ import { dataSourceOptions } from './database/data-source.js';
 import { ErrorsController } from './http/errors.controller.js';
 import { IdempotencyModule } from './idempotency/index.js';
 import { InventoryModule } from './inventory/inventory.module.js';
-import { InProcessBus, MessagingModule } from './messaging/index.js';
+import { busOf, MessagingModule } from './messaging/index.js';
 import { Drain } from './operations/drain.js';
 import { OperationsModule } from './operations/operations.module.js';
 import { OrdersModule } from './orders/orders.module.js';
@@ -36,13 +36,19 @@ export class AppModule {
           recoveryIntervalMs: config.RECOVERY_INTERVAL_MS,
           sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
         }),
-        MessagingModule.forRoot({
-          bus: new InProcessBus(),
-          relayIntervalMs: config.RELAY_INTERVAL_MS,
-          retryMs: config.MESSAGE_RETRY_MS,
-          maxAttempts: config.MESSAGE_MAX_ATTEMPTS,
-          retentionHours: config.MESSAGE_RETENTION_HOURS,
-          sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
+        MessagingModule.forRootAsync({
+          useFactory: async () => ({
+            bus: await busOf({
+              amqpUrl: config.AMQP_URL,
+              kafkaBrokers: config.KAFKA_BROKERS,
+              retryMs: config.MESSAGE_RETRY_MS,
+            }),
+            relayIntervalMs: config.RELAY_INTERVAL_MS,
+            retryMs: config.MESSAGE_RETRY_MS,
+            maxAttempts: config.MESSAGE_MAX_ATTEMPTS,
+            retentionHours: config.MESSAGE_RETENTION_HOURS,
+            sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
+          }),
         }),
         AccountsModule,
         OperationsModule,

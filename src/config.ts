@@ -21,6 +21,15 @@ const apiKeys = z.string().transform((text, context) => {
   return Object.freeze(parsed.map((key) => Object.freeze(key)));
 });
 
+const brokers = z.string().transform((text, context) => {
+  const list = text.split(',').map((broker) => broker.trim());
+  const isBroker = (broker: string) => /^[\w.-]+:\d{1,5}$/.test(broker) && Number(broker.split(':')[1]) <= 65_535;
+  if (!list.every(isBroker)) {
+    context.addIssue({ code: 'custom', message: 'expected host:port, or several separated by commas' });
+  }
+  return Object.freeze(list);
+});
+
 const environment = z.object({
   PORT: z.coerce.number('expected a port number from 0 to 65535').int().min(0).max(65_535).default(3000),
   HOST: z.string().default('127.0.0.1'),
@@ -42,6 +51,8 @@ const environment = z.object({
   MESSAGE_RETRY_MS: number('milliseconds', 1, HOUR_MS).int().default(1_000),
   MESSAGE_MAX_ATTEMPTS: number('deliveries', 1, 1_000).int().default(5),
   MESSAGE_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(168),
+  AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'expected amqp://user:password@host:port/vhost' }).optional(),
+  KAFKA_BROKERS: brokers.optional(),
   RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
@@ -82,6 +93,9 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     throw new ConfigError(
       `HOST: ${data.HOST} is open to others, but without API_KEYS everybody is acct_demo; expected a loopback address, or API_KEYS`,
     );
+  }
+  if (data.AMQP_URL && data.KAFKA_BROKERS) {
+    throw new ConfigError('AMQP_URL, KAFKA_BROKERS: messages go by one bus; expected one of the two, or neither');
   }
   return Object.freeze(data);
 }
