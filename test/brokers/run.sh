@@ -49,4 +49,51 @@ ready() { # name, process id, log, what it says when it accepts work
 }
 
 # A node of Erlang tells epmd its port; without one of ours it would leave a daemon behind.
-export HOME="$work" ERL_EPMD_PORT=$epmd ERL_EPMD_ADDRESS=127.0.0.1
+erlang=(env HOME="$work" ERL_EPMD_PORT="$epmd" ERL_EPMD_ADDRESS=127.0.0.1)
+"${erlang[@]}" epmd &
+pids+=($!)
+
+# With input allowed, and told that there is none, the script becomes the server, and its process is the one we end.
+"${erlang[@]}" \
+  RABBITMQ_NODENAME=test@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT="$amqp" RABBITMQ_DIST_PORT="$dist" \
+  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
+  RABBITMQ_BASE="$work" RABBITMQ_MNESIA_BASE="$work/rabbitmq" RABBITMQ_LOG_BASE="$work" RABBITMQ_LOGS=- \
+  RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE="$work/none" RABBITMQ_ENABLED_PLUGINS_FILE="$work/plugins" \
+  RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS=-noinput \
+  "$rabbitmq" > "$work/rabbitmq.log" 2>&1 &
+pids+=($!)
+
+mvn --batch-mode --quiet -f test/brokers/pom.xml dependency:build-classpath -DincludeScope=runtime \
+  -Dmdep.outputFile="$work/classpath"
+# A client is told the advertised address and goes there, whatever it was given: so the tests can listen there, and cut.
+cat > "$work/kafka.properties" << END
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+controller.listener.names=CONTROLLER
+listeners=CLIENTS://127.0.0.1:$kafka,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=CLIENTS://127.0.0.1:$advertised
+inter.broker.listener.name=CLIENTS
+listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$work/kafka
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+# Tests do not wait for members that are not to come.
+group.initial.rebalance.delay.ms=0
+END
+jvm=(java -Xmx512m -cp "$(cat "$work/classpath")")
+# Any id of 16 bytes, in base64.
+"${jvm[@]}" kafka.tools.StorageTool format --cluster-id AAAAAAAAAAAAAAAAAAAAAQ --config "$work/kafka.properties" > "$work/format.log" 2>&1 ||
+  { cat "$work/format.log" >&2; exit 1; }
+"${jvm[@]}" kafka.Kafka "$work/kafka.properties" > "$work/kafka.log" 2>&1 &
+pids+=($!)
+
+ready RabbitMQ "${pids[1]}" "$work/rabbitmq.log" 'Server startup complete'
+ready Kafka "${pids[2]}" "$work/kafka.log" 'Kafka Server started'
+echo "RabbitMQ and Kafka are up after $SECONDS s"
+
+TEST_AMQP_URL="amqp://guest:guest@127.0.0.1:$amqp" \
+  TEST_KAFKA_BROKERS="127.0.0.1:$advertised" TEST_KAFKA_LISTENER="127.0.0.1:$kafka" npm test -- message-bus "$@"

@@ -99,7 +99,9 @@ export class KafkaSession {
     this.end();
     // A broker that is away cannot be told; it finds out by itself that this member is gone. (The type of `close` says nothing
     // of the promise that it returns.)
-    await within(CLOSE_TIMEOUT_MS, Promise.resolve(this.client.close(true))).catch(() => this.client.connections.close());
+    await within(CLOSE_TIMEOUT_MS, Promise.resolve(this.client.close(true))).catch(() =>
+      this.client.connections.close(),
+    );
   }
 
   private receive(delivery: Delivery): void {

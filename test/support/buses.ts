@@ -1,0 +1,64 @@
+import type { Message, MessageBus } from '../../src/messaging/index.js';
+import { InProcessBus } from '../../src/messaging/index.js';
+import { KafkaBus } from '../../src/messaging/buses/kafka.bus.js';
+import { RabbitMqBus } from '../../src/messaging/buses/rabbitmq.bus.js';
+import { type Line, startLine } from './line.js';
+import { RETRY_MS } from './replica.js';
+
+/** A broker, and the line to it. */
+export interface Broker extends Pick<Line, 'cut' | 'stall' | 'mend'> {
+  connect(): MessageBus;
+  close(): Promise<void>;
+}
+
+export interface BusUnderTest {
+  name: string;
+  /** What is missing, if the bus cannot be tested. */
+  missing?: string | undefined;
+  open(): Promise<Broker>;
+}
+
+const AMQP_URL = process.env['TEST_AMQP_URL'];
+/** What the broker says of itself, where the tests listen; and where it does. */
+const [KAFKA_BROKERS, KAFKA_LISTENER] = [process.env['TEST_KAFKA_BROKERS'], process.env['TEST_KAFKA_LISTENER']];
+
+const portOf = (address: string) => Number(address.split(':').at(-1));
+
+export const BUSES: BusUnderTest[] = [
+  { name: 'in process', open: () => Promise.resolve(openProcess()) },
+  {
+    name: 'RabbitMQ',
+    missing: AMQP_URL ? undefined : 'TEST_AMQP_URL',
+    open: async () => {
+      const url = new URL(AMQP_URL ?? '');
+      const line = await startLine(Number(url.port));
+      url.port = String(line.port);
+      return { ...line, connect: () => new RabbitMqBus({ url: url.href, retryMs: RETRY_MS }) };
+    },
+  },
+  {
+    name: 'Kafka',
+    missing: KAFKA_BROKERS && KAFKA_LISTENER ? undefined : 'TEST_KAFKA_BROKERS and TEST_KAFKA_LISTENER',
+    open: async () => {
+      const brokers = [KAFKA_BROKERS ?? ''];
+      const line = await startLine(portOf(KAFKA_LISTENER ?? ''), portOf(brokers[0] ?? ''));
+      return { ...line, connect: () => new KafkaBus({ brokers, retryMs: RETRY_MS }) };
+    },
+  },
+];
+
+/** In process, what can be away is the answer of the bus to the relay. */
+function openProcess(): Broker {
+  let isWhole = true;
+  const mend = () => void (isWhole = true);
+  const cut = () => void (isWhole = false);
+  class CuttableBus extends InProcessBus {
+    override async publish(messages: readonly Message[]): Promise<readonly Message[]> {
+      if (!isWhole) throw new Error('away');
+      const published = await super.publish(messages);
+      if (!isWhole) throw new Error('away');
+      return published;
+    }
+  }
+  return { cut, stall: cut, mend, connect: () => new CuttableBus(), close: () => Promise.resolve() };
+}
