@@ -34,7 +34,7 @@ function refusalOf(env: Record<string, string>): string {
 }
 
 describe('the settings', () => {
-  it('all have a default but for two that may be missing: the database and the API keys', () => {
+  it('all have a default but for those that may be missing: the database, the API keys and the broker', () => {
     expect(loadConfig({})).toEqual(DEFAULTS);
   });
 
@@ -45,10 +45,13 @@ describe('the settings', () => {
     expect(loadConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
   });
 
-  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS'))('count as unset when empty: %s', (name) => {
-    expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
-    expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
-  });
+  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS', 'AMQP_URL', 'KAFKA_BROKERS'))(
+    'count as unset when empty: %s',
+    (name) => {
+      expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
+      expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
+    },
+  );
 
   it('are frozen', () => {
     const config = loadConfig({}) as { PORT: number };
@@ -92,6 +95,12 @@ describe('a bad value', () => {
     ['MESSAGE_MAX_ATTEMPTS', '0', /number of deliveries/],
     ['MESSAGE_MAX_ATTEMPTS', '2.5', /number of deliveries/],
     ['MESSAGE_RETENTION_HOURS', '0', /number of hours/],
+    ['AMQP_URL', 'localhost:5672', /amqp:\/\//],
+    ['AMQP_URL', 'http://localhost:5672', /amqp:\/\//],
+    ['KAFKA_BROKERS', 'localhost', /host:port/],
+    ['KAFKA_BROKERS', 'localhost:65536', /host:port/],
+    ['KAFKA_BROKERS', 'kafka://localhost:9092', /host:port/],
+    ['KAFKA_BROKERS', 'a:9092,', /host:port/],
     ['RECOVERY_INTERVAL_MS', '9', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
@@ -109,6 +118,9 @@ describe('a bad value', () => {
 
   it('is not repeated where it holds a password', () => {
     expect(refusalOf({ DATABASE_URL: 'mysql://root:hunter2@localhost/payments' })).not.toContain('hunter2');
+    expect(refusalOf({ AMQP_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
+    const both = { AMQP_URL: 'amqp://guest:hunter2@localhost', KAFKA_BROKERS: 'localhost:9092' };
+    expect(refusalOf(both)).not.toContain('hunter2');
   });
 
   it('may be at a limit', () => {
@@ -156,6 +168,27 @@ describe('API_KEYS', () => {
   });
 });
 
+describe('the broker', () => {
+  it('may be a RabbitMQ', () => {
+    for (const url of ['amqp://localhost', 'amqps://user:password@broker.example.org:5671/vhost']) {
+      expect(loadConfig({ AMQP_URL: url }).AMQP_URL).toBe(url);
+    }
+  });
+
+  it('may be a Kafka, known by one or more of its brokers', () => {
+    expect(loadConfig({ KAFKA_BROKERS: 'localhost:9092' }).KAFKA_BROKERS).toEqual(['localhost:9092']);
+    expect(loadConfig({ KAFKA_BROKERS: ' a:9092 , b-1.example.org:9093' }).KAFKA_BROKERS).toEqual([
+      'a:9092',
+      'b-1.example.org:9093',
+    ]);
+  });
+
+  it('may not be both', () => {
+    const both = { AMQP_URL: 'amqp://localhost', KAFKA_BROKERS: 'localhost:9092' };
+    expect(refusalOf(both)).toMatch(/^AMQP_URL, KAFKA_BROKERS: .*expected one of the two/);
+  });
+});
+
 describe('HOST', () => {
   it.each(['127.0.0.1', '::1', 'localhost'])('may be loopback without API keys: %s', (host) => {
     expect(loadConfig({ HOST: host }).HOST).toBe(host);
@@ -185,9 +218,12 @@ describe('.env.example', () => {
 
   it('sets nothing by itself, and shows the defaults', () => {
     expect(parseEnv(text)).toEqual({});
-    const { DATABASE_URL, API_KEYS, ...rest } = loadConfig(examples);
+    // One broker or the other, so an example of each.
+    const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
+    const { DATABASE_URL, API_KEYS, AMQP_URL, ...rest } = loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
-    expect([DATABASE_URL, API_KEYS]).not.toContain(undefined);
+    const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
+    expect([DATABASE_URL, API_KEYS, AMQP_URL, KAFKA_BROKERS]).not.toContain(undefined);
   });
 
   it('explains each variable in one sentence', () => {

@@ -1,3 +1,5 @@
+import { Producer } from '@platformatic/kafka';
+import { connect } from 'amqplib';
 import type { Message, MessageBus } from '../../src/messaging/index.js';
 import { InProcessBus } from '../../src/messaging/index.js';
 import { KafkaBus } from '../../src/messaging/buses/kafka.bus.js';
@@ -16,6 +18,8 @@ export interface BusUnderTest {
   /** What is missing, if the bus cannot be tested. */
   missing?: string | undefined;
   open(): Promise<Broker>;
+  /** Puts something that is no message where messages of a type go. */
+  scribble?: (type: string) => Promise<void>;
 }
 
 const AMQP_URL = process.env['TEST_AMQP_URL'];
@@ -35,14 +39,28 @@ export const BUSES: BusUnderTest[] = [
       url.port = String(line.port);
       return { ...line, connect: () => new RabbitMqBus({ url: url.href, retryMs: RETRY_MS }) };
     },
+    scribble: async (type) => {
+      const model = await connect(AMQP_URL ?? '');
+      const channel = await model.createConfirmChannel();
+      channel.publish('payments.messages', type, Buffer.from('{"no": "message"}'));
+      await channel.waitForConfirms();
+      await model.close();
+    },
   },
   {
     name: 'Kafka',
-    missing: KAFKA_BROKERS && KAFKA_LISTENER ? undefined : 'TEST_KAFKA_BROKERS and TEST_KAFKA_LISTENER',
+    missing: !KAFKA_BROKERS ? 'TEST_KAFKA_BROKERS' : !KAFKA_LISTENER ? 'TEST_KAFKA_LISTENER' : undefined,
     open: async () => {
       const brokers = [KAFKA_BROKERS ?? ''];
       const line = await startLine(portOf(KAFKA_LISTENER ?? ''), portOf(brokers[0] ?? ''));
       return { ...line, connect: () => new KafkaBus({ brokers, retryMs: RETRY_MS }) };
+    },
+    scribble: async () => {
+      const producer = new Producer({ clientId: 'test', bootstrapBrokers: [KAFKA_BROKERS ?? ''] });
+      // In every partition, since it has no type and no account.
+      const messages = Array.from({ length: 12 }, (_, partition) => ({ topic: 'payments.messages', partition }));
+      await producer.send({ messages: messages.map((at) => ({ ...at, value: Buffer.from('{"no": "message"}') })) });
+      await producer.close();
     },
   },
 ];

@@ -12,7 +12,7 @@ export interface Around {
   /** Throws to be away, as a database can be. */
   before?: (messages: readonly Message[]) => void;
   /** When the transaction of the consumer is committed, and the bus is not told yet. */
-  after?: (messages: readonly Message[]) => void;
+  after?: (messages: readonly Message[]) => Promise<void> | void;
 }
 
 /** One process of a service, as far as messages go: the real relay, outbox and inbox on a database, and the bus of a test. */
@@ -68,7 +68,7 @@ export class Replica {
         this.delivered.push(...messages.map(({ id }) => id));
         this.around.before?.(messages);
         const deliveries = await inbox.deliver(consumer, messages);
-        this.around.after?.(messages);
+        await this.around.after?.(messages);
         return deliveries;
       },
     };

@@ -22,6 +22,8 @@ const CONSUMER = {
   rebalanceTimeout: 15_000,
   // The broker answers at once when there is something, and after this when there is nothing.
   maxWaitTime: 1_000,
+  // Whoever joins has its answer when the others have, or when they are given up.
+  requestTimeout: 20_000,
   retries: 2,
   retryDelay: 250,
 };
@@ -66,15 +68,20 @@ export class KafkaSession {
   /**
    * Delivers until the session ends.
    *
+   * @param mode where to begin: at what is committed, or at the earliest message that there is
    * @throws what has ended it, unless that was {@link stop}
    */
-  async run(connected: () => void): Promise<void> {
-    const stream = await this.client.consume({
+  async run(mode: 'committed' | 'earliest', connected: () => void): Promise<void> {
+    const joined = this.client.consume({
       topics: [TOPIC],
-      mode: MessagesStreamModes.COMMITTED,
+      mode,
       // A new consumer is told of everything there is, as with a queue that was there before.
       fallbackMode: MessagesStreamModes.EARLIEST,
     });
+    // A session that is stopped while it joins need not have an answer any more.
+    joined.then((stream) => this.stopped && stream.close()).catch(() => undefined);
+    const stream = await Promise.race([joined, this.ended]);
+    if (!stream) return;
     connected();
     stream.on('error', (error) => this.end(error));
     stream.on('close', () => this.end(new Error('The stream has ended')));

@@ -1,4 +1,11 @@
-import { Admin, compatibilityPartitioner, ProduceAcks, Producer, stringSerializers } from '@platformatic/kafka';
+import {
+  Admin,
+  compatibilityPartitioner,
+  MessagesStreamModes,
+  ProduceAcks,
+  Producer,
+  stringSerializers,
+} from '@platformatic/kafka';
 import { type Consumer, MessageBus, type Receiver } from '../bus.js';
 import { encode, type Message } from '../message.js';
 import { CLIENT, KafkaSession, TOPIC } from './kafka-session.js';
@@ -11,7 +18,14 @@ const PARTITIONS = 12;
 const REPLICAS_OF_BROKER = -1;
 
 /** A try, another soon, and there is time for its answer before a publication is given up. */
-const PRODUCER = { ...CLIENT, timeout: 1_000, connectTimeout: 1_000, retries: 1, retryDelay: 250 };
+const PRODUCER = {
+  ...CLIENT,
+  timeout: 1_000,
+  connectTimeout: 1_000,
+  requestTimeout: 1_500,
+  retries: 1,
+  retryDelay: 250,
+};
 
 export interface KafkaOptions {
   /** Some of the brokers, as host:port: they know the others. */
@@ -32,6 +46,9 @@ export class KafkaBus extends MessageBus {
   private producer: Producer<string, string, string, string> | undefined;
   private publishing: Promise<unknown> = Promise.resolve();
   private hasTopic = false;
+  private stopped = false;
+  /** Whose place is before what the topic still has: it kept messages for a shorter time than the consumer was away. */
+  private readonly truncated = new Set<Consumer>();
 
   constructor({ brokers, retryMs }: KafkaOptions) {
     super();
@@ -52,6 +69,7 @@ export class KafkaBus extends MessageBus {
   async publish(messages: readonly Message[]): Promise<readonly Message[]> {
     // One at a time: two batches of one idempotent producer would get the same sequence numbers, and the broker would take
     // the second for a repetition of the first.
+    if (this.stopped) throw new Error('The bus is stopped');
     const sent = this.publishing.then(() => within(PUBLISH_TIMEOUT_MS, this.send(messages)));
     this.publishing = sent.catch(() => this.dropProducer());
     await sent;
@@ -59,6 +77,7 @@ export class KafkaBus extends MessageBus {
   }
 
   async stop(): Promise<void> {
+    this.stopped = true;
     const ended = this.reconnections.map((reconnection) => reconnection.stop());
     await Promise.all([...this.sessions].map((session) => session.stop()));
     await Promise.all(ended);
@@ -86,15 +105,23 @@ export class KafkaBus extends MessageBus {
   private async dropProducer(): Promise<void> {
     const { producer } = this;
     this.producer = undefined;
+    this.hasTopic = false;
     if (producer) await within(CLOSE_TIMEOUT_MS, Promise.resolve(producer.close(true))).catch(() => undefined);
   }
 
   private async consume(consumer: Consumer, receiver: Receiver, connected: () => void): Promise<void> {
     await this.createTopic();
+    if (this.stopped) return;
+    const mode = this.truncated.delete(consumer) ? MessagesStreamModes.EARLIEST : MessagesStreamModes.COMMITTED;
     const session = new KafkaSession(this.brokers, consumer, receiver, this.retryMs);
     this.sessions.add(session);
     try {
-      await session.run(connected);
+      await session.run(mode, connected);
+    } catch (error) {
+      // Somebody may have deleted it.
+      this.hasTopic = false;
+      if (isFailure(error) && error.findBy('apiId', 'OFFSET_OUT_OF_RANGE')) this.truncated.add(consumer);
+      throw error;
     } finally {
       await session.stop();
       this.sessions.delete(session);

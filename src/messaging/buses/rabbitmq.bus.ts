@@ -21,6 +21,11 @@ const HEARTBEAT_SECONDS = '10';
  */
 const QUEUE = { durable: true, arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000_000 } };
 
+interface Subscription {
+  loop: DeliveryLoop<ConsumeMessage>;
+  channel: Channel;
+}
+
 export interface RabbitMqOptions {
   /** amqp:// or amqps://, with credentials. */
   url: string;
@@ -38,7 +43,7 @@ export class RabbitMqBus extends MessageBus {
   private receiver!: Receiver;
   private model: ChannelModel | undefined;
   private publisher: ConfirmChannel | undefined;
-  private loops: DeliveryLoop<ConsumeMessage>[] = [];
+  private readonly subscriptions = new Set<Subscription>();
   /** Messages that the broker could not put into any queue, until it confirms that it has dealt with them. */
   private readonly returned = new Set<string>();
 
@@ -70,9 +75,8 @@ export class RabbitMqBus extends MessageBus {
   async stop(): Promise<void> {
     const ended = this.connection.stop();
     this.publisher = undefined;
-    await Promise.all(this.loops.map((loop) => loop.stop()));
-    // Acknowledgements have been sent before the farewell, and what has been delivered beyond them goes to others.
-    await within(CLOSE_TIMEOUT_MS, this.close()).catch(() => undefined);
+    await Promise.all([...this.subscriptions].map((subscription) => this.end(subscription)));
+    await this.close();
     await within(CLOSE_TIMEOUT_MS, ended).catch(() => undefined);
   }
 
@@ -84,21 +88,31 @@ export class RabbitMqBus extends MessageBus {
     model.on('error', () => undefined);
     this.model = model;
     try {
+      if (this.connection.stopped) return;
       const publisher = await this.openPublisher(model);
       // Before anything is published, so that every message finds its queues.
-      for (const consumer of this.consumers) await this.subscribe(model, consumer);
-      if (this.connection.stopped) return;
+      for (const consumer of this.consumers) {
+        await this.subscribe(model, consumer);
+        if (this.connection.stopped) return;
+      }
       this.publisher = publisher;
       connected();
       const reason = await closed;
       if (reason) throw reason;
     } finally {
       this.publisher = undefined;
+      const subscriptions = [...this.subscriptions];
+      this.subscriptions.clear();
+      await Promise.all(subscriptions.map((subscription) => this.end(subscription)));
       await this.close();
-      // Their deliveries are the broker's again. Those under way end by themselves, and cannot be acknowledged.
-      const loops = this.loops.splice(0);
-      await Promise.all(loops.map((loop) => loop.stop()));
     }
+  }
+
+  /** Waits for the delivery under way. What has been handed out beyond that goes to others when the channel is closed. */
+  private async end({ loop, channel }: Subscription): Promise<void> {
+    await loop.stop();
+    // It answers behind the acknowledgements. The end of the connection could overtake them.
+    await within(CLOSE_TIMEOUT_MS, channel.close()).catch(() => undefined);
   }
 
   private async openPublisher(model: ChannelModel): Promise<ConfirmChannel> {
@@ -123,7 +137,7 @@ export class RabbitMqBus extends MessageBus {
     // The channel is closed: the broker delivers these again, and the inbox knows them.
     const onLost = () => undefined;
     const loop = new DeliveryLoop<ConsumeMessage>(consumer, this.receiver, this.retryMs, settle, onLost);
-    this.loops.push(loop);
+    this.subscriptions.add({ loop, channel });
     await channel.consume(queue, (delivery) => {
       // Somebody has deleted the queue; the next session declares it anew.
       if (!delivery) return void this.close();
@@ -162,12 +176,12 @@ export class RabbitMqBus extends MessageBus {
   /** A session is all of its channels: without one of them, all are opened anew. */
   private closeWith(channel: Channel): void {
     channel.on('error', (error) => this.logger.warn(`RabbitMQ has closed a channel: ${error.message}`));
-    channel.on('close', () => void this.close());
+    channel.on('close', () => this.connection.stopped || void this.close());
   }
 
   private async close(): Promise<void> {
     const { model } = this;
     this.model = undefined;
-    await model?.close().catch(() => undefined);
+    if (model) await within(CLOSE_TIMEOUT_MS, model.close()).catch(() => undefined);
   }
 }
