@@ -63,6 +63,8 @@ pids+=($!)
   "$rabbitmq" > "$work/rabbitmq.log" 2>&1 &
 pids+=($!)
 
+# Java asks the list of users for the home, whatever HOME says, and Maven keeps its downloads there.
+export MAVEN_OPTS="${MAVEN_OPTS:-} -Duser.home=$HOME"
 mvn --batch-mode --quiet -f test/brokers/pom.xml dependency:build-classpath -DincludeScope=runtime \
   -Dmdep.outputFile="$work/classpath"
 # A client is told the advertised address and goes there, whatever it was given: so the tests can listen there, and cut.
