@@ -60,7 +60,7 @@ balance by the process that is measured, while it is measured.
   what slowed a whole round cancels.
 - Before each measurement there is a checkpoint, so that nobody pays for the writes of another.
 - After each, the database is asked: every answer was a success, there are as many more charges as answers (or requests sent,
-  for those under way at the end), each captured and told of once and each, where there are keys, recorded once. A storm must have made
+  for those under way at the end), each captured and told of once and each, where there are keys, recorded once; of orders, each has taken one piece. A storm must have made
   one charge, and each of its ${storm.toLocaleString('en')} answers must be the same. Otherwise the benchmark fails and writes nothing.
 - No target decides whether the benchmark fails. They are printed beside what was measured, met or not.
 - ${senderText(series)}

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Client, type QueryResultRow } from 'pg';
+import { DEMO_ACCOUNT } from '../src/accounts/account.guard.js';
 import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../src/database/migrate.js';
 import { endProcesses } from './processes.js';
@@ -10,6 +11,12 @@ import { endProcesses } from './processes.js';
 /** A lease of the service, and then some: by then recovery has finished what its client gave up. */
 const QUIESCENCE_TIMEOUT_MS = 60_000;
 const LOOK_INTERVAL_MS = 50;
+/** Of each of so many items: more than is ever ordered. */
+const STOCK = 1_000_000;
+const ITEMS = 100;
+const STOCK_UP = `
+  INSERT INTO inventory (account_id, item_id, stock)
+  SELECT $1, 'item_' || lpad(n::text, 2, '0'), $3 FROM generate_series(0, $2 - 1) AS n`;
 /** The tables that relay and consumers write, as a pattern for their statements. */
 const OF_MESSAGES = 'outbox|processed_messages|balances';
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -22,6 +29,9 @@ export interface Effects {
   captures: number;
   /** Keys with a reply, without those that were seeded. */
   completed: number;
+  /** Orders, each of one piece, and pieces that are gone. */
+  orders: number;
+  taken: number;
   /** Keys without a reply. */
   unfinished: number;
   /** Messages appended to the outbox. */
@@ -54,9 +64,11 @@ export class BenchDatabase {
              (SELECT count(*)::int FROM processed_requests
               WHERE completed_at IS NOT NULL AND created_at > $1::timestamptz) AS completed,
              (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS unfinished,
+             (SELECT count(*)::int FROM orders) AS orders,
+             (SELECT sum($2 - stock)::int FROM inventory) AS taken,
              (SELECT count(*)::int FROM outbox) AS told,
              (SELECT count(*)::int FROM outbox WHERE published_at IS NULL) AS unpublished`,
-      [this.countFrom],
+      [this.countFrom, STOCK],
     );
     if (!row) throw new Error('A SELECT without FROM returned no row');
     return row;
@@ -135,6 +147,7 @@ export class BenchServer {
     const url = at(this.url, name);
     const client = await connect(url);
     this.clients.push(client);
+    await client.query(STOCK_UP, [DEMO_ACCOUNT, ITEMS, STOCK]);
     return new BenchDatabase(url, name, client, this.admin);
   }
 

@@ -1,8 +1,10 @@
 import type { BenchDatabase, Effects } from './database.js';
-import type { Measurement } from './measurement.js';
+import type { Measurement, Operation } from './measurement.js';
 
 /** What a measurement must have done, besides being fast. */
 export interface Expectation {
+  /** Charges unless told otherwise. */
+  operation?: Operation;
   /** Requests that each make a charge; the others make none. */
   effects: 'each' | 'one' | 'none';
   /** Whether charges come with recorded keys. */
@@ -17,7 +19,7 @@ export interface Expectation {
  * @throws Error that says what is off
  */
 export async function checkHonesty(
-  { effects, keyed }: Expectation,
+  { operation = 'charge', effects, keyed }: Expectation,
   measured: Measurement,
   database?: BenchDatabase,
   before?: Effects,
@@ -31,15 +33,19 @@ export async function checkHonesty(
   if (database && before) {
     await database.quiescence();
     const after = await database.effects();
-    const grown = after.succeeded - before.succeeded;
+    const grown = operation === 'charge' ? after.succeeded - before.succeeded : after.orders - before.orders;
     const { answered, sent } = measured;
     // What was under way when the time was up was not answered, and takes effect nevertheless.
     const [least, most] = { each: [answered, sent], one: [1, 1], none: [0, 0] }[effects] as [number, number];
-    check(grown >= least && grown <= most, `${grown} charges were made, expected ${least} to ${most}`);
+    check(grown >= least && grown <= most, `${grown} ${operation}s were made, expected ${least} to ${most}`);
     check(after.captures === after.succeeded, `${after.captures} captures for ${after.succeeded} charges`);
     check(after.told === after.succeeded, `${after.told} messages for ${after.succeeded} charges`);
-    const records = keyed ? after.succeeded : 0;
-    check(after.completed === records, `${after.completed} recorded keys for ${after.succeeded} charges`);
+    check(after.taken === after.orders, `${after.taken} pieces were taken for ${after.orders} orders`);
+    const records = keyed ? after.succeeded + after.orders : 0;
+    check(
+      after.completed === records,
+      `${after.completed} recorded keys for ${after.succeeded} charges and ${after.orders} orders`,
+    );
   }
   if (wrong.length > 0) throw new Error(wrong.join('; '));
 }

@@ -9,8 +9,13 @@ export type Keys =
   /** The same one always, so that every answer must be the same, too. */
   | { kind: 'one'; key: string };
 
+/** What is asked for. */
+export type Operation = 'charge' | 'order';
+
 /** What to send, and until when. */
 export interface Job {
+  /** Charges unless told otherwise. */
+  operation?: Operation;
   keys: Keys;
   /** Requests under way at a time, each on a connection of its own. */
   connections: number;

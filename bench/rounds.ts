@@ -81,17 +81,17 @@ async function measure(
   until: Job['until'],
   onProgress: OnProgress,
 ): Promise<Measurement & { busiestConnections: number }> {
-  const { connections } = scenario;
+  const { connections, operation } = scenario;
   const keys = await keysFor(scenario, prefix, (job) => run(job, () => undefined));
   await database?.quiescence();
   const before = await database?.effects();
   const sampled =
     scenario.keys === 'one' && database && sampleEvery(SAMPLE_INTERVAL_MS, () => database.connectionsOfRequests());
-  const measured = await run({ keys, connections, until }, onProgress);
+  const measured = await run({ operation, keys, connections, until }, onProgress);
   const busiestConnections = sampled ? Math.max(...(await sampled())) : 0;
   const keyed = id !== 'without';
   const effects = ({ fresh: 'each', known: 'none', one: 'one' } as const)[scenario.keys];
-  await checkHonesty({ effects, keyed }, measured, database, before);
+  await checkHonesty({ operation, effects, keyed }, measured, database, before);
   return { ...measured, busiestConnections };
 }
 

@@ -1,4 +1,5 @@
 import type { ContenderId } from './contenders/all.js';
+import type { Operation } from './measurement.js';
 
 /** Which of a measurement's numbers a target is about. */
 export type Quantity = 'requestsPerSecond' | 'p50Ms';
@@ -16,6 +17,7 @@ export interface Scenario {
   /** In keys of requests, so short. */
   id: string;
   title: string;
+  operation: Operation;
   connections: number;
   keys: 'fresh' | 'known' | 'one';
   /** Ends after so many requests; without it, after the seconds of the run. */
@@ -36,6 +38,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     id: 'fresh',
     title: 'Fresh charges, 64 connections',
+    operation: 'charge',
     connections: 64,
     keys: 'fresh',
     contenders: ['service', 'without', 'textbook', 'straight', 'noOp'],
@@ -48,6 +51,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     id: 'lone',
     title: 'Fresh charges, 1 connection',
+    operation: 'charge',
     connections: 1,
     keys: 'fresh',
     contenders: ['service', 'without', 'textbook', 'noOp'],
@@ -57,6 +61,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     id: 'replay',
     title: `Replays of ${KNOWN_KEYS} keys, 64 connections`,
+    operation: 'charge',
     connections: 64,
     keys: 'known',
     contenders: ['service', 'textbook', 'noOp'],
@@ -65,10 +70,20 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     id: 'storm',
     title: 'A storm of one new key, 64 connections',
+    operation: 'charge',
     connections: 64,
     keys: 'one',
     requests: { usual: 10_000, quick: 1_000 },
     contenders: ['service', 'textbook', 'noOp'],
     targets: [{ quantity: 'requestsPerSecond', against: 'noOp', atLeast: 0.5 }],
+  },
+  {
+    id: 'orders',
+    title: 'Fresh orders, 64 connections',
+    operation: 'order',
+    connections: 64,
+    keys: 'fresh',
+    contenders: ['service', 'without'],
+    targets: [],
   },
 ];

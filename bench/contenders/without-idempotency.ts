@@ -1,12 +1,19 @@
-import { Body, Controller, HttpCode, Module, Post } from '@nestjs/common';
+import { Body, ConflictException, Controller, HttpCode, Module, Post } from '@nestjs/common';
 import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
-import { DataSource, Repository } from 'typeorm';
+import { DataSource, MoreThanOrEqual, Repository } from 'typeorm';
+import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/charge.input.js';
 import { type ChargeResource, toResource } from '../../src/charges/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { newRequestId } from '../../src/idempotency/request-id.js';
+import { InventoryItem } from '../../src/inventory/inventory-item.entity.js';
+import { Order } from '../../src/orders/order.entity.js';
+import { PlaceOrder } from '../../src/orders/order.input.js';
+import { type OrderResource, toResource as toOrderResource } from '../../src/orders/order.resource.js';
+import { orderRow } from '../../src/orders/orders.phases.js';
+import { markPaid } from '../../src/orders/payments.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
 
@@ -34,9 +41,41 @@ class ChargesController {
   }
 }
 
+/** Orders without a name of their own: each is another one. */
+@Controller('without-idempotency/orders')
+class OrdersController {
+  constructor(private readonly dataSource: DataSource) {}
+
+  @Post()
+  @HttpCode(200)
+  create(@Body() input: PlaceOrder): Promise<OrderResource> {
+    return this.dataSource.transaction(async (tx) => {
+      const order = tx.create(Order, {
+        ...orderRow({ accountId: DEMO_ACCOUNT, requestId: '', input: { ...input, order_id: newRequestId() } }),
+        status: 'placed',
+        created_at: new Date(),
+        paid_at: null,
+      });
+      await tx.insert(Order, order);
+      for (const { item_id, quantity } of order.items) {
+        const taken = await tx
+          .createQueryBuilder()
+          .update(InventoryItem)
+          .set({ stock: () => 'stock - :quantity' })
+          .where({ account_id: DEMO_ACCOUNT, item_id, stock: MoreThanOrEqual(quantity) })
+          .setParameters({ quantity })
+          .execute();
+        if (taken.affected !== 1) throw new ConflictException();
+      }
+      await markPaid(tx, [order]);
+      return toOrderResource(order);
+    });
+  }
+}
+
 @Module({
   imports: [TypeOrmModule.forFeature([Charge])],
-  controllers: [ChargesController],
+  controllers: [ChargesController, OrdersController],
   providers: [{ provide: PaymentGateway, useClass: SimulatedBank }],
 })
 class WithoutIdempotency {}

@@ -22,7 +22,7 @@ export const place: Phase<PlaceOrder, Reply> = async (tx, items) => {
   if (refused.length > 0) await tx.remove(refused.map((order) => tx.create(Order, order)));
   if (kept.length > 0) await markPaid(tx, kept);
   const placed = await find(tx, wanted);
-  return items.map((item) => judge(rowOf(item), placed, refused, shortages));
+  return items.map((item) => judge(orderRow(item), placed, refused, shortages));
 };
 
 function judge(
@@ -42,7 +42,8 @@ function judge(
 /** An order that is to be. */
 export type NewOrder = Pick<Order, 'account_id' | 'order_id' | 'amount' | 'currency' | 'customer_id' | 'items'>;
 
-const rowOf = ({ accountId, input }: PhaseItem<PlaceOrder>): NewOrder => ({
+/** The row of an order that is to be, but for what the database says. */
+export const orderRow = ({ accountId, input }: PhaseItem<PlaceOrder>): NewOrder => ({
   account_id: accountId,
   order_id: input.order_id,
   amount: input.items.reduce((sum, { quantity, unit_amount }) => sum + quantity * unit_amount, 0),
@@ -57,7 +58,7 @@ const nameOf = ({ account_id, order_id }: Pick<Order, 'account_id' | 'order_id'>
 
 const firstOfEach = (items: readonly PhaseItem<PlaceOrder>[]) => {
   const orders = new Map<string, NewOrder>();
-  for (const order of items.map(rowOf)) if (!orders.has(nameOf(order))) orders.set(nameOf(order), order);
+  for (const order of items.map(orderRow)) if (!orders.has(nameOf(order))) orders.set(nameOf(order), order);
   return [...orders.values()];
 };
 
