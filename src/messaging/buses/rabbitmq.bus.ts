@@ -16,10 +16,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const HEARTBEAT_SECONDS = '10';
 
 /**
- * A durable queue for each consumer. A quorum queue, which survives the loss of a node; RabbitMQ 4 would drop a message
- * of it after 20 deliveries that were cut off, so it is told never to: the inbox counts the attempts.
+ * A durable queue for each consumer, of the type that the virtual host has as its default: classic for one node, quorum where
+ * a cluster has to survive the loss of one. Of a quorum queue RabbitMQ 4 drops a message after 20 deliveries that were cut
+ * off, unless a policy lifts its `delivery-limit`.
  */
-const QUEUE = { durable: true, arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000_000 } };
+const QUEUE = { durable: true };
 
 interface Subscription {
   loop: DeliveryLoop<ConsumeMessage>;
