@@ -11,7 +11,7 @@ export interface Consumer {
   /**
    * Does the work for messages that come for the first time, in one transaction with their record in the inbox. It touches
    * nothing but the database, through `tx`, and finds the same result whatever the order. What it throws rolls
-   * everything back; the messages are delivered again, each alone.
+   * everything back; the messages are delivered again in parts, until the bad one is alone.
    */
   readonly handle: (tx: EntityManager, messages: readonly Message[]) => Promise<void>;
 }

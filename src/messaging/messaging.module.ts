@@ -4,6 +4,7 @@ import { DeadLettersController } from './dead-letters.controller.js';
 import { DeadLetters } from './dead-letters.js';
 import { Inbox } from './inbox.js';
 import { MessageSweeper } from './message-sweeper.js';
+import { MessagingEvents } from './messaging.events.js';
 import { ConfigurableMessagingModule } from './messaging.options.js';
 import { Outbox } from './outbox.js';
 import { Relay } from './relay.js';
@@ -11,7 +12,7 @@ import { Relay } from './relay.js';
 /** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
 @Module({
   controllers: [DeadLettersController],
-  providers: [Consumers, DeadLetters, Inbox, MessageSweeper, Outbox, Relay],
-  exports: [Consumers, DeadLetters, MessageSweeper, Outbox, Relay],
+  providers: [Consumers, DeadLetters, Inbox, MessageSweeper, MessagingEvents, Outbox, Relay],
+  exports: [Consumers, DeadLetters, MessageSweeper, MessagingEvents, Outbox, Relay],
 })
 export class MessagingModule extends ConfigurableMessagingModule {}

@@ -36,21 +36,25 @@ export const POSTPONE = `
 
 // $1 consumer, $2 accounts, $3 message ids
 export const RECEIVE = `
-  WITH received AS (
+  WITH message AS MATERIALIZED (
+    SELECT account_id, message_id FROM unnest($2::text[], $3::text[]) AS message (account_id, message_id)
+  ), received AS (
     INSERT INTO processed_messages (account_id, consumer, message_id, processed_at)
-    SELECT DISTINCT account_id, $1, message_id, clock_timestamp()
-    FROM unnest($2::text[], $3::text[]) AS message (account_id, message_id)
+    SELECT account_id, $1, message_id, clock_timestamp() FROM message
     -- In one order, so that two deliveries of the same messages cannot wait for each other.
     ORDER BY account_id, message_id
     ON CONFLICT (account_id, consumer, message_id) DO NOTHING
     RETURNING account_id, message_id
   ), recovered AS (
-    DELETE FROM failed_messages AS failed USING received
-    WHERE failed.account_id = received.account_id AND failed.consumer = $1 AND failed.message_id = received.message_id
+    -- Also of those that were received before: another delivery may have failed at the same time, and noted it later.
+    DELETE FROM failed_messages AS failed USING message
+    WHERE failed.account_id = message.account_id AND failed.consumer = $1 AND failed.message_id = message.message_id
   )
   SELECT account_id, message_id FROM received`;
 
-// $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 attempts before it is dead
+// $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 attempts before it is dead.
+// Counted when the consumer has failed, not before it begins: that would be a commit more for every delivery. So a message that
+// ends the process is no attempt, and comes again for as long as it does.
 export const RECORD_FAILURE = `
   INSERT INTO failed_messages AS failed
     (account_id, consumer, message_id, type, data, created_at, attempts, last_error, failed_at, dead_at)
@@ -80,8 +84,13 @@ export const SWEEP_OUTBOX = `
 // $1 retention s, $2 limit
 export const SWEEP_INBOX = `
   DELETE FROM processed_messages WHERE ctid = ANY (ARRAY (
-    SELECT ctid FROM processed_messages WHERE processed_at <= statement_timestamp() - make_interval(secs => $1)
-    LIMIT $2
+    SELECT ctid FROM processed_messages AS processed
+    WHERE processed_at <= statement_timestamp() - make_interval(secs => $1)
+      -- What has still to be published will be delivered again, however long that takes.
+      AND NOT EXISTS (
+        SELECT FROM outbox
+        WHERE account_id = processed.account_id AND id = processed.message_id AND published_at IS NULL)
+    ORDER BY processed_at LIMIT $2
     FOR UPDATE SKIP LOCKED))`;
 
 export const BACKLOG = `

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { inTransaction } from '../idempotency/index.js';
 import type { Message } from './message.js';
+import { MessagingEvents } from './messaging.events.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
 import { BACKLOG, LOCK_DUE, MARK_PUBLISHED, POSTPONE } from './messaging.sql.js';
 
@@ -13,6 +14,7 @@ const LONGEST_DELAY_SECONDS = 60;
 export class Outbox {
   constructor(
     private readonly dataSource: DataSource,
+    private readonly events: MessagingEvents,
     @Inject(MESSAGING_OPTIONS) private readonly options: MessagingOptions,
   ) {}
 
@@ -27,7 +29,7 @@ export class Outbox {
     limit: number,
     publish: (messages: readonly Message[]) => Promise<readonly Message[]>,
   ): Promise<{ due: number; published: number }> {
-    return inTransaction(
+    const batch = await inTransaction(
       this.dataSource,
       async ({ sql, begun }) => {
         await begun;
@@ -47,6 +49,8 @@ export class Outbox {
       },
       { attempts: 1 },
     );
+    if (batch.published > 0) this.events.next({ type: 'published', messages: batch.published });
+    return batch;
   }
 
   /** What waits. */

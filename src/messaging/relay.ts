@@ -40,8 +40,8 @@ export class Relay extends Worker implements OnApplicationBootstrap {
     for (let all = true; all && !this.stopping;) {
       const batch = await this.outbox.publishDue(BATCH_MESSAGES, (messages) => this.publish(messages));
       published += batch.published;
-      // What a bus has not taken waits, so that one that is away is not asked again and again.
-      all = batch.published === BATCH_MESSAGES;
+      // A bus that takes nothing is away, and is not asked again and again.
+      all = batch.due === BATCH_MESSAGES && batch.published > 0;
     }
     return published;
   }

@@ -2,7 +2,7 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/database/data-source.js';
 import type { Consumer, Delivery, Message, MessageBus, Receiver } from '../../src/messaging/index.js';
-import { Consumers, Inbox, Outbox, Relay } from '../../src/messaging/index.js';
+import { Consumers, Inbox, MessagingEvents, Outbox, Relay } from '../../src/messaging/index.js';
 
 export const MAX_ATTEMPTS = 3;
 export const RETRY_MS = 50;
@@ -40,9 +40,10 @@ export class Replica {
       sweepCron: '0 0 1 1 *',
     };
     consumers.forEach((consumer) => this.consumers.register(consumer));
-    const inbox = new Inbox(this.dataSource, options);
+    const events = new MessagingEvents();
+    const inbox = new Inbox(this.dataSource, events, options);
     this.relay = new Relay(
-      new Outbox(this.dataSource, options),
+      new Outbox(this.dataSource, events, options),
       this.watch(inbox),
       this.consumers,
       this.schedule,

@@ -1,4 +1,5 @@
-import { type Consumer, MessageBus, type Receiver } from '../bus.js';
+import { Logger } from '@nestjs/common';
+import { type Consumer, type Delivery, MessageBus, type Receiver } from '../bus.js';
 import type { Message } from '../message.js';
 
 /**
@@ -6,6 +7,7 @@ import type { Message } from '../message.js';
  * outbox. Several replicas share the work, since each takes other rows.
  */
 export class InProcessBus extends MessageBus {
+  private readonly logger = new Logger(InProcessBus.name);
   private consumers: readonly Consumer[] = [];
   private receiver?: Receiver;
 
@@ -16,10 +18,19 @@ export class InProcessBus extends MessageBus {
   }
 
   async publish(messages: readonly Message[]): Promise<readonly Message[]> {
+    const { receiver } = this;
+    if (!receiver) throw new Error('The bus has not been started: nobody would get the messages');
     const failed = new Set<Message>();
     for (const consumer of this.consumers) {
       const own = messages.filter(({ type }) => consumer.types.includes(type));
-      const deliveries = (await this.receiver?.deliver(consumer, own)) ?? [];
+      if (own.length === 0) continue;
+      // The trouble of one consumer, such as a lock that it waits for, is not the others'.
+      const deliveries = await receiver.deliver(consumer, own).catch((error: unknown): Delivery[] => {
+        this.logger.warn(
+          `${own.length} messages come to ${consumer.name} again, since it is not known of them: ${String(error)}`,
+        );
+        return own.map(() => 'failed');
+      });
       deliveries.forEach((delivery, i) => delivery === 'failed' && failed.add(own[i] as Message));
     }
     return messages.filter((message) => !failed.has(message));

@@ -1,0 +1,238 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { type Consumer, Inbox, InProcessBus, MessageSweeper, Relay } from '../src/messaging/index.js';
+import { SWEEP_INBOX } from '../src/messaging/messaging.sql.js';
+import { call as callUrl, TWO_ACCOUNTS } from './support/client.js';
+import type { Client } from 'pg';
+import { connect, createDatabase, type TestDatabase } from './support/database.js';
+import { append, counter, counts, createCounts, featureOf, message, once } from './support/messages.js';
+import { CHARGE, startService, type TestService } from './support/service.js';
+import { reset } from './support/state.js';
+import { Barrier, until } from './support/waiting.js';
+import { expectProblem } from './support/wire.js';
+
+const marbles = counter('marbles');
+const others = counter('others');
+const SETTINGS = { ...TWO_ACCOUNTS, MESSAGE_RETRY_MS: '20', MESSAGE_MAX_ATTEMPTS: '3' };
+
+let database: TestDatabase;
+let service: TestService;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  await createCounts(database);
+  service = await startService(database.url, SETTINGS, [featureOf(marbles, others)]);
+});
+beforeEach(async () => {
+  await reset(database);
+  await database.sql('TRUNCATE counts');
+  for (const consumer of [marbles, others]) {
+    consumer.before = consumer.after = () => undefined;
+    consumer.batches.length = 0;
+  }
+});
+const holders: Client[] = [];
+afterEach(async () => {
+  Barrier.openAll();
+  await Promise.all(holders.splice(0).map((holder) => holder.end()));
+});
+afterAll(async () => {
+  await service?.stop();
+  await database?.drop();
+});
+
+const relay = (app = service) => app.nest.get(Relay);
+const inbox = () => service.nest.get(Inbox, { strict: false });
+const call = (method: string, path: string) => callUrl(service.url, method, path);
+const numbered = (count: number) => Array.from({ length: count }, (_, i) => message(i));
+const failures = () => database.sql<Record<string, unknown>>('SELECT * FROM failed_messages ORDER BY message_id');
+const unpublished = () => database.sql('SELECT id FROM outbox WHERE published_at IS NULL');
+/** The consumer fails at these, and at whatever is delivered with them. */
+const failAt = (...names: number[]) => {
+  marbles.before = (_, messages) => {
+    const bad = messages.find(({ data }) => names.includes((data as { n: number }).n));
+    if (bad) throw new Error(`no marble ${bad.id}`);
+  };
+};
+
+/** Holds the row that a consumer is about to write for a message, until it is let go. */
+async function hold(consumer: string, { accountId, id }: ReturnType<typeof message>): Promise<() => Promise<void>> {
+  const holder = await connect(database.url);
+  holders.push(holder);
+  await holder.query('BEGIN');
+  await holder.query('INSERT INTO counts VALUES ($1, $2, $3, 0)', [accountId, consumer, id]);
+  return async () => void (await holder.query('ROLLBACK'));
+}
+
+describe('a batch of which one message is bad', () => {
+  it('is parted a few times, rather than into every single message', async () => {
+    failAt(77);
+    const deliveries = await inbox().deliver(marbles, numbered(300));
+    expect(deliveries.flatMap((delivery, i) => (delivery === 'processed' ? [] : [`${delivery} ${i}`]))).toEqual([
+      'failed 77',
+    ]);
+    expect(marbles.batches.length).toBeLessThan(2 * 10);
+    expect(await counts(database, 'marbles')).toEqual(once(numbered(300).filter((_, i) => i !== 77)));
+    expect(await failures()).toHaveLength(1);
+  });
+
+  it('does not end a run of the relay that has more to publish', async () => {
+    failAt(77);
+    await append(database, numbered(600));
+    expect(await relay().runOnce()).toBe(599);
+  });
+});
+
+describe('a batch of which every message is bad, and slow', () => {
+  it('is given up before the relay loses its locks, and each time some of it is dealt with', async () => {
+    marbles.before = async (tx) => {
+      await tx.query('SELECT pg_sleep(0.1)');
+      throw new Error('no marbles today');
+    };
+    await append(database, numbered(100));
+    const startedAt = performance.now();
+    expect(await relay().runOnce()).toBe(0);
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
+    const put = await database.sql('SELECT FROM outbox WHERE attempts = 1 AND available_at > created_at');
+    expect(put).toHaveLength(100);
+    const counted = (await failures()).length;
+    expect(counted).toBeGreaterThan(0);
+    expect(counted).toBeLessThan(100);
+  });
+});
+
+describe('a consumer', () => {
+  it('that cannot even tell whether a message concerns it has failed at that one', async () => {
+    const concerns: Consumer['concerns'] = ({ data }) => (data as { n: number }).n.toFixed() !== '3';
+    const messages = [{ ...message(1), data: null }, message(2), message(3)];
+    expect(await inbox().deliver({ ...marbles, concerns }, messages)).toEqual(['failed', 'processed', 'processed']);
+    expect(await counts(database, 'marbles')).toEqual(once([message(2)]));
+    expect(await failures()).toMatchObject([{ message_id: message(1).id, attempts: 1 }]);
+  });
+
+  it.each([
+    ['what PostgreSQL cannot store', new Error('no \0 marble'), 'Error: no  marble'],
+    ['more than anybody reads', new Error('x'.repeat(100_000)), `Error: ${'x'.repeat(993)}`],
+    ['nothing', undefined, 'undefined'],
+  ])('that fails with %s has failed all the same', async (_, error, recorded) => {
+    marbles.before = () => Promise.reject(error);
+    expect(await inbox().deliver(marbles, [message(1)])).toEqual(['failed']);
+    expect(await failures()).toMatchObject([{ attempts: 1, last_error: recorded }]);
+  });
+
+  it('that waits for a lock in vain has failed at nothing, and holds up no other consumer', async () => {
+    const letGo = await hold('marbles', message(1));
+    await append(database, [message(1)]);
+    expect(await relay().runOnce()).toBe(0);
+    expect(await counts(database, 'others')).toEqual(once([message(1)]));
+    expect(await failures()).toEqual([]);
+    await letGo();
+    await until(async () => (await relay().runOnce()) === 1);
+    for (const name of ['marbles', 'others']) expect(await counts(database, name)).toEqual(once([message(1)]));
+  });
+});
+
+describe('a dead letter', () => {
+  const PATH = `/dead-letters/marbles/${message(1).id}/redeliver`;
+  const dead = () =>
+    database.sql(
+      `INSERT INTO failed_messages VALUES ('acct_a', 'marbles', $1, 'marble.counted', '{"n": 1}', now(), 3, 'no', now(), now())`,
+      [message(1).id],
+    );
+
+  it('that was processed meanwhile, by a delivery at the same time, is one no more when it is sent again', async () => {
+    await inbox().deliver(marbles, [message(1)]);
+    await dead();
+    expect((await call('POST', PATH)).body).toEqual({ delivery: 'processed' });
+    expect(await failures()).toEqual([]);
+    expectProblem(await call('POST', PATH), 404, 'not_found');
+    expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
+  });
+
+  it('that cannot be processed now, since a row is locked, is neither gone nor tried', async () => {
+    await dead();
+    const letGo = await hold('marbles', message(1));
+    expectProblem(await call('POST', PATH), 503, 'database_unavailable');
+    expect(await failures()).toMatchObject([{ attempts: 3 }]);
+    await letGo();
+    expect((await call('POST', PATH)).body).toEqual({ delivery: 'processed' });
+  });
+});
+
+describe('a bus that has not been started', () => {
+  it('takes nothing: nobody would get it', async () => {
+    await expect(new InProcessBus().publish([message(1)])).rejects.toThrow(/start/);
+  });
+});
+
+describe('the sweep', () => {
+  it('forgets nothing that the outbox has still to deliver', async () => {
+    await inbox().deliver(marbles, [message(1)]);
+    await append(database, [message(1)]);
+    await database.sql("UPDATE processed_messages SET processed_at = now() - interval '1 year'");
+    await service.nest.get(MessageSweeper).runOnce();
+    expect(await relay().runOnce()).toBe(1);
+    expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
+    await service.nest.get(MessageSweeper).runOnce();
+    expect(await database.sql("SELECT FROM processed_messages WHERE consumer = 'marbles'")).toEqual([]);
+  });
+
+  it('reads no more of the inbox than it deletes, also where it has deleted before', async () => {
+    const fill = (age: string) =>
+      database.sql(
+        `INSERT INTO processed_messages
+         SELECT 'acct_a', 'nobody', $1 || n, now() - $1::interval FROM generate_series(1, 20000) AS n`,
+        [age],
+      );
+    await fill('1 year');
+    await database.sql('VACUUM processed_messages');
+    await database.sql('DELETE FROM processed_messages');
+    await database.sql('VACUUM processed_messages');
+    await fill('1 minute');
+    await database.sql('VACUUM ANALYZE processed_messages');
+    const client = await connect(database.url);
+    await client.query('SET enable_seqscan = off');
+    const { rows } = await client.query<{ 'QUERY PLAN': string }>(
+      `EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF) ${SWEEP_INBOX}`.replaceAll('$1', '3600').replaceAll('$2', '1000'),
+    );
+    await client.end();
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).not.toMatch(/Rows Removed/);
+  });
+});
+
+describe('a service that ends', () => {
+  it('finishes the delivery under way, marks it as published, and begins no other', async () => {
+    const slow = counter('slow');
+    const ending = await startService(database.url, SETTINGS, [featureOf(slow)]);
+    const barrier = new Barrier();
+    slow.before = barrier.pass;
+    await append(database, numbered(600));
+    const run = relay(ending).runOnce();
+    await barrier.reached.given;
+    let ended = false;
+    const end = ending.stop().then(() => (ended = true));
+    expect((await service.charge('meanwhile', CHARGE, { authorization: 'Bearer sk_a' })).status).toBe(200);
+    expect(ended).toBe(false);
+    barrier.open();
+    const published = await run;
+    await end;
+    expect(published).toBe(600 - (await unpublished()).filter(({ id }) => String(id).startsWith('marble')).length);
+    expect(published).toBeGreaterThan(0);
+    expect(published).toBeLessThan(600);
+    expect(Object.values(await counts(database, 'slow'))).toEqual(Array(published).fill(1));
+  });
+
+  it('has enough with two connections, while it charges and relays', async () => {
+    const narrow = await startService(database.url, { ...SETTINGS, DATABASE_POOL_SIZE: '2' });
+    const replies = Array.from({ length: 20 }, (_, i) =>
+      narrow.charge(`narrow-${i}`, CHARGE, { authorization: 'Bearer sk_a' }),
+    );
+    const relaying = until(async () => {
+      await relay(narrow).runOnce();
+      const [row] = await database.sql<{ amount: number }>('SELECT amount::int FROM balances');
+      return row?.amount === 20 * CHARGE.amount;
+    });
+    for (const { status } of await Promise.all(replies)) expect(status).toBe(200);
+    await relaying;
+    await narrow.stop();
+  });
+});
