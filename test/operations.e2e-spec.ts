@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { migrations } from '../migrations/index.js';
+import { Relay } from '../src/messaging/index.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { killAll, type ServiceProcess, spawnService } from './support/process.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
@@ -113,6 +114,25 @@ describe('/metrics', () => {
     const route = 'http_request_duration_seconds_count{method="POST",route="/charges",status="503"}';
     expect(metrics.get(route)).toBeGreaterThanOrEqual(1);
     expect(metrics.has('idempotency_swept_total') && metrics.has('idempotency_recovered_total')).toBe(true);
+  });
+
+  it('count the messages that were published, and what came of them at each consumer', async () => {
+    const consumers = ['balance', 'orders'].flatMap((consumer) =>
+      ['processed', 'failed', 'dead'].map((delivery) => ({ consumer, delivery })),
+    );
+    const names = [
+      'messages_published_total',
+      ...consumers.map((each) => `messages_delivered_total{consumer="${each.consumer}",delivery="${each.delivery}"}`),
+    ];
+    await service.nest.get(Relay).runOnce();
+    const before = await read();
+    await charge('told');
+    await database.sql(
+      "INSERT INTO outbox VALUES ('acct_a', 'charge.succeeded.bad', 'charge.succeeded', '{\"order_id\": null}', now(), now())",
+    );
+    await service.nest.get(Relay).runOnce();
+    const after = await read();
+    expect(names.map((name) => (after.get(name) ?? NaN) - (before.get(name) ?? NaN))).toEqual([1, 1, 1, 0, 2, 0, 0]);
   });
 
   it('name routes, never keys or ids', async () => {

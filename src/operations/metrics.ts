@@ -5,7 +5,6 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { DataSource } from 'typeorm';
 import { Public } from '../accounts/public.decorator.js';
 import { Idempotency, type IdempotencyEvent, IdempotencyStore, type RequestOutcome } from '../idempotency/index.js';
-import { Outbox } from '../messaging/index.js';
 
 /** What the pool of `pg` tells of itself. */
 interface PoolCounts {
@@ -48,7 +47,6 @@ export class Metrics {
   constructor(
     private readonly dataSource: DataSource,
     private readonly store: IdempotencyStore,
-    private readonly outbox: Outbox,
     idempotency: Idempotency,
   ) {
     collectDefaultMetrics({ register: this.registry });
@@ -84,30 +82,13 @@ export class Metrics {
 
   private gauges(): void {
     const registers = [this.registry];
-    const { store, dataSource, outbox } = this;
+    const { store, dataSource } = this;
     new Gauge({
       name: 'idempotency_oldest_unfinished_seconds',
       help: 'Age of the oldest request that is not completed; NaN while the database is away',
       registers,
       async collect() {
         this.set(await store.oldestUnfinishedSeconds().catch(() => NaN));
-      },
-    });
-    const backlog = () => outbox.backlog().catch(() => ({ oldestUnpublishedSeconds: NaN, deadLetters: NaN }));
-    new Gauge({
-      name: 'messages_oldest_unpublished_seconds',
-      help: 'Age of the oldest message that is not delivered; NaN while the database is away',
-      registers,
-      async collect() {
-        this.set((await backlog()).oldestUnpublishedSeconds);
-      },
-    });
-    new Gauge({
-      name: 'messages_dead_letters',
-      help: 'Messages that could not be processed; NaN while the database is away',
-      registers,
-      async collect() {
-        this.set((await backlog()).deadLetters);
       },
     });
     new Gauge({
