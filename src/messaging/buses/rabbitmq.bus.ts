@@ -113,10 +113,8 @@ export class RabbitMqBus extends MessageBus {
   /** Waits for the delivery under way. What has been handed out beyond that goes to others when the channel is closed. */
   private async end({ loop, channel }: Subscription): Promise<void> {
     await loop.stop();
-    // It answers behind the acknowledgements. The end of the connection could overtake them. (A channel that is closed
-    // already throws.)
-    const closed = async () => channel.close();
-    await within(CLOSE_TIMEOUT_MS, closed()).catch(() => undefined);
+    // It answers behind the acknowledgements. The end of the connection could overtake them.
+    await within(CLOSE_TIMEOUT_MS, channel.close()).catch(() => undefined);
   }
 
   private async openPublisher(model: ChannelModel): Promise<ConfirmChannel> {
