@@ -114,7 +114,9 @@ describe('a consumer', () => {
     ['more than anybody reads', new Error('x'.repeat(100_000)), `Error: ${'x'.repeat(993)}`],
     ['nothing', undefined, 'undefined'],
   ])('that fails with %s has failed all the same', async (_, error, recorded) => {
-    marbles.before = () => Promise.reject(error);
+    marbles.before = () => {
+      throw error as Error;
+    };
     expect(await inbox().deliver(marbles, [message(1)])).toEqual(['failed']);
     expect(await failures()).toMatchObject([{ attempts: 1, last_error: recorded }]);
   });
