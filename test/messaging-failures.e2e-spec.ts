@@ -1,10 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Consumer, Inbox, InProcessBus, MessageSweeper, Relay } from '../src/messaging/index.js';
-import { SWEEP_INBOX } from '../src/messaging/messaging.sql.js';
+import { LOCK_DUE, SWEEP_INBOX } from '../src/messaging/messaging.sql.js';
 import { call as callUrl, TWO_ACCOUNTS } from './support/client.js';
 import type { Client } from 'pg';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
 import { append, counter, counts, createCounts, featureOf, message, once } from './support/messages.js';
+import { startProxy } from './support/proxy.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { reset } from './support/state.js';
 import { Barrier, until } from './support/waiting.js';
@@ -157,6 +158,36 @@ describe('a dead letter', () => {
     expect(await failures()).toMatchObject([{ attempts: 3 }]);
     await letGo();
     expect((await call('POST', PATH)).body).toEqual({ delivery: 'processed' });
+  });
+});
+
+describe('a relay that freezes while it publishes', () => {
+  it('keeps its rows from others until PostgreSQL ends its transaction, and no longer', async () => {
+    await append(database, numbered(3));
+    const frozen = await connect(database.url);
+    holders.push(frozen);
+    await frozen.query('SET idle_in_transaction_session_timeout = 500');
+    await frozen.query('BEGIN');
+    expect((await frozen.query(LOCK_DUE, [2])).rowCount).toBe(2);
+    expect(await relay().runOnce()).toBe(1);
+    await until(async () => (await relay().runOnce()) === 2);
+    expect(await counts(database, 'marbles')).toEqual(once(numbered(3)));
+  });
+});
+
+describe('a database that is away', () => {
+  it('makes the relay try again later, and metrics say that nothing is known', async () => {
+    const proxy = await startProxy(database.url);
+    const far = await startService(proxy.url, SETTINGS);
+    await append(database, [message(1)]);
+    await proxy.close();
+    await expect(relay(far).runOnce()).rejects.toThrow();
+    const { text } = await far.http.get('/metrics');
+    expect(text).toMatch(/^messages_oldest_unpublished_seconds Nan$/m);
+    expect(text).toMatch(/^messages_dead_letters Nan$/m);
+    await far.stop();
+    expect(await relay().runOnce()).toBe(1);
+    expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
   });
 });
 

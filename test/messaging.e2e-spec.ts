@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Recovery } from '../src/idempotency/index.js';
-import { Inbox, InProcessBus, type Message, MessageSweeper, Outbox, Relay } from '../src/messaging/index.js';
+import { Inbox, InProcessBus, MessageSweeper, Outbox, Relay } from '../src/messaging/index.js';
 import {
   BACKLOG,
   LIST_DEAD,
@@ -154,28 +154,28 @@ describe('the relay', () => {
     expect(await counts(database, 'marbles')).toEqual(once(numbered(2)));
   });
 
-  it.each([
-    ['before the work is done', (message: Message[]) => message],
-    ['when it is done for one consumer', (message: Message[]) => message],
-  ])('that dies leaves its rows to others at once, and nothing is done twice: %s', async (when) => {
-    await append(database, numbered(3));
-    const barrier = new Barrier();
-    (when.startsWith('before') ? marbles : others).before = barrier.pass;
-    const dying = relay()
-      .runOnce()
-      .catch(() => 0);
-    await barrier.reached.given;
-    // All of its connections, as when its process is killed.
-    await database.sql(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  it.each(['before the work is done', 'when it is done for one consumer'])(
+    'that dies leaves its rows to others at once, and nothing is done twice: %s',
+    async (when) => {
+      await append(database, numbered(3));
+      const barrier = new Barrier();
+      (when.startsWith('before') ? marbles : others).before = barrier.pass;
+      const dying = relay()
+        .runOnce()
+        .catch(() => 0);
+      await barrier.reached.given;
+      // All of its connections, as when its process is killed.
+      await database.sql(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`,
-    );
-    await until(async () => (await relay(replica).runOnce()) === 3);
-    barrier.open();
-    await dying;
-    for (const name of ['marbles', 'others']) expect(await counts(database, name)).toEqual(once(numbered(3)));
-    expect(await unpublished()).toBe(0);
-  });
+      );
+      await until(async () => (await relay(replica).runOnce()) === 3);
+      barrier.open();
+      await dying;
+      for (const name of ['marbles', 'others']) expect(await counts(database, name)).toEqual(once(numbered(3)));
+      expect(await unpublished()).toBe(0);
+    },
+  );
 
   it('publishes again what it could not mark as published, which has no second effect', async () => {
     await append(database, numbered(3));
