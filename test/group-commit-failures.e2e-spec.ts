@@ -84,10 +84,10 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       });
       const answers = await answersOf(await inOneGroup(at.toy, NAMES));
       expect(answers).toEqual(NAMES.map((name) => ({ status: name === ODD ? 500 : 201, isReplay: false })));
-      // Then each alone, and who lost a race once more, perhaps with another who did.
-      expect(calls.length).toBeGreaterThan(NAMES.length);
+      // Then each alone; who lost a race once more, perhaps with others who did, and never again all together.
+      expect(calls.length).toBeGreaterThan(2);
       expect(calls[0]).toBe(NAMES.length);
-      expect(Math.max(...calls.slice(1))).toBeLessThan(NAMES.length / 2);
+      expect(Math.max(...calls.slice(1))).toBeLessThan(NAMES.length);
       await at.expectEachOnce(OTHERS);
       at.toy.handler = oneCommit;
       expect(isReplay(await sendWish(at.toy, ODD))).toBe(false);
