@@ -122,6 +122,17 @@ describe('a consumer', () => {
     expect(await failures()).toMatchObject([{ attempts: 1, last_error: recorded }]);
   });
 
+  it('that takes longer than a statement may has failed, each time', async () => {
+    marbles.before = async (tx) => {
+      await tx.query('SET LOCAL statement_timeout = 50');
+      await tx.query('SELECT pg_sleep(10)');
+    };
+    for (const delivery of ['failed', 'failed', 'dead', 'dead']) {
+      expect(await inbox().deliver(marbles, [message(1)])).toEqual([delivery]);
+    }
+    expect(await failures()).toMatchObject([{ attempts: 3 }]);
+  });
+
   it('that waits for a lock in vain has failed at nothing, and holds up no other consumer', async () => {
     const letGo = await hold('marbles', message(1));
     await append(database, [message(1)]);
@@ -149,6 +160,15 @@ describe('a dead letter', () => {
     expect(await failures()).toEqual([]);
     expectProblem(await call('POST', PATH), 404, 'not_found');
     expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
+  });
+
+  it('is not tried by the bus any more, which may have forgotten that it was delivered', async () => {
+    await dead();
+    await append(database, numbered(3));
+    expect(await relay().runOnce()).toBe(3);
+    expect(await inbox().deliver(marbles, numbered(3))).toEqual(['processed', 'dead', 'processed']);
+    expect(await counts(database, 'marbles')).toEqual(once([message(0), message(2)]));
+    expect(await failures()).toMatchObject([{ attempts: 3 }]);
   });
 
   it('that cannot be processed now, since a row is locked, is neither gone nor tried', async () => {

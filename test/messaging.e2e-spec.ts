@@ -476,7 +476,7 @@ describe('the statements of messaging', () => {
     ['LOCK_DUE', LOCK_DUE, [500]],
     ['MARK_PUBLISHED', MARK_PUBLISHED, [['acct_1'], ['1']]],
     ['POSTPONE', POSTPONE, [['acct_1'], ['1'], 1, 60]],
-    ['RECEIVE', RECEIVE, ['marbles', ['acct_1'], ['1']]],
+    ['RECEIVE', RECEIVE, ['marbles', ['acct_1'], ['1'], false]],
     ['LIST_DEAD', LIST_DEAD, ['acct_1', 100]],
     ['SWEEP_OUTBOX', SWEEP_OUTBOX, [3600, 1000]],
     ['SWEEP_INBOX', SWEEP_INBOX, [3600, 1000]],

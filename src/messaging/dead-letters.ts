@@ -42,7 +42,6 @@ export class DeadLetters {
     const consumer = this.consumers.find(consumerName);
     if (!letter || !consumer) return undefined;
     const { type, data, created_at: createdAt } = letter;
-    const [delivery] = await this.inbox.deliver(consumer, [{ accountId, id: messageId, type, data, createdAt }]);
-    return delivery;
+    return this.inbox.redeliver(consumer, { accountId, id: messageId, type, data, createdAt });
   }
 }

@@ -29,17 +29,24 @@ export class Inbox implements Receiver {
     @Inject(MESSAGING_OPTIONS) private readonly options: MessagingOptions,
   ) {}
 
-  async deliver(consumer: Consumer, messages: readonly Message[]): Promise<Delivery[]> {
-    const deliveries = await this.deliverAll(consumer, messages, performance.now() + SEARCH_MS);
-    deliveries.forEach((delivery) => this.events.next({ type: 'delivered', consumer: consumer.name, delivery }));
-    return deliveries;
+  deliver(consumer: Consumer, messages: readonly Message[]): Promise<Delivery[]> {
+    return this.tell(consumer, this.try(consumer, messages, false, performance.now() + SEARCH_MS));
   }
 
-  private async deliverAll(consumer: Consumer, messages: readonly Message[], deadline: number): Promise<Delivery[]> {
+  /** Delivers a message though it is dead. */
+  async redeliver(consumer: Consumer, message: Message): Promise<Delivery | undefined> {
+    const [delivery] = await this.tell(consumer, this.try(consumer, [message], true));
+    return delivery;
+  }
+
+  private async try(
+    consumer: Consumer,
+    messages: readonly Message[],
+    again: boolean,
+    deadline = 0,
+  ): Promise<Delivery[]> {
     try {
-      const concerned = messages.filter((message) => consumer.concerns?.(message) ?? true);
-      if (concerned.length > 0) await this.process(consumer, concerned);
-      return messages.map(() => 'processed');
+      return await this.process(consumer, messages, again);
     } catch (error) {
       if (isUncertain(error)) throw error;
       const [message] = messages;
@@ -48,24 +55,35 @@ export class Inbox implements Receiver {
     // One of them is bad. Alone, it harms no other; halves find it in a few transactions.
     const middle = Math.ceil(messages.length / 2);
     const [first, rest] = [messages.slice(0, middle), messages.slice(middle)];
-    const deliveries = await this.deliverAll(consumer, first, deadline);
-    if (performance.now() < deadline) return [...deliveries, ...(await this.deliverAll(consumer, rest, deadline))];
+    const deliveries = await this.try(consumer, first, again, deadline);
+    if (performance.now() < deadline) return [...deliveries, ...(await this.try(consumer, rest, again, deadline))];
     // Not tried, and delivered again. The first half always is, so that something is dealt with each time.
     return [...deliveries, ...rest.map((): Delivery => 'failed')];
   }
 
-  private process({ name, handle }: Consumer, messages: readonly Message[]): Promise<void> {
-    const parameters = [name, messages.map(({ accountId }) => accountId), messages.map(({ id }) => id)];
+  /** @param again whether the dead are delivered as well, rather than left as they are */
+  private async process(consumer: Consumer, messages: readonly Message[], again: boolean): Promise<Delivery[]> {
+    const concerned = messages.filter((message) => consumer.concerns?.(message) ?? true);
+    if (concerned.length === 0) return messages.map(() => 'processed');
+    const { name, handle } = consumer;
+    const values = [name, concerned.map(({ accountId }) => accountId), concerned.map(({ id }) => id), again];
     return inTransaction(this.dataSource, async (tx) => {
       await tx.begun;
-      const { rows } = await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values: parameters });
-      const received = new Set(
-        (rows as unknown as ReceivedRow[]).map(({ account_id, message_id }) => nameOf(account_id, message_id)),
-      );
+      const { rows } = await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });
+      const received = rows as unknown as ReceivedRow[];
+      const namesOf = (isDead: boolean) =>
+        new Set(received.flatMap((row) => (row.is_dead === isDead ? [nameOf(row.account_id, row.message_id)] : [])));
+      const [dead, first] = [namesOf(true), namesOf(false)];
       // Of two deliveries of one message in one batch, the first.
-      const fresh = messages.filter(({ accountId, id }) => received.delete(nameOf(accountId, id)));
+      const fresh = concerned.filter(({ accountId, id }) => first.delete(nameOf(accountId, id)));
       if (fresh.length > 0) await handle(tx.manager, fresh);
+      return messages.map(({ accountId, id }) => (dead.has(nameOf(accountId, id)) ? 'dead' : 'processed'));
     });
+  }
+
+  private async tell({ name: consumer }: Consumer, deliveries: Promise<Delivery[]>): Promise<Delivery[]> {
+    for (const delivery of await deliveries) this.events.next({ type: 'delivered', consumer, delivery });
+    return deliveries;
   }
 
   private async recordFailure({ name }: Consumer, message: Message, error: unknown): Promise<Delivery> {
@@ -84,6 +102,7 @@ export class Inbox implements Receiver {
 interface ReceivedRow {
   account_id: string;
   message_id: string;
+  is_dead: boolean;
 }
 
 interface FailureRow {
@@ -94,6 +113,10 @@ interface FailureRow {
 /** With its length before the account, since any separator could be part of either. */
 const nameOf = (accountId: string, messageId: string) => `${accountId.length}:${accountId}${messageId}`;
 
-/** Not the doing of a message: the database is away or busy, or its answer to COMMIT was lost. */
+/**
+ * Not the doing of a message: the database is away or busy, or its answer to COMMIT was lost. A statement that is cancelled
+ * (57014) has taken longer than `statement_timeout`, and would again: that is the message's doing, as far as anybody can tell.
+ */
 const isUncertain = (error: unknown) =>
-  isDatabaseUnavailable(error) || (error instanceof Error && error.name === 'CommitUnknown');
+  (isDatabaseUnavailable(error) && (error as { code?: unknown }).code !== '57014') ||
+  (error instanceof Error && error.name === 'CommitUnknown');

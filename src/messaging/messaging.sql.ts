@@ -34,10 +34,15 @@ export const POSTPONE = `
   FROM unnest($1::text[], $2::text[]) AS put_off (account_id, id)
   WHERE outbox.account_id = put_off.account_id AND outbox.id = put_off.id`;
 
-// $1 consumer, $2 accounts, $3 message ids
+// $1 consumer, $2 accounts, $3 message ids, $4 whether the dead are delivered as well. Those that are for the first time, and the dead.
 export const RECEIVE = `
-  WITH message AS MATERIALIZED (
+  WITH delivered AS MATERIALIZED (
     SELECT account_id, message_id FROM unnest($2::text[], $3::text[]) AS message (account_id, message_id)
+  ), dead AS MATERIALIZED (
+    SELECT account_id, message_id FROM failed_messages JOIN delivered USING (account_id, message_id)
+    WHERE consumer = $1 AND dead_at IS NOT NULL AND NOT $4
+  ), message AS MATERIALIZED (
+    SELECT account_id, message_id FROM delivered EXCEPT SELECT account_id, message_id FROM dead
   ), received AS (
     INSERT INTO processed_messages (account_id, consumer, message_id, processed_at)
     SELECT account_id, $1, message_id, clock_timestamp() FROM message
@@ -50,7 +55,8 @@ export const RECEIVE = `
     DELETE FROM failed_messages AS failed USING message
     WHERE failed.account_id = message.account_id AND failed.consumer = $1 AND failed.message_id = message.message_id
   )
-  SELECT account_id, message_id FROM received`;
+  SELECT account_id, message_id, false AS is_dead FROM received
+  UNION ALL SELECT account_id, message_id, true FROM dead`;
 
 // $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 attempts before it is dead.
 // Counted when the consumer has failed, not before it begins: that would be a commit more for every delivery. So a message that
