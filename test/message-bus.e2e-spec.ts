@@ -4,6 +4,7 @@ import { Logger } from '@nestjs/common';
 import type { Consumer, Message } from '../src/messaging/index.js';
 import { type Broker, BUSES, type BusUnderTest } from './support/buses.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
+import { append as appendTo } from './support/messages.js';
 import { MAX_ATTEMPTS, Replica } from './support/replica.js';
 import { until } from './support/waiting.js';
 
@@ -69,19 +70,8 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
   });
   const messagesOf = (count: number, first = 0) => Array.from({ length: count }, (_, i) => messageOf(first + i));
 
-  /** As a feature does: in the outbox, for whichever relay comes. */
-  async function append(messages: readonly Message[]): Promise<void> {
-    await database.sql(
-      `INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
-       SELECT *, clock_timestamp(), clock_timestamp() FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[])`,
-      [
-        messages.map(({ accountId }) => accountId),
-        messages.map(({ id }) => id),
-        messages.map(() => type),
-        messages.map(({ data }) => JSON.stringify(data)),
-      ],
-    );
-  }
+  /** In the outbox, for whichever relay comes. */
+  const append = (messages: Message[]) => appendTo(database, messages);
 
   async function effects(consumer = name): Promise<string[]> {
     const rows = await database.sql<{ message_id: string }>('SELECT message_id FROM effects WHERE consumer = $1', [

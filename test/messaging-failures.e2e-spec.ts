@@ -4,7 +4,17 @@ import { LOCK_DUE, SWEEP_INBOX } from '../src/messaging/messaging.sql.js';
 import { call as callUrl, TWO_ACCOUNTS } from './support/client.js';
 import type { Client } from 'pg';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
-import { append, counter, counts, createCounts, featureOf, message, once } from './support/messages.js';
+import {
+  append,
+  counter,
+  counts,
+  createCounts,
+  failAt,
+  featureOf,
+  message,
+  once,
+  resetCounts,
+} from './support/messages.js';
 import { startProxy } from './support/proxy.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { reset } from './support/state.js';
@@ -25,11 +35,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await reset(database);
-  await database.sql('TRUNCATE counts');
-  for (const consumer of [marbles, others]) {
-    consumer.before = consumer.after = () => undefined;
-    consumer.batches.length = 0;
-  }
+  await resetCounts(database, [marbles, others]);
 });
 const holders: Client[] = [];
 afterEach(async () => {
@@ -47,14 +53,6 @@ const call = (method: string, path: string) => callUrl(service.url, method, path
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => message(i));
 const failures = () => database.sql<Record<string, unknown>>('SELECT * FROM failed_messages ORDER BY message_id');
 const unpublished = () => database.sql('SELECT id FROM outbox WHERE published_at IS NULL');
-/** The consumer fails at these, and at whatever is delivered with them. */
-const failAt = (...names: number[]) => {
-  marbles.before = (_, messages) => {
-    const bad = messages.find(({ data }) => names.includes((data as { n: number }).n));
-    if (bad) throw new Error(`no marble ${bad.id}`);
-  };
-};
-
 /** Holds the row that a consumer is about to write for a message, until it is let go. */
 async function hold(consumer: string, { accountId, id }: ReturnType<typeof message>): Promise<() => Promise<void>> {
   const holder = await connect(database.url);
@@ -66,7 +64,7 @@ async function hold(consumer: string, { accountId, id }: ReturnType<typeof messa
 
 describe('a batch of which one message is bad', () => {
   it('is parted a few times, rather than into every single message', async () => {
-    failAt(77);
+    failAt(marbles, 77);
     const deliveries = await inbox().deliver(marbles, numbered(300));
     expect(deliveries.flatMap((delivery, i) => (delivery === 'processed' ? [] : [`${delivery} ${i}`]))).toEqual([
       'failed 77',
@@ -77,7 +75,7 @@ describe('a batch of which one message is bad', () => {
   });
 
   it('does not end a run of the relay that has more to publish', async () => {
-    failAt(77);
+    failAt(marbles, 77);
     await append(database, numbered(600));
     expect(await relay().runOnce()).toBe(599);
   });

@@ -13,7 +13,17 @@ import {
 } from '../src/messaging/messaging.sql.js';
 import { call as callUrl, type Call, statusesOf, TWO_ACCOUNTS } from './support/client.js';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
-import { append, counter, counts, createCounts, featureOf, message, once } from './support/messages.js';
+import {
+  append,
+  counter,
+  counts,
+  createCounts,
+  failAt,
+  featureOf,
+  message,
+  once,
+  resetCounts,
+} from './support/messages.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { leaveBehind, reset } from './support/state.js';
 import { Barrier, until } from './support/waiting.js';
@@ -36,11 +46,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   await reset(database);
-  await database.sql('TRUNCATE counts');
-  for (const consumer of [marbles, others]) {
-    consumer.before = consumer.after = () => undefined;
-    consumer.batches.length = 0;
-  }
+  await resetCounts(database, [marbles, others]);
 });
 afterEach(() => Barrier.openAll());
 afterAll(async () => {
@@ -312,17 +318,9 @@ describe('the inbox', () => {
   });
 });
 
-/** The consumer fails at these, and at whatever is delivered with them. */
-const failAt = (...names: number[]) => {
-  marbles.before = (_, messages) => {
-    const bad = messages.find(({ data }) => names.includes((data as { n: number }).n));
-    if (bad) throw new Error(`no marble ${bad.id}`);
-  };
-};
-
 describe('a message that a consumer fails at', () => {
   it('harms no other in its batch, and no other consumer', async () => {
-    failAt(2);
+    failAt(marbles, 2);
     await append(database, numbered(4));
     await relay().runOnce();
     expect(await counts(database, 'marbles')).toEqual(once([0, 1, 3].map((n) => message(n))));
@@ -334,7 +332,7 @@ describe('a message that a consumer fails at', () => {
   });
 
   it('is delivered again until it succeeds, and its failures are forgotten', async () => {
-    failAt(1);
+    failAt(marbles, 1);
     await append(database, [message(1)]);
     await relay().runOnce();
     marbles.before = () => undefined;
@@ -344,7 +342,7 @@ describe('a message that a consumer fails at', () => {
   });
 
   it('is a dead letter after MESSAGE_MAX_ATTEMPTS, which can be looked at', async () => {
-    failAt(1);
+    failAt(marbles, 1);
     await append(database, numbered(3));
     await deliverAll();
     const listed = await call('GET', '/dead-letters');
@@ -374,7 +372,7 @@ describe('a dead letter', () => {
     ((await call('GET', '/dead-letters', options)).body as { data: unknown[] }).data.length;
 
   beforeEach(async () => {
-    failAt(1);
+    failAt(marbles, 1);
     await append(database, [message(1)]);
     await deliverAll();
     expect(await letters()).toBe(1);

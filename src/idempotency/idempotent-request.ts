@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { isDatabaseUnavailable } from './database-errors.js';
 import type { Outcome, Unit } from './group.js';
 import {
   databaseUnavailable,
@@ -15,7 +14,7 @@ import type { AnyPhase } from './phase.js';
 import type { RecordedReply, Reply } from './reply.js';
 import { newRequestId } from './request-id.js';
 import type { RequestIdentity } from './request-identity.js';
-import { CommitUnknown } from './transaction.js';
+import { CommitUnknown, isOutage } from './transaction.js';
 
 /** Thrown through the handler to the interceptor: the reply is there already, and the handler is not needed. */
 export class Duplicate extends Error {
@@ -203,7 +202,7 @@ export class IdempotentRequest {
     try {
       return await unit();
     } catch (error) {
-      if (!(error instanceof CommitUnknown || isDatabaseUnavailable(error))) throw error;
+      if (!isOutage(error)) throw error;
       throw databaseUnavailable(this.requestId || this.inDoubt ? 'unknown' : 'not_started', error);
     }
   }

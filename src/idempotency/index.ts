@@ -1,4 +1,4 @@
-export { isDatabaseUnavailable } from './database-errors.js';
+export { isDatabaseUnavailable, sqlState } from './database-errors.js';
 export { Idempotency } from './idempotency.js';
 export { IdempotencyError, type Outcome } from './idempotency.errors.js';
 export type { IdempotencyEvent, RequestOutcome } from './idempotency.events.js';
@@ -12,7 +12,8 @@ export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './idempotency-k
 export type { AnyPhase, Phase, PhaseItem, Row, StatementPhase } from './phase.js';
 export type { RecordedReply, Reply } from './reply.js';
 export { type AbandonedRequest, Recovery } from './recovery.js';
+export { nameWithin } from './request-identity.js';
 export { Sweeper } from './sweeper.js';
-export { inTransaction } from './transaction.js';
+export { inTransaction, isOutage } from './transaction.js';
 export { UnkeyedRequest } from './unkeyed-request.js';
 export { Worker } from './worker.js';

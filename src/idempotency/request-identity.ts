@@ -1,8 +1,11 @@
 import { sha256 } from './fingerprint.js';
 
+/** What an account calls `own`, in one text. With its length before the account, since any separator could be part of either. */
+export const nameWithin = (accountId: string, own: string) => `${accountId.length}:${accountId}${own}`;
+
 /** Which request: the account and the key name it, the fingerprint says what it is. */
 export class RequestIdentity {
-  /** Account and key in one text. With its length before the account, since any separator could be part of either. */
+  /** Account and key in one text. */
   readonly name: string;
   private makeText?: () => string;
   private text?: string;
@@ -18,7 +21,7 @@ export class RequestIdentity {
     readonly operation: string,
     content: (() => string) | Buffer,
   ) {
-    this.name = `${accountId.length}:${accountId}${key}`;
+    this.name = nameWithin(accountId, key);
     if (typeof content === 'function') this.makeText = content;
     else this.hash = content;
   }

@@ -5,9 +5,6 @@ import { Idempotency } from './idempotency.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { Worker } from './worker.js';
 
-/** Rows deleted by one statement: few enough to hold their locks for milliseconds only. */
-const BATCH_ROWS = 1_000;
-
 /** Deletes completed keys past their retention. Any replica may run it; several at once do no harm. */
 @Injectable()
 export class Sweeper extends Worker implements OnApplicationBootstrap {
@@ -26,7 +23,7 @@ export class Sweeper extends Worker implements OnApplicationBootstrap {
   }
 
   protected async run(): Promise<number> {
-    const swept = await this.inBatches(BATCH_ROWS, async (limit) => {
+    const swept = await this.inBatches(async (limit) => {
       const rows = await this.idempotency.store.sweep(limit);
       this.idempotency.events.next({ type: 'swept', rows });
       return rows;

@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { isConflict, isRolledBack } from './database-errors.js';
+import { isConflict, isDatabaseUnavailable, isRolledBack } from './database-errors.js';
 
 /** What this module uses of a `pg` client. Below TypeORM, since only the raw result tells what COMMIT did. */
 export interface SqlClient {
@@ -37,6 +37,9 @@ export interface TransactionOptions<T> {
 export class CommitUnknown extends Error {
   override readonly name = 'CommitUnknown';
 }
+
+/** The database could not do it, or has not said whether it has: the same may well succeed later. */
+export const isOutage = (error: unknown) => error instanceof CommitUnknown || isDatabaseUnavailable(error);
 
 /**
  * The connection is cut when a transaction takes longer: a server that no longer answers must not hold a request for

@@ -1,11 +1,10 @@
-import { isDatabaseUnavailable } from './database-errors.js';
 import { databaseUnavailable } from './idempotency.errors.js';
 import type { Idempotency } from './idempotency.js';
 import type { AnyPhase } from './phase.js';
 import { record, type RecordedReply, type Reply } from './reply.js';
 import { newRequestId } from './request-id.js';
 import { RequestIdentity } from './request-identity.js';
-import { CommitUnknown } from './transaction.js';
+import { CommitUnknown, isOutage } from './transaction.js';
 
 /**
  * A request that came without a key, where the key is optional: something else makes it safe to repeat, such as a
@@ -45,7 +44,7 @@ export class UnkeyedRequest {
       if (outcome.kind !== 'committed') throw new Error(`A request without a key is ${outcome.kind}`);
       return (this.recorded = record(outcome.result as Reply));
     } catch (error) {
-      if (!(error instanceof CommitUnknown || isDatabaseUnavailable(error))) throw error;
+      if (!isOutage(error)) throw error;
       throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);
     }
   }

@@ -1,6 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Logger } from '@nestjs/common';
 
+/** Rows that one statement deals with: few enough to hold their locks for milliseconds only. */
+const BATCH_ROWS = 1_000;
 /** A rest is that many times as long as the batch before it, so batches have a fifth of one connection at most. */
 const REST = 4;
 
@@ -34,15 +36,15 @@ export abstract class Worker implements BeforeApplicationShutdown {
    * Repeats a statement of bounded size until it finds less than it may, or a shutdown begins. It rests in between, so that
    * the database is there for others.
    *
-   * @param limit rows that one statement deals with at most
+   * @param once deals with so many rows at most, and returns with how many
    * @returns how many rows were dealt with in all
    */
-  protected async inBatches(limit: number, once: (limit: number) => Promise<number>): Promise<number> {
+  protected async inBatches(once: (limit: number) => Promise<number>): Promise<number> {
     let total = 0;
-    for (let rows = limit; rows === limit && !this.stopping; total += rows) {
+    for (let rows = BATCH_ROWS; rows === BATCH_ROWS && !this.stopping; total += rows) {
       const startedAt = performance.now();
-      rows = await once(limit);
-      if (rows === limit) await this.rest(REST * (performance.now() - startedAt));
+      rows = await once(BATCH_ROWS);
+      if (rows === BATCH_ROWS) await this.rest(REST * (performance.now() - startedAt));
     }
     return total;
   }

@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { inTransaction, isDatabaseUnavailable } from '../idempotency/index.js';
+import { inTransaction, isOutage, nameWithin, sqlState } from '../idempotency/index.js';
 import type { Consumer, Delivery, Receiver } from './bus.js';
 import type { Message } from './message.js';
 import { MessagingEvents } from './messaging.events.js';
@@ -12,6 +12,7 @@ import { RECEIVE, RECORD_FAILURE } from './messaging.sql.js';
  * PostgreSQL ends a transaction that is idle for 5 s.
  */
 const SEARCH_MS = 1_500;
+const QUERY_CANCELED = '57014';
 /** Characters of an error that are kept: its reason, rather than all that it quotes. */
 const ERROR_LENGTH = 1_000;
 
@@ -72,12 +73,14 @@ export class Inbox implements Receiver {
       const { rows } = await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });
       const received = rows as unknown as ReceivedRow[];
       const namesOf = (isDead: boolean) =>
-        new Set(received.flatMap((row) => (row.is_dead === isDead ? [nameOf(row.account_id, row.message_id)] : [])));
+        new Set(
+          received.flatMap((row) => (row.is_dead === isDead ? [nameWithin(row.account_id, row.message_id)] : [])),
+        );
       const [dead, first] = [namesOf(true), namesOf(false)];
       // Of two deliveries of one message in one batch, the first.
-      const fresh = concerned.filter(({ accountId, id }) => first.delete(nameOf(accountId, id)));
+      const fresh = concerned.filter(({ accountId, id }) => first.delete(nameWithin(accountId, id)));
       if (fresh.length > 0) await handle(tx.manager, fresh);
-      return messages.map(({ accountId, id }) => (dead.has(nameOf(accountId, id)) ? 'dead' : 'processed'));
+      return messages.map(({ accountId, id }) => (dead.has(nameWithin(accountId, id)) ? 'dead' : 'processed'));
     });
   }
 
@@ -110,13 +113,8 @@ interface FailureRow {
   is_dead: boolean;
 }
 
-/** With its length before the account, since any separator could be part of either. */
-const nameOf = (accountId: string, messageId: string) => `${accountId.length}:${accountId}${messageId}`;
-
 /**
  * Not the doing of a message: the database is away or busy, or its answer to COMMIT was lost. A statement that is cancelled
- * (57014) has taken longer than `statement_timeout`, and would again: that is the message's doing, as far as anybody can tell.
+ * has taken longer than `statement_timeout`, and would again: that is the message's doing, as far as anybody can tell.
  */
-const isUncertain = (error: unknown) =>
-  (isDatabaseUnavailable(error) && (error as { code?: unknown }).code !== '57014') ||
-  (error instanceof Error && error.name === 'CommitUnknown');
+const isUncertain = (error: unknown) => isOutage(error) && sqlState(error) !== QUERY_CANCELED;

@@ -6,9 +6,6 @@ import { inTransaction, Worker } from '../idempotency/index.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
 import { SWEEP_INBOX, SWEEP_OUTBOX } from './messaging.sql.js';
 
-/** Rows deleted by one statement: few enough to hold their locks for milliseconds only. */
-const BATCH_ROWS = 1_000;
-
 /** Deletes what was published or processed long ago. Dead letters stay until somebody has dealt with them. */
 @Injectable()
 export class MessageSweeper extends Worker implements OnApplicationBootstrap {
@@ -31,7 +28,7 @@ export class MessageSweeper extends Worker implements OnApplicationBootstrap {
   }
 
   private sweep(text: string): Promise<number> {
-    return this.inBatches(BATCH_ROWS, async (limit) => {
+    return this.inBatches(async (limit) => {
       const values = [this.options.retentionHours * 3600, limit];
       return (await inTransaction(this.dataSource, ({ sql }) => sql.query({ text, values }))).rowCount ?? 0;
     });

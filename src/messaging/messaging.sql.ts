@@ -70,15 +70,16 @@ export const RECORD_FAILURE = `
     dead_at = coalesce(failed.dead_at, CASE WHEN failed.attempts + 1 >= $8 THEN clock_timestamp() END)
   RETURNING attempts, dead_at IS NOT NULL AS is_dead`;
 
-// $1 account, $2 limit
-export const LIST_DEAD = `
+// $1 account
+const DEAD = `
   SELECT consumer, message_id, type, data, created_at, attempts, last_error, dead_at FROM failed_messages
-  WHERE account_id = $1 AND dead_at IS NOT NULL ORDER BY dead_at DESC LIMIT $2`;
+  WHERE account_id = $1 AND dead_at IS NOT NULL`;
+
+// $1 account, $2 limit
+export const LIST_DEAD = `${DEAD} ORDER BY dead_at DESC LIMIT $2`;
 
 // $1 account, $2 consumer, $3 message id
-export const FIND_DEAD = `
-  SELECT consumer, message_id, type, data, created_at, attempts, last_error, dead_at FROM failed_messages
-  WHERE account_id = $1 AND consumer = $2 AND message_id = $3 AND dead_at IS NOT NULL`;
+export const FIND_DEAD = `${DEAD} AND consumer = $2 AND message_id = $3`;
 
 // $1 retention s, $2 limit
 export const SWEEP_OUTBOX = `

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { EntityManager } from 'typeorm';
 import { Problem } from '../http/problem.js';
-import type { Phase, PhaseItem, Reply } from '../idempotency/index.js';
+import { nameWithin, type Phase, type PhaseItem, type Reply } from '../idempotency/index.js';
 import { Order } from './order.entity.js';
 import type { PlaceOrder } from './order.input.js';
 import { toResource } from './order.resource.js';
@@ -53,8 +53,7 @@ export const orderRow = ({ accountId, input }: PhaseItem<PlaceOrder>): NewOrder 
   items: input.items.map(({ item_id, quantity, unit_amount }) => ({ item_id, quantity, unit_amount })),
 });
 
-const nameOf = ({ account_id, order_id }: Pick<Order, 'account_id' | 'order_id'>) =>
-  `${account_id.length}:${account_id}${order_id}`;
+const nameOf = ({ account_id, order_id }: Pick<Order, 'account_id' | 'order_id'>) => nameWithin(account_id, order_id);
 
 const firstOfEach = (items: readonly PhaseItem<PlaceOrder>[]) => {
   const orders = new Map<string, NewOrder>();

@@ -1,4 +1,5 @@
 import type { EntityManager } from 'typeorm';
+import { nameWithin } from '../idempotency/index.js';
 import type { NewOrder } from './orders.phases.js';
 
 /** An item of which there is not enough. */
@@ -24,11 +25,11 @@ export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<
   if (orders.length === 0) return shortages;
   const lines = orders.flatMap(({ account_id, items }) => items.map(({ item_id }) => ({ account_id, item_id })));
   const rows = await tx.query<StockRow[]>(LOCK, [JSON.stringify(lines)]);
-  const left = new Map(rows.map(({ account_id, item_id, stock }) => [nameOf(account_id, item_id), stock]));
+  const left = new Map(rows.map(({ account_id, item_id, stock }) => [nameWithin(account_id, item_id), stock]));
   const taken: { account_id: string; item_id: string; quantity: number }[] = [];
   for (const order of orders) {
     const { account_id, items } = order;
-    const available = (item_id: string) => left.get(nameOf(account_id, item_id)) ?? 0;
+    const available = (item_id: string) => left.get(nameWithin(account_id, item_id)) ?? 0;
     const missing = items.filter(({ item_id, quantity }) => quantity > available(item_id));
     if (missing.length > 0) {
       shortages.set(
@@ -38,15 +39,13 @@ export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<
       continue;
     }
     for (const { item_id, quantity } of items) {
-      left.set(nameOf(account_id, item_id), available(item_id) - quantity);
+      left.set(nameWithin(account_id, item_id), available(item_id) - quantity);
       taken.push({ account_id, item_id, quantity });
     }
   }
   if (taken.length > 0) await tx.query(TAKE, [JSON.stringify(taken)]);
   return shortages;
 }
-
-const nameOf = (accountId: string, itemId: string) => `${accountId.length}:${accountId}${itemId}`;
 
 // The rows are locked in one order, whatever the order of the items is, so that two orders cannot wait for each other.
 const LOCK = `

@@ -84,3 +84,20 @@ export async function counts({ sql }: TestDatabase, consumer: string): Promise<R
 /** All of these, once. */
 export const once = (messages: readonly Message[]): Record<string, number> =>
   Object.fromEntries(messages.map(({ accountId, id }) => [`${accountId} ${id}`, 1] as const).sort());
+
+/** Empties the counts, and has the consumers do their work as they should. */
+export async function resetCounts({ sql }: TestDatabase, consumers: readonly Counter[]): Promise<void> {
+  await sql('TRUNCATE counts');
+  for (const consumer of consumers) {
+    consumer.before = consumer.after = () => undefined;
+    consumer.batches.length = 0;
+  }
+}
+
+/** The consumer fails at these, and at whatever is delivered with them. */
+export function failAt(consumer: Counter, ...names: number[]): void {
+  consumer.before = (_, messages) => {
+    const bad = messages.find(({ data }) => names.includes((data as { n: number }).n));
+    if (bad) throw new Error(`no marble ${bad.id}`);
+  };
+}

@@ -212,5 +212,4 @@ export const replyOf = ({ status, text, headers }: Response) => {
 /** An error as the module gives it to the application. */
 export const errorOf = ({ status, body }: Response) => ({ status, ...(body as object) });
 
-export const isReplay = ({ headers }: Response) =>
-  (headers as Record<string, string>)['idempotent-replayed'] === 'true';
+export { isReplay } from './client.js';

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Logger } from '@nestjs/common';
-import type { Consumer, Delivery, Receiver } from '../bus.js';
+import type { Consumer, Receiver } from '../bus.js';
 import type { Message } from '../message.js';
+import { deliver } from './deliver.js';
 
 /** Messages of one transaction at most: enough to share its commit, few enough to hold its locks for a moment only. */
 const BATCH_MESSAGES = 500;
@@ -17,7 +17,6 @@ interface Entry<Receipt> {
  * blocks nobody, cannot be lost on its way back, and the broker delivers it to another if this process dies.
  */
 export class DeliveryLoop<Receipt> {
-  private readonly logger: Logger;
   private readonly pauses = new Set<NodeJS.Timeout>();
   private waiting: Entry<Receipt>[] = [];
   private running: Promise<void> | undefined;
@@ -35,9 +34,7 @@ export class DeliveryLoop<Receipt> {
     private readonly retryMs: number,
     private readonly settle: (receipts: readonly Receipt[]) => Promise<void> | void,
     private readonly onLost: (error: unknown) => void,
-  ) {
-    this.logger = new Logger(`${DeliveryLoop.name} of ${consumer.name}`);
-  }
+  ) {}
 
   /** Messages that the broker still has to keep. */
   get size(): number {
@@ -70,23 +67,16 @@ export class DeliveryLoop<Receipt> {
     await nextTurn();
     while (this.waiting.length > 0 && !this.stopped) {
       const batch = this.waiting.splice(0, BATCH_MESSAGES);
-      const deliveries = await this.deliver(batch.map(({ message }) => message));
+      const deliveries = await deliver(
+        this.receiver,
+        this.consumer,
+        batch.map(({ message }) => message),
+      );
       const failed = batch.filter((_, i) => deliveries[i] === 'failed');
       // Dead is done as well: the inbox keeps the letter.
       const done = batch.filter((_, i) => deliveries[i] !== 'failed').map(({ receipt }) => receipt);
       if (failed.length > 0) this.retryLater(failed);
       await this.tell(done);
-    }
-  }
-
-  private async deliver(messages: readonly Message[]): Promise<readonly Delivery[]> {
-    try {
-      return await this.receiver.deliver(this.consumer, messages);
-    } catch (error) {
-      this.logger.warn(
-        `${messages.length} messages are delivered again, since it is not known of them: ${String(error)}`,
-      );
-      return messages.map(() => 'failed');
     }
   }
 

@@ -1,13 +1,12 @@
-import { Logger } from '@nestjs/common';
-import { type Consumer, type Delivery, MessageBus, type Receiver } from '../bus.js';
+import { type Consumer, MessageBus, type Receiver } from '../bus.js';
 import type { Message } from '../message.js';
+import { deliver } from './deliver.js';
 
 /**
  * The bus of a single service: the outbox is the queue. Publishing is delivering, and what a consumer fails at stays in the
  * outbox. Several replicas share the work, since each takes other rows.
  */
 export class InProcessBus extends MessageBus {
-  private readonly logger = new Logger(InProcessBus.name);
   private consumers: readonly Consumer[] = [];
   private receiver?: Receiver;
 
@@ -24,13 +23,7 @@ export class InProcessBus extends MessageBus {
     for (const consumer of this.consumers) {
       const own = messages.filter(({ type }) => consumer.types.includes(type));
       if (own.length === 0) continue;
-      // The trouble of one consumer, such as a lock that it waits for, is not the others'.
-      const deliveries = await receiver.deliver(consumer, own).catch((error: unknown): Delivery[] => {
-        this.logger.warn(
-          `${own.length} messages come to ${consumer.name} again, since it is not known of them: ${String(error)}`,
-        );
-        return own.map(() => 'failed');
-      });
+      const deliveries = await deliver(receiver, consumer, own);
       deliveries.forEach((delivery, i) => delivery === 'failed' && failed.add(own[i] as Message));
     }
     return messages.filter((message) => !failed.has(message));
