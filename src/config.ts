@@ -54,6 +54,7 @@ const environment = z.object({
   AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'expected amqp://user:password@host:port/vhost' }).optional(),
   KAFKA_BROKERS: brokers.optional(),
   RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
+  GATEWAY_URL: z.url({ protocol: /^https?$/, error: 'expected http://host:port, or https' }).optional(),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });

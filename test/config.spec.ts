@@ -34,7 +34,7 @@ function refusalOf(env: Record<string, string>): string {
 }
 
 describe('the settings', () => {
-  it('all have a default but for those that may be missing: the database, the API keys and the broker', () => {
+  it('all have a default but for those that may be missing: the database, the API keys, the broker and the gateway', () => {
     expect(loadConfig({})).toEqual(DEFAULTS);
   });
 
@@ -45,7 +45,7 @@ describe('the settings', () => {
     expect(loadConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
   });
 
-  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS', 'AMQP_URL', 'KAFKA_BROKERS'))(
+  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS', 'AMQP_URL', 'KAFKA_BROKERS', 'GATEWAY_URL'))(
     'count as unset when empty: %s',
     (name) => {
       expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
@@ -102,6 +102,7 @@ describe('a bad value', () => {
     ['KAFKA_BROKERS', 'kafka://localhost:9092', /host:port/],
     ['KAFKA_BROKERS', 'a:9092,', /host:port/],
     ['RECOVERY_INTERVAL_MS', '9', /number of milliseconds/],
+    ['GATEWAY_URL', 'bank.example:80', /expected http:/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
     ['LOG_LEVEL', 'loud', /"info"/],
@@ -220,10 +221,10 @@ describe('.env.example', () => {
     expect(parseEnv(text)).toEqual({});
     // One broker or the other, so an example of each.
     const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
-    const { DATABASE_URL, API_KEYS, AMQP_URL, ...rest } = loadConfig(withRabbitMq);
+    const { DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
     const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
-    expect([DATABASE_URL, API_KEYS, AMQP_URL, KAFKA_BROKERS]).not.toContain(undefined);
+    expect([DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
   });
 
   it('explains each variable in one sentence', () => {

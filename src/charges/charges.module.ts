@@ -1,15 +1,28 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { DataSource } from 'typeorm';
+import { CONFIG, type Config } from '../config.js';
 import { Charge } from './charge.entity.js';
 import { ChargesController } from './charges.controller.js';
 import { ChargesReader } from './charges.reader.js';
 import { ChargeRecovery } from './charges.recovery.js';
+import { HttpGateway } from './gateway/http-gateway.js';
 import { PaymentGateway } from './gateway/payment.gateway.js';
 import { SimulatedBank } from './gateway/simulated-bank.js';
 
 @Module({
   imports: [TypeOrmModule.forFeature([Charge])],
   controllers: [ChargesController],
-  providers: [ChargesReader, ChargeRecovery, { provide: PaymentGateway, useClass: SimulatedBank }],
+  providers: [
+    ChargesReader,
+    ChargeRecovery,
+    { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource] },
+  ],
 })
 export class ChargesModule {}
+
+/** The bank that is configured, or the one that is simulated here. */
+function gatewayOf(config: Config, dataSource: DataSource): PaymentGateway {
+  const { GATEWAY_URL, GATEWAY_TIMEOUT_MS } = config;
+  return GATEWAY_URL ? new HttpGateway(GATEWAY_URL, GATEWAY_TIMEOUT_MS) : new SimulatedBank(dataSource, config);
+}
