@@ -20,10 +20,16 @@ export interface PostgresProxy {
   statements: number;
   /** Lets a late COMMIT through, and resolves once it has been answered. */
   releaseLate(): Promise<void>;
+  /** Ends every connection, and takes others. */
+  cut(): void;
   close(): Promise<void>;
 }
 
-export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
+/** @param onLanded hears of each fault as it lands */
+export async function startProxy(
+  databaseUrl: string,
+  onLanded: (fault: CommitFault) => void = () => undefined,
+): Promise<PostgresProxy> {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   let armed: { fault: CommitFault; skip: number } | undefined;
@@ -57,20 +63,25 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
         // It has landed once the server has answered all that it was sent, and so has committed.
         upstream.on('data', (data: Buffer) => {
           if (!isIdleAfter(data)) return;
-          proxy.landed++;
+          count(fault);
           client.destroy();
         });
         upstream.write(commit);
         return;
       }
-      proxy.landed++;
       if (fault === 'drop request') upstream.destroy();
       if (fault === 'late') {
         late = () => new Promise((resolve) => (upstream.once('data', () => resolve()), upstream.write(commit)));
       }
       client.destroy();
+      count(fault);
     }
   });
+
+  function count(fault: CommitFault): void {
+    proxy.landed++;
+    onLanded(fault);
+  }
 
   function takeFault(): CommitFault | undefined {
     if (!armed || armed.skip-- > 0) return undefined;
@@ -91,8 +102,9 @@ export async function startProxy(databaseUrl: string): Promise<PostgresProxy> {
       if (!late) throw new Error('No COMMIT has been held back');
       await late();
     },
+    cut: () => sockets.forEach((socket) => socket.destroy()),
     close: async () => {
-      sockets.forEach((socket) => socket.destroy());
+      proxy.cut();
       await new Promise((resolve) => server.close(resolve));
     },
   };

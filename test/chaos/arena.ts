@@ -1,0 +1,127 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Program } from '../../bench/processes.js';
+import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
+import type { CommitFault } from '../support/proxy.js';
+import type { BankFault, BankOrder, BankReport } from './bank.js';
+import { ITEMS } from './clients.js';
+import { ObservedDatabase } from './database-state.js';
+import type { JournalEntry, Snapshot } from './evidence.js';
+import { History } from './history.js';
+import { ACCOUNTS, ChaosReplica, GATEWAY_TIMEOUT_MS } from './replicas.js';
+
+export const INITIAL_STOCK = 1_000_000;
+/** What a lease, a retry and a restart of the database take, several times over. */
+const QUIESCENCE_TIMEOUT_MS = 45_000;
+const LOOK_INTERVAL_MS = 50;
+
+export interface ArenaSettings {
+  postgres: EmbeddedPostgres;
+  /** The name of a database that there is not yet. */
+  name: string;
+  /** Where the service that is tested was built: this one, or one with a planted bug. */
+  build: string;
+  replicas: number;
+  /** For history, journal and logs. */
+  directory: string;
+}
+
+/** Everything that a run is about: a database, a bank, and replicas between them. The database server is shared. */
+export class Arena {
+  /** Hears of each fault that landed at the bank or in a proxy. */
+  onLanded: (kind: BankFault | CommitFault, replica?: ChaosReplica) => void = () => undefined;
+  readonly replicas: ChaosReplica[] = [];
+
+  private constructor(
+    readonly postgres: EmbeddedPostgres,
+    readonly database: ObservedDatabase,
+    readonly history: History,
+    readonly directory: string,
+    private readonly bank: Program,
+    private readonly bankPort: number,
+  ) {}
+
+  static async start({ postgres, name, build, replicas, directory }: ArenaSettings): Promise<Arena> {
+    mkdirSync(directory, { recursive: true });
+    const journal = join(directory, 'journal.jsonl');
+    writeFileSync(journal, '');
+    const url = new URL(postgres.url);
+    await new ObservedDatabase(url.href).query(`CREATE DATABASE ${name}`);
+    url.pathname = `/${name}`;
+    const { migrate } = (await import(join(resolve(build), 'src/database/migrate.js'))) as Migration;
+    await migrate(url.href);
+    const database = new ObservedDatabase(url.href);
+    await database.watch();
+    await database.query(STOCK_UP, [ACCOUNTS, ITEMS, INITIAL_STOCK]);
+    const bank = startBank(journal);
+    const port = await bankPort(bank);
+    const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank, port);
+    bank.child.on('message', (report: BankReport) => 'landed' in report && arena.onLanded(report.landed));
+    await Promise.all(
+      Array.from({ length: replicas }, async (_, i) => {
+        const replica: ChaosReplica = await ChaosReplica.start({
+          number: i + 1,
+          databaseUrl: url.href,
+          gatewayPort: arena.bankPort,
+          build,
+          directory,
+          onCommitFault: (fault) => arena.onLanded(fault, replica),
+        });
+        arena.replicas.push(replica);
+      }),
+    );
+    arena.replicas.sort((a, b) => a.number - b.number);
+    return arena;
+  }
+
+  /** Has the bank misbehave until told otherwise. */
+  orderBank(fault: BankFault | undefined): void {
+    this.bank.child.send({ fault } satisfies BankOrder);
+  }
+
+  /** Waits until nothing is under way any more. What still is after the limit, the checker finds. */
+  async quiescence(): Promise<void> {
+    const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
+    for (let quiet = 0; quiet < 2 && performance.now() < deadline;) {
+      quiet = (await this.database.unfinished()) === 0 ? quiet + 1 : 0;
+      await pause(LOOK_INTERVAL_MS);
+    }
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    const lines = readFileSync(join(this.directory, 'journal.jsonl'), 'utf8').split('\n').filter(Boolean);
+    return { database: await this.database.read(), journal: lines.map((line) => JSON.parse(line) as JournalEntry) };
+  }
+
+  async end(): Promise<void> {
+    this.history.flush();
+    await Promise.all([this.bank.end(), ...this.replicas.map((replica) => replica.end())]);
+  }
+}
+
+/** Of the build that is tested: a planted bug may be in a migration. */
+interface Migration {
+  migrate(url: string): Promise<unknown>;
+}
+
+const STOCK_UP = `
+  INSERT INTO inventory (account_id, item_id, stock)
+  SELECT account, item, $3 FROM unnest($1::text[]) AS account, unnest($2::text[]) AS item`;
+
+function startBank(journal: string): Program {
+  const path = fileURLToPath(new URL('./bank.js', import.meta.url));
+  const child: ChildProcess = fork(path, [journal, String(1.5 * GATEWAY_TIMEOUT_MS)], {
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
+  return new Program('the bank', child);
+}
+
+const bankPort = (bank: Program) =>
+  bank.expect<number>((settle) => {
+    const hear = (report: BankReport) => 'port' in report && settle(report.port);
+    bank.child.on('message', hear);
+    return () => bank.child.off('message', hear);
+  });

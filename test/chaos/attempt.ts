@@ -1,0 +1,82 @@
+import { Agent, type ClientRequest, request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import type { History, Operation, Outcome } from './history.js';
+import { secretOf } from './replicas.js';
+
+/** Longer than the service may take: it waits for another holder, and then asks the bank. */
+const TIMEOUT_MS = 8_000;
+const agent = new Agent({ keepAlive: true, maxSockets: 256 });
+
+export interface AttemptOptions {
+  /** The client hangs up after so long. */
+  hangUpAfterMs?: number;
+  /** Told when it has hung up before it had an answer. */
+  onHungUp?: () => void;
+}
+
+/**
+ * Sends an operation once, and writes down what came of it.
+ *
+ * @param replica its number and the port that its clients use
+ */
+export async function attempt(
+  history: History,
+  operation: Operation,
+  replica: { number: number; clientPort: number },
+  options: AttemptOptions = {},
+): Promise<Outcome> {
+  const number = history.invoke(operation.id, replica.number);
+  const outcome = await send(operation, replica.clientPort, options);
+  history.add({ attempt: number, ...outcome });
+  return outcome;
+}
+
+function send(operation: Operation, port: number, { hangUpAfterMs, onHungUp }: AttemptOptions): Promise<Outcome> {
+  const { account, key, path, body } = operation;
+  return new Promise((resolve) => {
+    const headers = {
+      authorization: `Bearer ${secretOf(account)}`,
+      'content-type': 'application/json',
+      ...(key !== undefined && { 'idempotency-key': key }),
+    };
+    const outgoing: ClientRequest = request({ host: '127.0.0.1', port, method: 'POST', path, headers, agent });
+    const limit = setTimeout(() => outgoing.destroy(new Error('no answer in time')), TIMEOUT_MS);
+    const hangUp =
+      hangUpAfterMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            onHungUp?.();
+            outgoing.destroy(new Error('the client hung up'));
+          }, hangUpAfterMs);
+    const end = (outcome: Outcome) => {
+      clearTimeout(limit);
+      clearTimeout(hangUp);
+      resolve(outcome);
+    };
+    // Whatever breaks, the request may have been read: nobody knows.
+    const broken = (error: Error) => end({ type: 'info', reason: error.message });
+    outgoing.on('error', broken);
+    outgoing.on('response', (incoming) => {
+      const replayed = incoming.headers['idempotent-replayed'] === 'true';
+      // A reply that breaks off is none.
+      text(incoming).then((body) => end(outcomeOf({ status: incoming.statusCode ?? 0, body, replayed })), broken);
+    });
+    outgoing.end(JSON.stringify(body));
+  });
+}
+
+/** By what the answer itself says; what it does not say is not known. */
+function outcomeOf(reply: { status: number; body: string; replayed: boolean }): Outcome {
+  const problem = problemOf(reply.body);
+  if (problem?.retryable !== true && reply.status < 500) return { type: 'ok', reply };
+  const reason = `${reply.status} ${problem?.code ?? ''}`.trim();
+  return { type: problem?.outcome === 'not_started' ? 'fail' : 'info', reason };
+}
+
+function problemOf(body: string): { code?: string; retryable?: boolean; outcome?: string } | undefined {
+  try {
+    return JSON.parse(body) as object;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,51 @@
+import type { Evidence } from '../evidence.js';
+import { checkBank, checkBooks, checkFinished, checkMessages, checkRecords, checkStock } from './books.js';
+import { checkCharge, checkFailures, checkOrder, checkRecord } from './effects.js';
+import { checkReplies } from './replies.js';
+import { storiesOf } from './stories.js';
+import type { Report, Verdict, Violation } from './verdict.js';
+
+/** Judges a run by what clients saw, what the database holds and what the bank has written down, and by nothing else. */
+export function check(evidence: Evidence): Verdict {
+  const violations: Violation[] = [];
+  const report: Report = (invariant, about) => void violations.push({ invariant, about });
+  const stories = [...storiesOf(evidence.history).values()];
+  const { history, healed, end, initialStock } = evidence;
+  for (const story of stories) checkReplies(story, stories, report);
+  if (healed) {
+    const resentAt = history.find((event) => event.type === 'phase' && event.name === 'resend')?.at ?? Infinity;
+    checkFinished(healed.database, 'once healed', report);
+    for (const story of stories) checkFailures(story, healed, resentAt, report);
+  }
+  if (end) {
+    checkFinished(end.database, 'in the end', report);
+    for (const story of stories) {
+      if (story.operation.path === '/charges') checkCharge(story, end, report);
+      else checkOrder(story, end.database, report);
+      checkRecord(story, end.database, report);
+    }
+    checkRecords(end.database, report);
+    checkBank(end, report);
+    checkBooks(end, report);
+    checkStock(end.database, initialStock, report);
+    checkMessages(end.database, report);
+  }
+  const doubts = doubtsOf(evidence);
+  const verdict = violations.length > 0 ? 'invalid' : doubts.length > 0 ? 'unknown' : 'valid';
+  const attempts = stories.flatMap((story) => story.attempts);
+  const count = (result: string) => attempts.filter((attempt) => (attempt.result ?? 'info') === result).length;
+  const counts = { ok: count('ok'), fail: count('fail'), info: count('info') };
+  return { verdict, violations, doubts, counts: { keys: stories.length, attempts: attempts.length, ...counts } };
+}
+
+/** Every reason not to trust a run in which nothing wrong was seen. */
+function doubtsOf({ history, healed, end, faults }: Evidence): string[] {
+  const landed = new Set<string>();
+  for (const event of history) if (event.type === 'fault' && event.state === 'landed') landed.add(event.kind);
+  const hasEnded = history.some((event) => event.type === 'phase' && event.name === 'end');
+  return [
+    ...(healed && end ? [] : ['the database or the journal could not be read']),
+    ...(hasEnded ? [] : ['the run did not come to its end']),
+    ...faults.filter((kind) => !landed.has(kind)).map((kind) => `${kind} never landed`),
+  ];
+}

@@ -1,0 +1,90 @@
+import type { ChargeRow, DatabaseState, JournalEntry, Snapshot } from '../evidence.js';
+import { acknowledged, contentOf, parse, type Story } from './stories.js';
+import type { Report } from './verdict.js';
+
+const indexes = new WeakMap<object, Map<string, never[]>>();
+
+/** The rows by some name, made once for each list. */
+function index<Row>(rows: readonly Row[], name: (row: Row) => string): Map<string, Row[]> {
+  const known = indexes.get(rows) as Map<string, Row[]> | undefined;
+  if (known) return known;
+  const made = new Map<string, Row[]>();
+  for (const row of rows) made.set(name(row), [...(made.get(name(row)) ?? []), row]);
+  indexes.set(rows, made as Map<string, never[]>);
+  return made;
+}
+
+const byDescription = (charges: ChargeRow[]) => index(charges, ({ description }) => description ?? '');
+const byCharge = (journal: JournalEntry[]) => index(journal, ({ charge }) => charge);
+const byKey = (requests: DatabaseState['requests']) =>
+  index(requests, ({ account_id, idempotency_key }) => `${account_id}:${idempotency_key}`);
+const byOrder = (orders: DatabaseState['orders']) =>
+  index(orders, ({ account_id, order_id }) => `${account_id}:${order_id}`);
+
+const chargesOf = ({ operation }: Story, { charges }: DatabaseState): ChargeRow[] =>
+  byDescription(charges).get(operation.id) ?? [];
+
+export function checkCharge(story: Story, { database, journal }: Snapshot, report: Report): void {
+  const { operation, recorded } = story;
+  const { id, account, body } = operation;
+  const charges = chargesOf(story, database);
+  const made = charges.filter((charge) => parse(recorded?.reply.body ?? '{}')['id'] !== charge.id);
+  if (made.length > 1) report('one effect', `${id}: ${made.map((charge) => charge.id).join(' and ')}`);
+  if (recorded && made.some(({ created_at }) => created_at < recorded.expiresAt)) {
+    report('one effect', `${id}: charged again before its reply had expired`);
+  }
+  for (const charge of charges) {
+    if (charge.account_id !== account) report('accounts do not cross', `${id}: charged to ${charge.account_id}`);
+    if (charge.amount !== body['amount'])
+      report('nothing lost', `${id}: ${charge.amount} charged of ${String(body['amount'])}`);
+    const captures = (byCharge(journal).get(charge.id) ?? []).filter(({ decision }) => decision === 'captured').length;
+    if (charge.status === 'succeeded' && captures !== 1)
+      report('record and effect agree', `${id}: captured ${captures} times`);
+    if (charge.status === 'failed' && captures > 0) report('record and effect agree', `${id}: declined, and captured`);
+  }
+  for (const { reply } of acknowledged(story)) {
+    const content = parse(reply.body);
+    const chargeId = reply.status === 200 ? content['id'] : content['charge_id'];
+    const status = reply.status === 200 ? 'succeeded' : 'failed';
+    if (reply.status !== 200 && reply.status !== 402) continue;
+    const isThere = charges.some((charge) => charge.id === chargeId && charge.status === status);
+    if (!isThere) report('nothing lost', `${id}: ${String(chargeId)} was acknowledged, and is not there`);
+  }
+}
+
+export function checkOrder(story: Story, { orders }: DatabaseState, report: Report): void {
+  const { id, body } = story.operation;
+  const [order] = byOrder(orders).get(id) ?? [];
+  if (!order) {
+    if (acknowledged(story).some(({ reply }) => reply.status === 200)) report('nothing lost', `${id}: no such order`);
+    return;
+  }
+  const pieces = (items: unknown) =>
+    (items as { item_id: string; quantity: number }[]).map(({ item_id, quantity }) => `${quantity} ${item_id}`).join();
+  if (order.customer_id !== id) report('accounts do not cross', `${id}: is an order of ${order.customer_id}`);
+  if (pieces(order.items) !== pieces(body['items'])) report('nothing lost', `${id}: ordered ${pieces(order.items)}`);
+}
+
+/** Of an operation with a key: what was acknowledged last is what is on record. */
+export function checkRecord(story: Story, { requests }: DatabaseState, report: Report): void {
+  const { id, key } = story.operation;
+  if (key === undefined) return;
+  const records = byKey(requests).get(id) ?? [];
+  if (records.length > 1) report('one effect', `${id}: ${records.length} records`);
+  const last = acknowledged(story).at(-1)?.reply;
+  if (!last) return;
+  const [record] = records;
+  if (!record?.completed) report('nothing lost', `${id}: was acknowledged, and is not on record`);
+  else if (`${record.response_status} ${record.response_body}` !== contentOf(last)) {
+    report('same reply', `${id}: ${contentOf(last)} was acknowledged, ${record.response_body} is on record`);
+  }
+}
+
+/** Every attempt failed for certain, so there must be nothing. `healed` was taken before the attempts from `until` on. */
+export function checkFailures(story: Story, { database }: Snapshot, until: number, report: Report): void {
+  const { operation, recorded } = story;
+  const attempts = story.attempts.filter(({ invokedAt }) => invokedAt < until);
+  if (recorded || attempts.length === 0 || !attempts.every(({ result }) => result === 'fail')) return;
+  const effects = chargesOf(story, database).length + (byOrder(database.orders).get(operation.id) ?? []).length;
+  if (effects > 0) report('a failure has no effect', `${operation.id}: failed every time, and has an effect`);
+}

@@ -1,0 +1,135 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { attempt, type AttemptOptions } from './attempt.js';
+import type { History, Operation, Outcome } from './history.js';
+import type { Random } from './random.js';
+import { ACCOUNTS, type ChaosReplica } from './replicas.js';
+
+export const ITEMS = ['item_1', 'item_2', 'item_3', 'item_4', 'item_5'];
+const CURRENCY = 'eur';
+/** Between two attempts: a client that is patient enough not to make things worse. */
+const PAUSE_MS = { least: 20, most: 250 };
+/** Between two operations of one client, so that the machine is not what is tested. */
+const THINK_MS = { least: 5, most: 60 };
+/** A client that hangs up does so while its request is somewhere in the protocol. */
+const HANG_UP_MS = { least: 1, most: 40 };
+/** Until a reply is asked for again, by somebody who has it already. */
+const AGAIN_MS = { least: 0, most: 2_000 };
+
+export interface ClientOptions {
+  history: History;
+  replicas: readonly ChaosReplica[];
+  /** Whether clients may hang up now; told each time that one has. */
+  hangUps: { enabled: boolean; attempted(): void; landed(): void };
+}
+
+/** Sends an operation until the answer is final. */
+export async function drive(
+  { history, replicas, hangUps }: ClientOptions,
+  operation: Operation,
+  random: Random,
+  deadline: () => number,
+): Promise<Outcome | undefined> {
+  while (performance.now() < deadline()) {
+    const outcome = await attempt(history, operation, random.pick(replicas), hangUp(hangUps, random));
+    if (outcome.type === 'ok') return outcome;
+    await pause(random.integer(PAUSE_MS.least, PAUSE_MS.most));
+  }
+  return undefined;
+}
+
+function hangUp(hangUps: ClientOptions['hangUps'], random: Random): AttemptOptions {
+  // Drawn either way, so that the schedule of the faults does not change what else is drawn.
+  const [isDue, hangUpAfterMs] = [random.chance(0.15), random.integer(HANG_UP_MS.least, HANG_UP_MS.most)];
+  if (!isDue || !hangUps.enabled) return {};
+  hangUps.attempted();
+  return { hangUpAfterMs, onHungUp: () => hangUps.landed() };
+}
+
+/** One customer of an account, who orders, pays, and sometimes asks twice. Its keys are those of others, in other accounts. */
+export class Client {
+  readonly account: string;
+  private readonly name: string;
+  private made = 0;
+
+  constructor(
+    index: number,
+    private readonly options: ClientOptions,
+    private readonly random: Random,
+  ) {
+    this.account = ACCOUNTS[index % ACCOUNTS.length] as string;
+    this.name = `c${Math.floor(index / ACCOUNTS.length)}`;
+  }
+
+  /** Works until told to stop; what is begun then is brought to its end. */
+  async work(stopped: () => boolean, deadline: () => number): Promise<void> {
+    while (!stopped()) {
+      await this.once(stopped, deadline);
+      await pause(this.random.integer(THINK_MS.least, THINK_MS.most));
+    }
+  }
+
+  private async once(stopped: () => boolean, deadline: () => number): Promise<void> {
+    if (this.random.chance(0.6)) return this.bring(this.charge(), deadline);
+    const order = this.order();
+    await this.bring(order, deadline);
+    if (this.random.chance(0.7) && !stopped()) await this.bring(this.charge(order), deadline);
+  }
+
+  /** Sends it as one kind of client or another would. */
+  private async bring(operation: Operation, deadline: () => number): Promise<void> {
+    const { history } = this.options;
+    history.add({ type: 'operation', operation });
+    const kind = this.random.next();
+    if (kind < 0.1) {
+      // Gives up after one attempt: recovery has to finish without it.
+      await attempt(history, operation, this.random.pick(this.options.replicas));
+    } else if (kind < 0.2) {
+      // Asks twice at once, as a double click does.
+      await Promise.all([0, 1].map((twin) => drive(this.options, operation, this.random.fork(twin), deadline)));
+    } else {
+      await drive(this.options, operation, this.random, deadline);
+      if (kind < 0.4) {
+        await pause(this.random.integer(AGAIN_MS.least, AGAIN_MS.most));
+        await drive(this.options, operation, this.random, deadline);
+      }
+    }
+  }
+
+  private charge(order?: Operation): Operation {
+    const key = this.nextName('k');
+    const id = `${this.account}:${key}`;
+    const body = {
+      amount: order ? amountOf(order) : this.random.integer(1, 9_999),
+      currency: CURRENCY,
+      source: this.random.chance(0.15) ? 'tok_chargeDeclined' : 'tok_visa',
+      description: id,
+      ...(order && { order_id: order.body['order_id'] }),
+    };
+    return { id, account: this.account, key, path: '/charges', body };
+  }
+
+  private order(): Operation {
+    const key = this.nextName('o');
+    const id = `${this.account}:${key}`;
+    const items = this.random
+      .shuffled(ITEMS)
+      .slice(0, this.random.integer(1, 3))
+      .map((item_id) => ({
+        item_id,
+        quantity: this.random.integer(1, 3),
+        unit_amount: this.random.integer(1, 500),
+      }));
+    const body = { order_id: key, customer_id: id, currency: CURRENCY, items };
+    return { id, account: this.account, path: '/orders', body, ...(this.random.chance(0.6) && { key }) };
+  }
+
+  private nextName(kind: string): string {
+    return `${kind}-${this.name}-${++this.made}`;
+  }
+}
+
+const amountOf = ({ body }: Operation) =>
+  (body['items'] as { quantity: number; unit_amount: number }[]).reduce(
+    (sum, { quantity, unit_amount }) => sum + quantity * unit_amount,
+    0,
+  );

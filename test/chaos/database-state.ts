@@ -1,0 +1,83 @@
+import { Client } from 'pg';
+import type { DatabaseState } from './evidence.js';
+
+const TABLES: Record<keyof DatabaseState, string> = {
+  charges: `SELECT account_id, id, amount, currency, description, order_id, status,
+                   extract(epoch FROM created_at)::float8 * 1000 AS created_at FROM charges`,
+  requests: `SELECT account_id, idempotency_key, request_id, operation, response_status, response_body,
+                    completed_at IS NOT NULL AS completed FROM processed_requests`,
+  orders: 'SELECT account_id, order_id, status, amount::float8 AS amount, customer_id, items FROM orders',
+  stock: 'SELECT account_id, item_id, stock FROM inventory',
+  messages: 'SELECT account_id, id, published_at IS NOT NULL AS published FROM outbox',
+  processed: 'SELECT account_id, consumer, message_id FROM processed_messages',
+  deadLetters: 'SELECT account_id, consumer, message_id FROM failed_messages WHERE dead_at IS NOT NULL',
+  balances: 'SELECT account_id, currency AS of, amount::float8 AS amount FROM balances',
+  payments: 'SELECT account_id, order_id AS of, amount::float8 AS amount FROM order_payments',
+  changes: 'SELECT account_id, idempotency_key, change FROM chaos.changes',
+};
+
+/** What is unfinished, as a list of counts. */
+const UNFINISHED = `
+  SELECT (SELECT count(*) FROM processed_requests WHERE completed_at IS NULL)
+       + (SELECT count(*) FROM charges WHERE status = 'pending')
+       + (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS count`;
+
+/**
+ * Notes whoever changes a completed record, or deletes it before its time. Outside the service, so that the checker need
+ * not take its word.
+ */
+const WATCH = `
+  CREATE SCHEMA chaos;
+  CREATE TABLE chaos.changes (account_id text, idempotency_key text, change text);
+  CREATE FUNCTION chaos.note() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    IF OLD.created_at > clock_timestamp() - interval '24 hours' THEN
+      INSERT INTO chaos.changes VALUES (OLD.account_id, OLD.idempotency_key, lower(TG_OP));
+    END IF;
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER note AFTER UPDATE OR DELETE ON processed_requests
+    FOR EACH ROW WHEN (OLD.completed_at IS NOT NULL) EXECUTE FUNCTION chaos.note()`;
+
+/** The database of a run, seen past the service and past its proxies. */
+export class ObservedDatabase {
+  constructor(readonly url: string) {}
+
+  /** Has the database note what nobody may do. To be called once it is migrated. */
+  async watch(): Promise<void> {
+    await this.query(WATCH);
+  }
+
+  async read(): Promise<DatabaseState> {
+    return this.withClient(async (client) => {
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+      const state: Partial<Record<keyof DatabaseState, unknown>> = {};
+      for (const [table, text] of Object.entries(TABLES)) {
+        state[table as keyof DatabaseState] = (await client.query(text)).rows;
+      }
+      await client.query('COMMIT');
+      return state as unknown as DatabaseState;
+    });
+  }
+
+  /** How many keys, charges and messages are not at their end. */
+  async unfinished(): Promise<number> {
+    return Number((await this.query(UNFINISHED))[0]?.['count']);
+  }
+
+  async query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]> {
+    return this.withClient(async (client) => (await client.query<Record<string, unknown>>(text, values)).rows);
+  }
+
+  /** A connection for each: the server may have been killed since the last. */
+  private async withClient<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const client = new Client({ connectionString: this.url, connectionTimeoutMillis: 5_000 });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      return await work(client);
+    } finally {
+      await client.end();
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import { randomUUID } from 'node:crypto';
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { canonicalRequest, sha256 } from '../../src/idempotency/fingerprint.js';
+import type { Arena } from './arena.js';
+import type { JournalEntry } from './evidence.js';
+import type { Operation, Reply } from './history.js';
+
+const DAY_MS = 86_400_000;
+const RETRY_MS = 50;
+const UNIQUE_VIOLATION = '23505';
+
+/**
+ * Makes a charge of a day ago, whose reply is on record for a moment longer: all the rows that the service would have
+ * left, and the line in the bank's journal.
+ *
+ * @param expiresAt milliseconds since 1970
+ * @returns the recorded reply
+ */
+export async function recordedLongAgo(arena: Arena, operation: Operation, expiresAt: number): Promise<Reply> {
+  const { account, key = '', body } = operation;
+  const requestId = randomUUID();
+  const id = `ch_${requestId.replaceAll('-', '')}`;
+  const { amount, currency, description } = body as { amount: number; currency: string; description: string };
+  const createdAt = new Date(expiresAt - DAY_MS);
+  const resource = JSON.stringify({ id, object: 'charge', amount, currency, status: 'succeeded', description });
+  const fingerprint = sha256(canonicalRequest('POST /charges', { path: {}, query: {} }, body));
+  const entry: JournalEntry = { at: Date.now(), account, key: id, charge: id, amount, currency, decision: 'captured' };
+  const values = [account, key, requestId, fingerprint, resource, createdAt, id, amount, currency, description];
+  await untilThere(() => arena.database.query(RECORD, values));
+  appendFileSync(join(arena.directory, 'journal.jsonl'), `${JSON.stringify(entry)}\n`);
+  return { status: 200, body: resource, replayed: true };
+}
+
+/** Whatever else breaks meanwhile: a row that is there already is the one that was lost sight of. */
+async function untilThere(insert: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    try {
+      return void (await insert());
+    } catch (error) {
+      if ((error as { code?: string }).code === UNIQUE_VIOLATION) return;
+      await pause(RETRY_MS);
+    }
+  }
+}
+
+// $1 account, $2 key, $3 request id, $4 fingerprint, $5 reply, $6 created at, $7 charge, $8 amount, $9 currency, $10 description
+const RECORD = `
+  WITH request AS (
+    INSERT INTO processed_requests (account_id, idempotency_key, request_id, operation, fingerprint, lock_token,
+      response_status, response_headers, response_body, created_at, completed_at)
+    VALUES ($1, $2, $3, 'POST /charges', $4, gen_random_uuid(), 200,
+      '{"content-type": "application/json; charset=utf-8"}', $5, $6, $6)
+  ), message AS (
+    INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
+    VALUES ($1, 'charge.succeeded.' || $7::text, 'charge.succeeded',
+      jsonb_build_object('charge_id', $7::text, 'amount', $8::integer, 'currency', $9::text, 'order_id', NULL), $6, $6)
+  )
+  INSERT INTO charges (account_id, id, amount, currency, source, description, metadata, status, created_at, settled_at)
+  VALUES ($1, $7, $8, $9, 'tok_visa', $10, '{}', 'succeeded', $6, $6)`;

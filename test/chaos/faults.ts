@@ -1,0 +1,210 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { CommitFault } from '../support/proxy.js';
+import type { Arena } from './arena.js';
+import { attempt } from './attempt.js';
+import type { BankFault } from './bank.js';
+import { recordedLongAgo } from './expiring.js';
+import { FAIL_POINTS } from './fail-points.js';
+import type { Operation } from './history.js';
+import type { Random } from './random.js';
+import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
+
+/** Tells that a fault has landed, and at what. */
+type Landed = (about?: string) => void;
+
+/** One injection of a fault. Resolves when what it broke is whole again; the promise never rejects for what was broken. */
+type Fault = (arena: Arena, random: Random, landed: Landed) => Promise<void>;
+
+/** For how long the bank misbehaves. */
+const BANK_FAULT_MS = 800;
+/** By then an armed COMMIT has passed, if there was any. */
+const COMMIT_FAULT_MS = 1_500;
+/** A COMMIT that is late arrives before the lease has lapsed, or after. */
+const LATE_MS = { least: 100, most: 2_500 };
+const FAIL_POINT_MS = 2_500;
+/** Until a process that died is started again, as a supervisor would. */
+const RESTART_MS = { least: 50, most: 800 };
+const STORM_REQUESTS = 40;
+/** Requests for a reply that expires now, so many and so often. */
+const EDGE = { livesMs: 1_500, clients: 6, pauseMs: 25, afterMs: 700 };
+
+/** Does something to a replica to which nothing is being done; nothing, when there is none. */
+async function withReplica(
+  { replicas }: Arena,
+  random: Random,
+  work: (replica: ChaosReplica) => Promise<void>,
+): Promise<void> {
+  const idle = replicas.filter(({ busy, runs }) => !busy && runs);
+  // The last one that is well is left alone, or there would be nobody to ask.
+  if (idle.length < 2) return;
+  const replica = random.pick(idle);
+  replica.busy = true;
+  try {
+    await work(replica);
+  } finally {
+    replica.busy = false;
+  }
+}
+
+/** Waits for the end of a process, and starts it again. */
+export async function restart(replica: ChaosReplica, random: Random): Promise<void> {
+  await replica.ended();
+  await pause(random.integer(RESTART_MS.least, RESTART_MS.most));
+  await replica.begin();
+}
+
+const commitFault =
+  (fault: CommitFault): Fault =>
+  async (arena, random) => {
+    const { database } = random.pick(arena.replicas);
+    database.failCommit(fault, random.integer(0, 3));
+    // Landing is told by the proxy, whenever it comes.
+    await pause(COMMIT_FAULT_MS);
+  };
+
+const bankFault =
+  (fault: BankFault): Fault =>
+  async (arena) => {
+    arena.orderBank(fault);
+    await pause(BANK_FAULT_MS);
+    arena.orderBank(undefined);
+  };
+
+export const FAULTS = {
+  /** SIGKILL, at any moment. */
+  kill: (arena, random, landed) =>
+    withReplica(arena, random, async (replica) => {
+      replica.signal('SIGKILL');
+      if ((await replica.ended())?.signalCode === 'SIGKILL') landed(`replica ${replica.number}`);
+      await restart(replica, random);
+    }),
+
+  /** SIGSTOP until past the lease, then SIGCONT: it wakes up and believes that it holds what others have taken over. */
+  freeze: (arena, random, landed) =>
+    withReplica(arena, random, async (replica) => {
+      replica.signal('SIGSTOP');
+      await pause(FREEZE_MS);
+      replica.signal('SIGCONT');
+      if (replica.runs) landed(`replica ${replica.number}`);
+    }),
+
+  /** Killed or frozen at a named step. */
+  'fail point': (arena, random, landed) =>
+    withReplica(arena, random, async (replica) => {
+      const [point, stop] = [random.pick(FAIL_POINTS), random.chance(0.5) ? 'kill' : 'freeze'] as const;
+      if (!(await replica.stopAt(point, stop, FAIL_POINT_MS))) return;
+      landed(`${point}, ${stop}`);
+      if (stop === 'kill') return restart(replica, random);
+      await pause(FREEZE_MS);
+      replica.signal('SIGCONT');
+    }),
+
+  /** SIGTERM under load: it answers what it has begun, and ends with 0. */
+  sigterm: (arena, random, landed) =>
+    withReplica(arena, random, async (replica) => {
+      replica.signal('SIGTERM');
+      if ((await replica.ended())?.exitCode === 0) landed(`replica ${replica.number}`);
+      await restart(replica, random);
+    }),
+
+  'commit request dropped': commitFault('drop request'),
+  'commit reply dropped': commitFault('drop reply'),
+  'commit late': commitFault('late'),
+
+  /** pg_terminate_backend, of every other connection. */
+  'connections terminated': async (arena, _random, landed) => {
+    const terminated = await arena.database.query(TERMINATE).catch(() => []);
+    if (terminated.length > 0) landed(`${terminated.length} connections`);
+  },
+
+  /** kill -9 of PostgreSQL, which recovers from its log and is started again by whoever owns it. */
+  'database killed': async (arena, _random, landed) => {
+    const { postgres } = arena;
+    const { pid } = postgres;
+    // Ours: it is undefined while the one that we started before is being replaced.
+    if (pid === undefined || postgres.shared) return;
+    process.kill(pid, 'SIGKILL');
+    while (postgres.pid === pid || postgres.pid === undefined) await pause(20);
+    landed(`process ${pid}`);
+  },
+
+  /** Every connection of a replica to the database, to the bank and to its clients breaks at once. */
+  'network cut': async (arena, random, landed) => {
+    const { database, gateway, clients, number } = random.pick(arena.replicas);
+    database.cut();
+    for (const line of [gateway, clients]) {
+      line.cut();
+      line.mend();
+    }
+    landed(`replica ${number}`);
+    await Promise.resolve();
+  },
+
+  'gateway lost answer': bankFault('lost answer'),
+  'gateway slow': bankFault('slow'),
+  'gateway down': bankFault('down'),
+
+  /** Many at once with one new key, at every replica. */
+  storm: async (arena, random, landed) => {
+    const operation = newCharge(random, 'storm');
+    arena.history.add({ type: 'operation', operation });
+    const outcomes = await Promise.all(
+      Array.from({ length: STORM_REQUESTS }, () => attempt(arena.history, operation, random.pick(arena.replicas))),
+    );
+    if (outcomes.filter(({ type }) => type === 'ok').length > 1) landed(operation.id);
+  },
+
+  /** A reply that expires while it is asked for all the time, and swept all the time. */
+  'edge of expiry': async (arena, random, landed) => {
+    const operation = newCharge(random, 'edge');
+    arena.history.add({ type: 'operation', operation });
+    const expiresAt = Date.now() + EDGE.livesMs;
+    const reply = await recordedLongAgo(arena, operation, expiresAt);
+    arena.history.add({ type: 'recorded', operation: operation.id, reply, expiresAt });
+    const seen = new Set<string>();
+    const ask = async () => {
+      while (Date.now() < expiresAt + EDGE.afterMs) {
+        const outcome = await attempt(arena.history, operation, random.pick(arena.replicas));
+        if (outcome.type === 'ok') seen.add(outcome.reply.body);
+        await pause(EDGE.pauseMs);
+      }
+    };
+    await Promise.all(Array.from({ length: EDGE.clients }, ask));
+    if (seen.size > 1) landed(operation.id);
+  },
+
+  /** What clients do by themselves, when it is their turn: hang up before they have an answer. */
+  'client hangs up': () => pause(BANK_FAULT_MS),
+} satisfies Record<string, Fault>;
+
+export type FaultKind = keyof typeof FAULTS;
+export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
+/** What a proxy or the bank calls what it did. */
+export const KINDS_OF_PARTS: Record<CommitFault | BankFault, FaultKind> = {
+  'drop request': 'commit request dropped',
+  'drop reply': 'commit reply dropped',
+  late: 'commit late',
+  'lost answer': 'gateway lost answer',
+  slow: 'gateway slow',
+  down: 'gateway down',
+};
+
+/** Lets a COMMIT arrive that was held back. */
+export async function releaseLate({ database }: ChaosReplica, random: Random): Promise<void> {
+  await pause(random.integer(LATE_MS.least, LATE_MS.most));
+  void database.releaseLate();
+}
+
+function newCharge(random: Random, kind: string): Operation {
+  const [account, key] = [random.pick(ACCOUNTS), `${kind}-${randomUUID().slice(0, 8)}`];
+  const id = `${account}:${key}`;
+  const body = { amount: random.integer(1, 9_999), currency: 'eur', source: 'tok_visa', description: id };
+  return { id, account, key, path: '/charges', body };
+}
+
+const TERMINATE = `
+  SELECT pid FROM (
+    SELECT pid, row_number() OVER (ORDER BY pid) AS number FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') AS connections
+  WHERE number % 2 = 0 AND pg_terminate_backend(pid)`;

@@ -1,0 +1,82 @@
+import { parseArgs } from 'node:util';
+import { FAULT_KINDS, type FaultKind } from './faults.js';
+
+/** What is to be done. */
+export interface Options {
+  readonly mode: 'random' | 'fail points' | 'planted';
+  readonly seconds: number;
+  readonly seed: number;
+  readonly replicas: number;
+  readonly faults: readonly FaultKind[];
+  /** Of the planted bugs, or the fail points, these; all, when there are none. */
+  readonly only: readonly string[];
+}
+
+/** A command line that makes no sense. */
+export class UsageError extends Error {}
+
+export const USAGE = `Usage: npm run chaos [-- options]
+
+Runs the service as several processes, breaks them, the network, the database and the bank at random, and checks what clients saw,
+what the database holds and what the bank has written down. The last line is the verdict: valid, invalid or unknown.
+
+  --seconds N     of load and faults: 60
+  --seed N        of everything that is random: a new one each time
+  --replicas N    processes of the service, from 2 to 8: 3
+  --faults A,B    kinds of faults to inject: all. ${FAULT_KINDS.join(', ')}
+  --fail-points   instead: stops a process at every step of the protocol in turn, killed and frozen
+  --planted       instead: switches known bugs on, one by one, and expects each to be found
+  NAME …          with these two: only those
+
+Exit code: 0 when valid, 1 when invalid or unknown, 2 when it could not be run. What a run leaves is kept in .chaos/ unless it was valid.
+`;
+
+/**
+ * @returns `help` when that was asked for
+ * @throws UsageError that says what was expected
+ */
+export function readOptions(args: string[]): Options | 'help' {
+  const { values, positionals } = parse(args);
+  if (values.help) return 'help';
+  const faults = values.faults === undefined ? FAULT_KINDS : values.faults.split(',').filter(Boolean);
+  const unknown = faults.find((kind) => !FAULT_KINDS.includes(kind as FaultKind));
+  if (unknown !== undefined) throw new UsageError(`--faults ${unknown}: expected some of ${FAULT_KINDS.join(', ')}`);
+  const mode = values.planted ? 'planted' : values['fail-points'] ? 'fail points' : 'random';
+  if (mode === 'random' && positionals.length > 0) throw new UsageError(`${positionals[0]}: expected options only`);
+  return {
+    mode,
+    seconds: integer('--seconds', values.seconds ?? '60', 1, 86_400),
+    seed: integer('--seed', values.seed ?? String(Math.floor(Math.random() * 2 ** 32)), 0, 2 ** 32 - 1),
+    replicas: integer('--replicas', values.replicas ?? '3', 2, 8),
+    faults: faults as FaultKind[],
+    only: positionals,
+  };
+}
+
+function integer(option: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || value > most) {
+    throw new UsageError(`${option} ${text}: expected an integer from ${least} to ${most}`);
+  }
+  return value;
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: {
+        seconds: { type: 'string' },
+        seed: { type: 'string' },
+        replicas: { type: 'string' },
+        faults: { type: 'string' },
+        'fail-points': { type: 'boolean', default: false },
+        planted: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

@@ -1,0 +1,168 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { Program } from '../../bench/processes.js';
+import { freePort } from '../../src/database/embedded/server.js';
+import { type Line, startLine } from '../support/line.js';
+import { type CommitFault, type PostgresProxy, startProxy } from '../support/proxy.js';
+import type { Arm, FailPoint, Stop } from './fail-points.js';
+
+export const LEASE_MS = 2_000;
+/** Past the lease of whatever the process was at. */
+export const FREEZE_MS = 1.5 * LEASE_MS;
+export const GATEWAY_TIMEOUT_MS = 1_000;
+/** Three, on one database and one bank. */
+export const ACCOUNTS = ['acct_a', 'acct_b', 'acct_c'];
+export const secretOf = (account: string) => `sk_${account}`;
+
+/** A lease shorter than any freeze, work in the background all the time, and everything else as it comes. */
+const SETTINGS = {
+  API_KEYS: ACCOUNTS.map((account) => `${account}:${secretOf(account)}`).join(),
+  IDEMPOTENCY_LEASE_SECONDS: String(LEASE_MS / 1000),
+  IDEMPOTENCY_WAIT_MS: '3000',
+  IDEMPOTENCY_SWEEP_CRON: '* * * * * *',
+  GATEWAY_TIMEOUT_MS: String(GATEWAY_TIMEOUT_MS),
+  RECOVERY_INTERVAL_MS: '200',
+  RELAY_INTERVAL_MS: '100',
+  MESSAGE_RETRY_MS: '100',
+  LOG_LEVEL: 'warn',
+};
+
+const START_TIMEOUT_MS = 60_000;
+
+export interface ReplicaSettings {
+  /** Counted from 1. */
+  number: number;
+  databaseUrl: string;
+  gatewayPort: number;
+  /** Where the built service is. */
+  build: string;
+  /** For what it writes. */
+  directory: string;
+  onCommitFault: (fault: CommitFault) => void;
+}
+
+/** One process of the service behind three lines: to its clients, to the database, and to the bank. */
+export class ChaosReplica {
+  /** Whoever does something to it says so, and nobody else begins meanwhile. */
+  busy = false;
+  private program?: Program;
+  private onReach: ((point: FailPoint) => void) | undefined;
+
+  private constructor(
+    private readonly settings: ReplicaSettings,
+    private readonly port: number,
+    readonly clients: Line,
+    readonly database: PostgresProxy,
+    readonly gateway: Line,
+    private readonly log: WriteStream,
+  ) {}
+
+  static async start(settings: ReplicaSettings): Promise<ChaosReplica> {
+    const port = await freePort();
+    const lines = [startLine(port), startLine(settings.gatewayPort)] as const;
+    const database = await startProxy(settings.databaseUrl, settings.onCommitFault);
+    const log = createWriteStream(join(settings.directory, `replica-${settings.number}.log`), { flags: 'a' });
+    const replica = new ChaosReplica(settings, port, await lines[0], database, await lines[1], log);
+    await replica.begin();
+    return replica;
+  }
+
+  get number(): number {
+    return this.settings.number;
+  }
+
+  /** Where its clients find it. */
+  get clientPort(): number {
+    return this.clients.port;
+  }
+
+  get pid(): number {
+    return this.program?.pid ?? 0;
+  }
+
+  get runs(): boolean {
+    return this.program !== undefined;
+  }
+
+  /** Starts the process, and waits until it serves. */
+  async begin(): Promise<void> {
+    const child = fork(join(this.settings.build, 'test/chaos/replica.js'), {
+      // Away from the project, whose .env is not for this.
+      cwd: tmpdir(),
+      env: {
+        PATH: process.env['PATH'],
+        ...SETTINGS,
+        PORT: String(this.port),
+        DATABASE_URL: this.database.url,
+        GATEWAY_URL: `http://127.0.0.1:${this.gateway.port}`,
+        CHAOS_REPLICA: String(this.number),
+      },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+    });
+    const program = new Program(`replica ${this.number}`, child);
+    for (const stream of [child.stdout, child.stderr]) stream?.pipe(this.log, { end: false });
+    createInterface(child.stdio[REPORTS_FD] as Readable).on('line', (point) => this.onReach?.(point as FailPoint));
+    this.program = program;
+    void program.ended.catch(() => undefined).then(() => this.program === program && (this.program = undefined));
+    await served(program);
+  }
+
+  /** Sends the process a signal. It is ours: it was started here, and its end would be known. */
+  signal(name: NodeJS.Signals): void {
+    this.program?.child.kill(name);
+  }
+
+  /** Waits for the end of the process. */
+  async ended(): Promise<ChildProcess | undefined> {
+    const program = this.program;
+    await program?.ended.catch(() => undefined);
+    return program?.child;
+  }
+
+  /**
+   * Stops the process when it reaches a step.
+   *
+   * @param withinMs after which that is called off
+   * @returns whether it has reached it
+   */
+  async stopAt(point: FailPoint, stop: Stop, withinMs: number): Promise<boolean> {
+    const { child } = this.program ?? {};
+    if (!child?.connected) return false;
+    const tell = (arm: Arm['arm']) => void (child.connected && child.send({ arm } satisfies Arm, () => undefined));
+    let timer: NodeJS.Timeout | undefined;
+    const reached = new Promise<boolean>((resolve) => {
+      this.onReach = () => resolve(true);
+      timer = setTimeout(() => resolve(false), withinMs);
+    });
+    tell({ point, stop });
+    return reached.finally(() => {
+      clearTimeout(timer);
+      this.onReach = undefined;
+      tell(undefined);
+    });
+  }
+
+  async end(): Promise<void> {
+    await this.program?.end();
+    await Promise.all([this.clients.close(), this.gateway.close(), this.database.close()]);
+    this.log.end();
+  }
+}
+
+const REPORTS_FD = 4;
+
+function served(program: Program): Promise<void> {
+  return program.expect<void>((resolve, reject) => {
+    const look = () => program.output.includes('served at ') && resolve();
+    program.child.stderr?.on('data', look);
+    const timer = setTimeout(() => reject('did not serve within a minute'), START_TIMEOUT_MS);
+    return () => {
+      clearTimeout(timer);
+      program.child.stderr?.off('data', look);
+    };
+  });
+}

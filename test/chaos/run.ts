@@ -1,0 +1,124 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Progress } from '../../bench/progress.js';
+import type { Arena } from './arena.js';
+import { INITIAL_STOCK } from './arena.js';
+import { check } from './checker/checker.js';
+import type { Verdict } from './checker/verdict.js';
+import { Client, type ClientOptions, drive } from './clients.js';
+import type { Snapshot } from './evidence.js';
+import { type FaultKind, FAULTS, KINDS_OF_PARTS, releaseLate } from './faults.js';
+import type { Operation } from './history.js';
+import { Random } from './random.js';
+
+/** Two of each account. They wait most of the time, and two cores carry all of it. */
+const CLIENTS = 12;
+/** From the start of one fault to that of the next. They overlap. */
+const FAULT_GAP_MS = { least: 300, most: 1_100 };
+/** For whatever is under way when the faults end. */
+const HEALING_MS = 40_000;
+const RESEND_AT_ONCE = 16;
+
+export interface RunSettings {
+  arena: Arena;
+  seed: number;
+  seconds: number;
+  faults: readonly FaultKind[];
+  progress: Progress;
+}
+
+export interface RunResult extends Verdict {
+  faults: Map<string, { attempted: number; landed: number }>;
+}
+
+/** Load with faults, then healing, then every key once more, then the verdict. */
+export async function run({ arena, seed, seconds, faults, progress }: RunSettings): Promise<RunResult> {
+  const { history, replicas } = arena;
+  const random = new Random(seed);
+  const tally = new Map(faults.map((kind) => [kind as string, { attempted: 0, landed: 0 }]));
+  const note = (kind: FaultKind, state: 'attempted' | 'landed', about = '') => {
+    history.add({ type: 'fault', kind, state, about });
+    const count = tally.get(kind);
+    if (count) count[state]++;
+  };
+  arena.onLanded = (part, replica) => {
+    note(KINDS_OF_PARTS[part], 'landed', replica ? `replica ${replica.number}` : 'the bank');
+    if (part === 'late' && replica) void releaseLate(replica, random.fork(LATE));
+  };
+  const hangUps = {
+    enabled: false,
+    attempted: () => note('client hangs up', 'attempted'),
+    landed: () => note('client hangs up', 'landed'),
+  };
+  const options: ClientOptions = { history, replicas, hangUps };
+
+  history.add({ type: 'phase', name: 'load' });
+  const startedAt = performance.now();
+  const loadEndsAt = startedAt + seconds * 1000;
+  const isOver = () => performance.now() > loadEndsAt;
+  let deadline = Infinity;
+  const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(i, options, random.fork(i)));
+  const working = clients.map((client) => client.work(isOver, () => deadline));
+  await injectFaults();
+  hangUps.enabled = false;
+  history.add({ type: 'phase', name: 'healed' });
+  deadline = performance.now() + HEALING_MS;
+  progress.show('healed, and waiting for what is under way', seconds);
+  await Promise.all(working);
+  await arena.quiescence();
+  const healed = await tryToRead(arena);
+
+  history.add({ type: 'phase', name: 'resend' });
+  progress.show('sending every key again', seconds);
+  await resend(options, random.fork(RESEND), () => performance.now() + HEALING_MS);
+  await arena.quiescence();
+  const end = await tryToRead(arena);
+  history.add({ type: 'phase', name: 'end' });
+  history.flush();
+  const evidence = { history: history.events, healed, end, faults, initialStock: INITIAL_STOCK };
+  return { ...check(evidence), faults: tally };
+
+  /** One kind after the other, in an order of its own each round, until the time is over and every kind had its turn. */
+  async function injectFaults(): Promise<void> {
+    const schedule = random.fork(SCHEDULE);
+    const running: Promise<void>[] = [];
+    while (!isOver()) {
+      for (const kind of schedule.shuffled(faults)) {
+        if (isOver()) break;
+        running.push(inject(kind, schedule.fork(running.length)));
+        progress.show(`${kind}; ${history.attemptsSoFar} attempts`, (performance.now() - startedAt) / 1000);
+        await pause(schedule.integer(FAULT_GAP_MS.least, FAULT_GAP_MS.most));
+      }
+      if (faults.length === 0) await pause(FAULT_GAP_MS.most);
+    }
+    await Promise.all(running);
+  }
+
+  async function inject(kind: FaultKind, own: Random): Promise<void> {
+    if (kind === 'client hangs up') {
+      hangUps.enabled = true;
+      await FAULTS[kind]();
+      hangUps.enabled = false;
+      return;
+    }
+    note(kind, 'attempted');
+    await FAULTS[kind](arena, own, (about) => note(kind, 'landed', about));
+  }
+}
+
+/** Numbers of the random numbers that are nobody's client. */
+const [SCHEDULE, RESEND, LATE] = [1_001, 1_002, 1_003];
+
+/** Asks for every operation until it is answered, whoever has given up before. */
+async function resend(options: ClientOptions, random: Random, deadline: () => number): Promise<void> {
+  const waiting: Operation[] = options.history.events.flatMap((event) =>
+    event.type === 'operation' ? [event.operation] : [],
+  );
+  const until = deadline();
+  const sendAll = async () => {
+    for (let next = waiting.pop(); next; next = waiting.pop()) await drive(options, next, random, () => until);
+  };
+  await Promise.all(Array.from({ length: RESEND_AT_ONCE }, sendAll));
+}
+
+/** Nothing, where it cannot be read: the verdict is unknown then. */
+const tryToRead = (arena: Arena): Promise<Snapshot | undefined> => arena.snapshot().catch(() => undefined);
