@@ -15,7 +15,19 @@ const HANG_UP_MS = { least: 1, most: 40 };
 /** Until a reply is asked for again, by somebody who has it already. */
 const AGAIN_MS = { least: 0, most: 2_000 };
 
+/** Shares of all operations. The rest are sent until they are answered, and that is that. */
+export interface Habits {
+  /** Given up after one attempt: recovery has to finish without its client. */
+  givesUp: number;
+  /** Sent twice at once, as by a double click. */
+  twins: number;
+  /** Sent again, later, by somebody who has the reply already. */
+  again: number;
+}
+export const USUAL: Habits = { givesUp: 0.1, twins: 0.1, again: 0.2 };
+
 export interface ClientOptions {
+  habits: Habits;
   history: History;
   replicas: readonly ChaosReplica[];
   /** Whether clients may hang up now; told each time that one has. */
@@ -77,18 +89,17 @@ export class Client {
 
   /** Sends it as one kind of client or another would. */
   private async bring(operation: Operation, deadline: () => number): Promise<void> {
-    const { history } = this.options;
+    const { history, replicas, habits } = this.options;
     history.add({ type: 'operation', operation });
     const kind = this.random.next();
-    if (kind < 0.1) {
-      // Gives up after one attempt: recovery has to finish without it.
-      await attempt(history, operation, this.random.pick(this.options.replicas));
-    } else if (kind < 0.2) {
-      // Asks twice at once, as a double click does.
+    const [givesUp, isTwin] = [kind < habits.givesUp, kind < habits.givesUp + habits.twins];
+    if (givesUp) {
+      await attempt(history, operation, this.random.pick(replicas));
+    } else if (isTwin) {
       await Promise.all([0, 1].map((twin) => drive(this.options, operation, this.random.fork(twin), deadline)));
     } else {
       await drive(this.options, operation, this.random, deadline);
-      if (kind < 0.4) {
+      if (kind > 1 - habits.again) {
         await pause(this.random.integer(AGAIN_MS.least, AGAIN_MS.most));
         await drive(this.options, operation, this.random, deadline);
       }

@@ -5,7 +5,6 @@ import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import type { BankFault } from './bank.js';
 import { recordedLongAgo } from './expiring.js';
-import { FAIL_POINTS } from './fail-points.js';
 import type { Operation } from './history.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
@@ -92,7 +91,7 @@ export const FAULTS = {
   /** Killed or frozen at a named step. */
   'fail point': (arena, random, landed) =>
     withReplica(arena, random, async (replica) => {
-      const [point, stop] = [random.pick(FAIL_POINTS), random.chance(0.5) ? 'kill' : 'freeze'] as const;
+      const [point, stop] = [random.pick(arena.failPoints), random.chance(0.5) ? 'kill' : 'freeze'] as const;
       if (!(await replica.stopAt(point, stop, FAIL_POINT_MS))) return;
       landed(`${point}, ${stop}`);
       if (stop === 'kill') return restart(replica, random);

@@ -6,14 +6,25 @@ import { endProcesses } from '../../bench/processes.js';
 import { Progress } from '../../bench/progress.js';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { Arena } from './arena.js';
+import type { Verdict } from './checker/verdict.js';
+import { USUAL } from './clients.js';
+import { FAIL_POINTS } from './fail-points.js';
 import { type Options, readOptions, USAGE, UsageError } from './options.js';
+import { PLANTED_BUGS } from './planted/bugs.js';
+import { buildWith } from './planted/build.js';
 import { run, type RunResult } from './run.js';
+import { STOP_CASES, stopAt } from './stops.js';
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 /** The service as it is. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
 const VIOLATIONS_SHOWN = 20;
+/** Fail points that are tried at once: most of each is waiting. */
+const LANES = 3;
+/** Of load, for each planted bug. */
+const PLANTED_SECONDS = 8;
 
+/** Random faults for a while. */
 async function random(postgres: EmbeddedPostgres, options: Options): Promise<boolean> {
   const { seed, seconds, replicas, faults } = options;
   const directory = join('.chaos', String(seed));
@@ -24,18 +35,78 @@ async function random(postgres: EmbeddedPostgres, options: Options): Promise<boo
   for (const [kind, { attempted, landed }] of result.faults) {
     print(`  ${kind.padEnd(22)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
+  await tell(result, directory, `--seed ${seed} --seconds ${seconds}`);
+  print(summary(seed, result));
+  return result.verdict === 'valid';
+}
+
+/** Every step of the protocol in turn. */
+async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promise<boolean> {
+  const cases = STOP_CASES.filter(({ point }) => only.length === 0 || only.includes(point));
+  if (cases.length === 0) throw new UsageError(`${only.join(' ')}: expected some of ${FAIL_POINTS.join(', ')}`);
+  const waiting = [...cases];
+  const verdicts: string[] = [];
+  const lane = async (number: number) => {
+    const directory = join('.chaos', `fail-points-${number}`);
+    const arena = await Arena.start({ postgres, name: `lane_${number}`, build: BUILD, replicas: 2, directory });
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const result = await stopAt(arena, next);
+      verdicts.push(result.verdict);
+      print(`${next.point.padEnd(22)} ${next.stop.padEnd(6)} ${result.verdict}`);
+      if (result.verdict === 'valid') continue;
+      await tell(result, directory, `--fail-points ${next.point}`);
+      // What is broken stays so: the other cases would be blamed for it.
+      return;
+    }
+    await arena.end();
+    await rm(directory, { recursive: true });
+  };
+  await Promise.all(Array.from({ length: Math.min(LANES, cases.length) }, (_, i) => lane(i + 1)));
+  const valid = verdicts.filter((verdict) => verdict === 'valid').length;
+  print(
+    `${valid} of ${cases.length} valid: ${new Set(cases.map(({ point }) => point)).size} fail points, each killed and frozen`,
+  );
+  return valid === cases.length;
+}
+
+/** The checker is checked: every bug must be found, by what it breaks. */
+async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Promise<boolean> {
+  const bugs = PLANTED_BUGS.filter(({ name }) => only.length === 0 || only.includes(name));
+  if (bugs.length === 0) {
+    throw new UsageError(`${only.join(' ')}: expected some of ${PLANTED_BUGS.map(({ name }) => name).join(', ')}`);
+  }
+  let missed = 0;
+  for (const bug of bugs) {
+    const directory = join('.chaos', 'planted');
+    const build = await buildWith(bug, BUILD, join(directory, 'build'));
+    const name = `planted_${PLANTED_BUGS.indexOf(bug)}`;
+    const arena = await Arena.start({ postgres, name, build, replicas: 3, directory: join(directory, bug.name) });
+    arena.failPoints = bug.failPoints ?? arena.failPoints;
+    const habits = { ...USUAL, ...bug.habits };
+    const progress = new Progress(PLANTED_SECONDS);
+    const result = await run({ arena, seed, seconds: PLANTED_SECONDS, faults: bug.faults, habits, progress });
+    await arena.end();
+    const broken = result.violations.map(({ invariant }) => invariant);
+    const isFound = broken.includes(bug.breaks);
+    if (!isFound) missed++;
+    const also = [...new Set(broken)].filter((invariant) => invariant !== bug.breaks);
+    print(
+      `${isFound ? 'found ' : 'MISSED'}  ${bug.name.padEnd(34)} ${bug.breaks}${also.length > 0 ? `; also ${also.join(', ')}` : ''}`,
+    );
+  }
+  await rm(join('.chaos', 'planted'), { recursive: true, force: true });
+  print(`${bugs.length - missed} of ${bugs.length} planted bugs found, ${missed} missed; seed ${seed}`);
+  return missed === 0;
+}
+
+/** What is wrong, and where to look; nothing is left of a run that was valid. */
+async function tell(result: Verdict, directory: string, again: string): Promise<void> {
+  if (result.verdict === 'valid') return rm(directory, { recursive: true });
   for (const { invariant, about } of result.violations.slice(0, VIOLATIONS_SHOWN))
     print(`VIOLATED ${invariant}: ${about}`);
   for (const doubt of result.doubts) print(`unknown: ${doubt}`);
-  if (result.verdict === 'valid') await rm(directory, { recursive: true });
-  else {
-    await writeFile(join(directory, 'verdict.json'), JSON.stringify(result, null, 2));
-    print(
-      `history, journal and logs are in ${directory}; the same again: npm run chaos -- --seed ${seed} --seconds ${seconds}`,
-    );
-  }
-  print(summary(seed, result));
-  return result.verdict === 'valid';
+  await writeFile(join(directory, 'verdict.json'), JSON.stringify(result, null, 2));
+  print(`history, journal and logs are in ${directory}; the same again: npm run chaos -- ${again}`);
 }
 
 function summary(seed: number, { counts, faults, verdict }: RunResult): string {
@@ -44,11 +115,13 @@ function summary(seed: number, { counts, faults, verdict }: RunResult): string {
   return `keys ${keys}, attempts ${attempts} (ok ${ok}, fail ${fail}, info ${info}); landed: ${landed}; seed ${seed}; ${verdict}`;
 }
 
+const MODES = { random, 'fail points': failPoints, planted };
+
 async function main(options: Options): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'payments-chaos-'));
   const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
   try {
-    return (await random(postgres, options)) ? 0 : 1;
+    return (await MODES[options.mode](postgres, options)) ? 0 : 1;
   } finally {
     await endProcesses();
     await postgres.stop();

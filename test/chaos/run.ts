@@ -4,7 +4,7 @@ import type { Arena } from './arena.js';
 import { INITIAL_STOCK } from './arena.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
-import { Client, type ClientOptions, drive } from './clients.js';
+import { Client, type ClientOptions, drive, type Habits, USUAL } from './clients.js';
 import type { Snapshot } from './evidence.js';
 import { type FaultKind, FAULTS, KINDS_OF_PARTS, releaseLate } from './faults.js';
 import type { Operation } from './history.js';
@@ -14,6 +14,8 @@ import { Random } from './random.js';
 const CLIENTS = 12;
 /** From the start of one fault to that of the next. They overlap. */
 const FAULT_GAP_MS = { least: 300, most: 1_100 };
+/** When the time is over, what has not landed yet is tried again for so long. */
+const GRACE_MS = 45_000;
 /** For whatever is under way when the faults end. */
 const HEALING_MS = 40_000;
 const RESEND_AT_ONCE = 16;
@@ -23,6 +25,7 @@ export interface RunSettings {
   seed: number;
   seconds: number;
   faults: readonly FaultKind[];
+  habits?: Habits;
   progress: Progress;
 }
 
@@ -31,7 +34,7 @@ export interface RunResult extends Verdict {
 }
 
 /** Load with faults, then healing, then every key once more, then the verdict. */
-export async function run({ arena, seed, seconds, faults, progress }: RunSettings): Promise<RunResult> {
+export async function run({ arena, seed, seconds, faults, habits = USUAL, progress }: RunSettings): Promise<RunResult> {
   const { history, replicas } = arena;
   const random = new Random(seed);
   const tally = new Map(faults.map((kind) => [kind as string, { attempted: 0, landed: 0 }]));
@@ -44,21 +47,28 @@ export async function run({ arena, seed, seconds, faults, progress }: RunSetting
     note(KINDS_OF_PARTS[part], 'landed', replica ? `replica ${replica.number}` : 'the bank');
     if (part === 'late' && replica) void releaseLate(replica, random.fork(LATE));
   };
+  let left = [...faults];
   const hangUps = {
     enabled: false,
     attempted: () => note('client hangs up', 'attempted'),
     landed: () => note('client hangs up', 'landed'),
   };
-  const options: ClientOptions = { history, replicas, hangUps };
+  const options: ClientOptions = { history, replicas, habits, hangUps };
 
   history.add({ type: 'phase', name: 'load' });
   const startedAt = performance.now();
-  const loadEndsAt = startedAt + seconds * 1000;
-  const isOver = () => performance.now() > loadEndsAt;
+  const elapsedMs = () => performance.now() - startedAt;
+  let isOver = false;
   let deadline = Infinity;
   const clients = Array.from({ length: CLIENTS }, (_, i) => new Client(i, options, random.fork(i)));
-  const working = clients.map((client) => client.work(isOver, () => deadline));
+  const working = clients.map((client) =>
+    client.work(
+      () => isOver,
+      () => deadline,
+    ),
+  );
   await injectFaults();
+  isOver = true;
   hangUps.enabled = false;
   history.add({ type: 'phase', name: 'healed' });
   deadline = performance.now() + HEALING_MS;
@@ -77,20 +87,25 @@ export async function run({ arena, seed, seconds, faults, progress }: RunSetting
   const evidence = { history: history.events, healed, end, faults, initialStock: INITIAL_STOCK };
   return { ...check(evidence), faults: tally };
 
-  /** One kind after the other, in an order of its own each round, until the time is over and every kind had its turn. */
+  /** One kind after the other, in another order each round, until the time is over and each has landed. */
   async function injectFaults(): Promise<void> {
     const schedule = random.fork(SCHEDULE);
     const running: Promise<void>[] = [];
-    while (!isOver()) {
-      for (const kind of schedule.shuffled(faults)) {
-        if (isOver()) break;
-        running.push(inject(kind, schedule.fork(running.length)));
-        progress.show(`${kind}; ${history.attemptsSoFar} attempts`, (performance.now() - startedAt) / 1000);
-        await pause(schedule.integer(FAULT_GAP_MS.least, FAULT_GAP_MS.most));
-      }
-      if (faults.length === 0) await pause(FAULT_GAP_MS.most);
+    for (let due = faults; due.length > 0 && elapsedMs() < seconds * 1000 + GRACE_MS; due = dueNow()) {
+      const kind = schedule.pick(due);
+      left = left.filter((other) => other !== kind);
+      running.push(inject(kind, schedule.fork(running.length)));
+      progress.show(`${kind}; ${history.attemptsSoFar} attempts`, Math.min(elapsedMs() / 1000, seconds));
+      await pause(schedule.integer(FAULT_GAP_MS.least, FAULT_GAP_MS.most));
     }
+    await pause(seconds * 1000 - elapsedMs());
     await Promise.all(running);
+  }
+
+  /** What is left of this round, or a new one; once the time is over, what has not landed. */
+  function dueNow(): readonly FaultKind[] {
+    if (elapsedMs() > seconds * 1000) return faults.filter((kind) => tally.get(kind)?.landed === 0);
+    return (left = left.length > 0 ? left : [...faults]);
   }
 
   async function inject(kind: FaultKind, own: Random): Promise<void> {

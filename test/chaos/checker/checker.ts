@@ -15,6 +15,7 @@ export function check(evidence: Evidence): Verdict {
   if (healed) {
     const resentAt = history.find((event) => event.type === 'phase' && event.name === 'resend')?.at ?? Infinity;
     checkFinished(healed.database, 'once healed', report);
+    checkRecords(healed.database, report);
     for (const story of stories) checkFailures(story, healed, resentAt, report);
   }
   if (end) {

@@ -1,0 +1,334 @@
+import type { Invariant } from '../checker/verdict.js';
+import type { Habits } from '../clients.js';
+import type { FailPoint } from '../fail-points.js';
+import type { FaultKind } from '../faults.js';
+
+/** One change of one file of the service. What it replaces is there exactly once. */
+export interface Patch {
+  /** From the root of the project. */
+  file: string;
+  find: string;
+  replace: string;
+}
+
+/** A bug that others have had, put into a copy of the service. */
+export interface PlantedBug {
+  name: string;
+  patches: readonly Patch[];
+  /** What it breaks. It may break more. */
+  breaks: Invariant;
+  /** What brings it out. */
+  faults: readonly FaultKind[];
+  failPoints?: readonly FailPoint[];
+  habits?: Partial<Habits>;
+}
+
+const SQL = 'src/idempotency/idempotency.sql.ts';
+const STORE = 'src/idempotency/idempotency.store.ts';
+const GROUP = 'src/idempotency/group.ts';
+const TRANSACTION = 'src/idempotency/transaction.ts';
+const OUTBOX = 'src/messaging/outbox.ts';
+const MESSAGING_SQL = 'src/messaging/messaging.sql.ts';
+const SCHEMA = 'migrations/1795478400000-idempotency.ts';
+
+const CLOSE = `      close: ({ sql }, { shares, sent }) => Promise.all([...sent, recordReplies(sql, store, shares.filter(isHolder))]),`;
+const UNFINISHED_IN_CLAIM = `    WHERE CASE WHEN held.completed_at IS NULL
+               THEN held.fingerprint = excluded.fingerprint
+                 AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)`;
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'no-unique-constraint',
+    breaks: 'one effect',
+    faults: ['storm', 'kill'],
+    habits: { twins: 0.6 },
+    patches: [
+      {
+        file: SCHEMA,
+        find: '        CONSTRAINT processed_requests_pkey PRIMARY KEY (account_id, idempotency_key),\n',
+        replace: '',
+      },
+      {
+        file: SQL,
+        find: 'CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))\n               ELSE false END\n    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET',
+        replace: 'claimable AND ($9 OR true)\n    /*',
+      },
+      {
+        file: SQL,
+        find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING account_id, idempotency_key, request_id\n',
+        replace: '    */ RETURNING account_id, idempotency_key, request_id\n',
+      },
+    ],
+  },
+  {
+    name: 'reply-stored-after-the-commit',
+    breaks: 'record and effect agree',
+    faults: ['fail point'],
+    failPoints: ['complete.before'],
+    habits: { givesUp: 0.7 },
+    patches: [
+      { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => Promise.all(sent),' },
+      {
+        file: GROUP,
+        find: '  return shares.map(outcomeOf);',
+        replace: `  const holders = shares.filter(isHolder);
+  if (holders.some(({ unit }) => unit.completes)) {
+    await inTransaction(dataSource, async ({ sql, begun }) => {
+      await begun;
+      await recordReplies(sql, store, holders);
+    });
+  }
+  return shares.map(outcomeOf);`,
+      },
+    ],
+  },
+  {
+    name: 'claim-in-another-transaction',
+    breaks: 'nothing unfinished',
+    faults: ['fail point'],
+    failPoints: ['claim.committed'],
+    habits: { givesUp: 0.7 },
+    patches: [
+      {
+        file: GROUP,
+        find: '  const { shares } = await inTransaction(',
+        replace: `  const taken = await inTransaction(dataSource, (tx) => takeKeys(tx, store, units));
+  const { shares } = await inTransaction(`,
+      },
+      {
+        file: GROUP,
+        find: '      const shares = await takeKeys(tx, store, units);',
+        replace: '      await tx.begun;\n      const shares = taken;',
+      },
+    ],
+  },
+  {
+    name: 'new-gateway-key-per-attempt',
+    breaks: 'one gateway key',
+    faults: ['gateway lost answer', 'gateway slow'],
+    patches: [
+      {
+        file: 'src/charges/gateway/http-gateway.ts',
+        find: "'idempotency-key': id }",
+        replace: "'idempotency-key': crypto.randomUUID() }",
+      },
+    ],
+  },
+  {
+    name: 'timeout-stored-as-final',
+    breaks: 'record and effect agree',
+    faults: ['gateway lost answer', 'gateway slow'],
+    patches: [
+      {
+        file: 'src/charges/charges.controller.ts',
+        find: 'await this.gateway.authorize(charge);',
+        replace: `await this.gateway
+      .authorize(charge)
+      .catch(() => ({ status: 'failed' as const, declineCode: 'gateway_timeout' }));`,
+      },
+    ],
+  },
+  {
+    name: '23505-swallowed',
+    breaks: 'messages once',
+    faults: ['fail point'],
+    failPoints: ['relay.delivered', 'consumer.committed'],
+    patches: [
+      {
+        file: MESSAGING_SQL,
+        find: '    ON CONFLICT (account_id, consumer, message_id) DO NOTHING\n    RETURNING account_id, message_id',
+        replace: '    RETURNING account_id, message_id',
+      },
+      {
+        file: 'src/messaging/inbox.ts',
+        find: `await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });`,
+        replace: `await tx.sql
+        .query({ name: 'messaging_receive', text: RECEIVE, values })
+        .catch((error: { code?: string }) => {
+          if (error.code === '23505') return { rows: [] };
+          throw error;
+        });`,
+      },
+      { file: TRANSACTION, find: "committing.value.command !== 'COMMIT'", replace: 'false as boolean' },
+    ],
+  },
+  {
+    name: 'body-in-jsonb',
+    breaks: 'same reply',
+    faults: ['kill'],
+    habits: { again: 0.6 },
+    patches: [
+      { file: SCHEMA, find: 'response_body    text', replace: 'response_body    jsonb' },
+      { file: SQL, find: '$5::jsonb[], $6::text[])', replace: '$5::jsonb[], $6::jsonb[])' },
+      {
+        file: STORE,
+        find: 'new RecordedReply(response_status, response_headers, response_body)',
+        replace: 'new RecordedReply(response_status, response_headers, JSON.stringify(response_body))',
+      },
+    ],
+  },
+  {
+    name: 'account-left-out-of-the-key',
+    breaks: 'accounts do not cross',
+    faults: ['kill'],
+    patches: [
+      { file: SCHEMA, find: 'PRIMARY KEY (account_id, idempotency_key)', replace: 'PRIMARY KEY (idempotency_key)' },
+      {
+        file: SQL,
+        find: '      WHERE row.account_id = wanted.account_id AND row.idempotency_key = wanted.idempotency_key',
+        replace: '      WHERE row.idempotency_key = wanted.idempotency_key',
+      },
+      {
+        file: SQL,
+        find: 'ON CONFLICT (account_id, idempotency_key) DO UPDATE SET',
+        replace: 'ON CONFLICT (idempotency_key) DO UPDATE SET',
+      },
+      {
+        file: 'src/idempotency/request-identity.ts',
+        find: 'this.name = nameWithin(accountId, key);',
+        replace: 'this.name = key;',
+      },
+    ],
+  },
+  {
+    name: 'relay-by-last-id',
+    breaks: 'messages once',
+    faults: ['connections terminated'],
+    patches: [
+      {
+        file: MESSAGING_SQL,
+        find: `  WHERE published_at IS NULL AND available_at <= statement_timestamp()
+  ORDER BY available_at LIMIT $1`,
+        replace: `  WHERE published_at IS NULL AND id > $2
+  ORDER BY id LIMIT $1`,
+      },
+      {
+        file: OUTBOX,
+        find: 'text: LOCK_DUE, values: [limit] }',
+        replace: 'text: LOCK_DUE, values: [limit, this.last] }',
+      },
+      {
+        file: OUTBOX,
+        find: '        const messages = (rows as unknown as OutboxRow[]).map(messageOf);',
+        replace: `        const messages = (rows as unknown as OutboxRow[]).map(messageOf);
+        this.last = messages.at(-1)?.id ?? this.last;`,
+      },
+      { file: OUTBOX, find: 'export class Outbox {', replace: "export class Outbox {\n  private last = '';\n" },
+    ],
+  },
+  {
+    name: 'acknowledged-before-the-commit',
+    breaks: 'messages once',
+    faults: ['fail point'],
+    failPoints: ['relay.committed'],
+    patches: [
+      {
+        file: OUTBOX,
+        find: '        const published = new Set(await publish(messages));',
+        replace: '        const published = new Set(messages);\n        later = messages;',
+      },
+      {
+        file: OUTBOX,
+        find: '    const batch = await inTransaction(',
+        replace: '    let later: readonly Message[] = [];\n    const batch = await inTransaction(',
+      },
+      {
+        file: OUTBOX,
+        find: "    if (batch.published > 0) this.events.next({ type: 'published', messages: batch.published });",
+        replace: '    await publish(later);',
+      },
+    ],
+  },
+  {
+    name: 'sweep-takes-unfinished-rows',
+    breaks: 'one effect',
+    faults: ['gateway lost answer', 'kill'],
+    patches: [
+      {
+        file: SQL,
+        find: `    WHERE completed_at IS NOT NULL AND created_at <= statement_timestamp() - make_interval(secs => $1)
+    ORDER BY created_at`,
+        replace: `    WHERE created_at <= statement_timestamp() - make_interval(secs => $1)
+       OR locked_until <= statement_timestamp()
+    ORDER BY created_at`,
+      },
+    ],
+  },
+  {
+    name: 'completion-without-the-lock-token',
+    breaks: 'final is final',
+    faults: ['fail point', 'freeze'],
+    failPoints: ['gateway.answered', 'gateway.sent', 'complete.before'],
+    patches: [
+      {
+        file: SQL,
+        find: '          AND row.lock_token = done.lock_token AND row.response_status IS NULL',
+        replace: '          AND done.lock_token IS NOT NULL',
+      },
+    ],
+  },
+  {
+    name: 'expiry-by-a-skewed-clock',
+    breaks: 'one effect',
+    faults: ['kill'],
+    habits: { again: 0.6 },
+    patches: [
+      {
+        file: SQL,
+        find: '                ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable',
+        replace:
+          '                ELSE held.created_at <= $10::timestamptz - make_interval(secs => $8) END AS claimable',
+      },
+      {
+        file: SQL,
+        find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING',
+        replace:
+          '               ELSE held.created_at <= $10::timestamptz - make_interval(secs => $8) END\n    RETURNING',
+      },
+      {
+        file: STORE,
+        find: '      wait,\n    ];',
+        replace: `      wait,
+      // The clock of one of the replicas is a day and an hour ahead.
+      new Date(Date.now() + (process.env['CHAOS_REPLICA'] === '2' ? 90_000_000 : 0)),
+    ];`,
+      },
+    ],
+  },
+  {
+    name: 'lock-in-memory',
+    breaks: 'one effect',
+    faults: ['storm', 'kill'],
+    habits: { twins: 0.6 },
+    // Whoever holds the key elsewhere is not known here: what is unfinished is begun.
+    patches: [
+      {
+        file: SQL,
+        find: `           CASE WHEN held.account_id IS NULL THEN true
+                WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
+                  AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)`,
+        replace: `           CASE WHEN held.account_id IS NULL THEN true
+                WHEN held.completed_at IS NULL THEN true`,
+      },
+      {
+        file: SQL,
+        find: 'request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,',
+        replace: 'request_id = excluded.request_id,',
+      },
+      { file: SQL, find: UNFINISHED_IN_CLAIM, replace: '    WHERE CASE WHEN held.completed_at IS NULL THEN true' },
+    ],
+  },
+  {
+    name: 'lost-commit-taken-for-a-failure',
+    breaks: 'a failure has no effect',
+    faults: ['database killed', 'connections terminated'],
+    habits: { givesUp: 0.8, again: 0 },
+    patches: [
+      {
+        file: 'src/idempotency/idempotent-request.ts',
+        find: "this.requestId || this.inDoubt ? 'unknown' : 'not_started'",
+        replace: "'not_started'",
+      },
+    ],
+  },
+];

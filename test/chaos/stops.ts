@@ -1,0 +1,117 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Arena, INITIAL_STOCK } from './arena.js';
+import { attempt } from './attempt.js';
+import { check } from './checker/checker.js';
+import type { Verdict } from './checker/verdict.js';
+import { ITEMS } from './clients.js';
+import { recordedLongAgo } from './expiring.js';
+import { FAIL_POINTS, type FailPoint, type Stop } from './fail-points.js';
+import type { Operation } from './history.js';
+import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
+
+/** A step, and what happens to a process there. */
+export interface StopCase {
+  point: FailPoint;
+  stop: Stop;
+}
+
+export const STOP_CASES: readonly StopCase[] = FAIL_POINTS.flatMap((point) => [
+  { point, stop: 'kill' },
+  { point, stop: 'freeze' },
+]);
+
+/** Until a process has come to a step. What the other replica may do first is tried again. */
+const REACH_MS = 30_000;
+const PAUSE_MS = 30;
+/** Of what expired before it is swept. */
+const EXPIRED_MS = 1_000;
+const GIVE_UP_MS = 30_000;
+
+/**
+ * Stops one of two processes at a step of the protocol, has the other finish what it was at, and brings it back.
+ *
+ * @returns the verdict on everything that has happened in the arena so far; unknown when the step was not reached
+ */
+export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<Verdict> {
+  const { history } = arena;
+  const [target, other] = arena.replicas as [ChaosReplica, ChaosReplica];
+  const operations: Operation[] = [];
+  const attempts: Promise<unknown>[] = [];
+  const begin = (operation: Operation, replica: ChaosReplica) => {
+    operations.push(operation);
+    history.add({ type: 'operation', operation });
+    attempts.push(attempt(history, operation, replica));
+  };
+  const kind = `${point}, ${stop}`;
+  history.add({ type: 'fault', kind, state: 'attempted', about: '' });
+  let reached: boolean | undefined;
+  const reach = target.stopAt(point, stop, REACH_MS).then((is) => (reached = is));
+  // To be taken over, a request has to be left unfinished first, by a bank that is away.
+  if (point.startsWith('take-over')) arena.orderBank('down');
+  for (let n = 0; reached === undefined; n++) {
+    if (point.startsWith('sweep')) operations.push(await expired(arena));
+    else if (point.startsWith('take-over')) begin(charge(), other);
+    else begin(n % 2 ? order() : charge(), target);
+    for (let looks = 0; reached === undefined && looks < 10; looks++) await pause(PAUSE_MS);
+  }
+  await reach;
+  arena.orderBank(undefined);
+  if (reached) history.add({ type: 'fault', kind, state: 'landed', about: '' });
+  if (reached && stop === 'kill') {
+    await target.ended();
+    await target.begin();
+  } else if (reached) {
+    await pause(FREEZE_MS);
+    target.signal('SIGCONT');
+  }
+  await Promise.all(attempts);
+  await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
+  await arena.quiescence();
+  // Once more, each: what has been answered is answered alike.
+  await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
+  const end = await arena.snapshot().catch(() => undefined);
+  history.add({ type: 'phase', name: 'end' });
+  history.flush();
+  return check({ history: history.events, healed: end, end, faults: [kind], initialStock: INITIAL_STOCK });
+}
+
+async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<void> {
+  const deadline = performance.now() + GIVE_UP_MS;
+  for (let n = 0; performance.now() < deadline; n++) {
+    const outcome = await attempt(history, operation, replicas[n % replicas.length] as ChaosReplica);
+    if (outcome.type === 'ok') return;
+    await pause(PAUSE_MS);
+  }
+}
+
+async function expired(arena: Arena): Promise<Operation> {
+  const operation = charge();
+  const expiresAt = Date.now() - EXPIRED_MS;
+  arena.history.add({ type: 'operation', operation });
+  const reply = await recordedLongAgo(arena, operation, expiresAt);
+  arena.history.add({ type: 'recorded', operation: operation.id, reply, expiresAt });
+  return operation;
+}
+
+const ACCOUNT = ACCOUNTS[0] as string;
+
+function charge(): Operation {
+  const key = `charge-${randomUUID().slice(0, 8)}`;
+  const id = `${ACCOUNT}:${key}`;
+  const body = { amount: 1_999, currency: 'eur', source: 'tok_visa', description: id };
+  return { id, account: ACCOUNT, key, path: '/charges', body };
+}
+
+function order(): Operation {
+  const key = `order-${randomUUID().slice(0, 8)}`;
+  const id = `${ACCOUNT}:${key}`;
+  const items = [{ item_id: ITEMS[0], quantity: 1, unit_amount: 500 }];
+  return {
+    id,
+    account: ACCOUNT,
+    key,
+    path: '/orders',
+    body: { order_id: key, customer_id: id, currency: 'eur', items },
+  };
+}
