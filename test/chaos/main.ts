@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endProcesses } from '../../bench/processes.js';
 import { Progress } from '../../bench/progress.js';
@@ -18,6 +18,8 @@ import { STOP_CASES, stopAt } from './stops.js';
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 /** The service as it is. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
+/** For what is to be looked at when something was not valid. */
+const KEPT = resolve('.chaos');
 const VIOLATIONS_SHOWN = 20;
 /** Fail points that are tried at once: most of each is waiting. */
 const LANES = 3;
@@ -27,7 +29,7 @@ const PLANTED_SECONDS = 8;
 /** Random faults for a while. */
 async function random(postgres: EmbeddedPostgres, options: Options): Promise<boolean> {
   const { seed, seconds, replicas, faults } = options;
-  const directory = join('.chaos', String(seed));
+  const directory = join(KEPT, String(seed));
   print(`seed ${seed}: ${seconds} s, ${replicas} replicas, ${faults.length} kinds of faults`);
   const arena = await Arena.start({ postgres, name: 'chaos', build: BUILD, replicas, directory });
   const result = await run({ arena, seed, seconds, faults, progress: new Progress(seconds) });
@@ -47,7 +49,7 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
   const waiting = [...cases];
   const verdicts: string[] = [];
   const lane = async (number: number) => {
-    const directory = join('.chaos', `fail-points-${number}`);
+    const directory = join(KEPT, `fail-points-${number}`);
     const arena = await Arena.start({ postgres, name: `lane_${number}`, build: BUILD, replicas: 2, directory });
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const result = await stopAt(arena, next);
@@ -77,7 +79,7 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
   }
   let missed = 0;
   for (const bug of bugs) {
-    const directory = join('.chaos', 'planted');
+    const directory = join(KEPT, 'planted');
     const build = await buildWith(bug, BUILD, join(directory, 'build'));
     const name = `planted_${PLANTED_BUGS.indexOf(bug)}`;
     const arena = await Arena.start({ postgres, name, build, replicas: 3, directory: join(directory, bug.name) });
@@ -94,7 +96,7 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
       `${isFound ? 'found ' : 'MISSED'}  ${bug.name.padEnd(34)} ${bug.breaks}${also.length > 0 ? `; also ${also.join(', ')}` : ''}`,
     );
   }
-  await rm(join('.chaos', 'planted'), { recursive: true, force: true });
+  await rm(join(KEPT, 'planted'), { recursive: true, force: true });
   print(`${bugs.length - missed} of ${bugs.length} planted bugs found, ${missed} missed; seed ${seed}`);
   return missed === 0;
 }
@@ -128,11 +130,13 @@ async function main(options: Options): Promise<number> {
   }
 }
 
+let exitCode = 2;
 try {
   const options = readOptions(process.argv.slice(2));
   if (options === 'help') process.stdout.write(USAGE);
-  else process.exitCode = await main(options);
+  exitCode = options === 'help' ? 0 : await main(options);
 } catch (error) {
   process.stderr.write(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : `${(error as Error).stack}\n`);
-  process.exitCode = 2;
 }
+// Whatever still listens or waits is of no use to anybody now.
+process.exit(exitCode);

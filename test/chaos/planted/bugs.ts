@@ -29,6 +29,12 @@ const GROUP = 'src/idempotency/group.ts';
 const TRANSACTION = 'src/idempotency/transaction.ts';
 const OUTBOX = 'src/messaging/outbox.ts';
 const MESSAGING_SQL = 'src/messaging/messaging.sql.ts';
+/** The service does not start without its constraint, unless nobody looks. */
+const NOBODY_LOOKS: Patch = {
+  file: 'src/idempotency/wiring.check.ts',
+  find: '!constraints.some(({ columns }) => columns.join() === expected.join())',
+  replace: 'constraints.length > 10',
+};
 const SCHEMA = 'migrations/1795478400000-idempotency.ts';
 
 const CLOSE = `      close: ({ sql }, { shares, sent }) => Promise.all([...sent, recordReplies(sql, store, shares.filter(isHolder))]),`;
@@ -43,6 +49,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     faults: ['storm', 'kill'],
     habits: { twins: 0.6 },
     patches: [
+      NOBODY_LOOKS,
       {
         file: SCHEMA,
         find: '        CONSTRAINT processed_requests_pkey PRIMARY KEY (account_id, idempotency_key),\n',
@@ -172,6 +179,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'accounts do not cross',
     faults: ['kill'],
     patches: [
+      NOBODY_LOOKS,
       { file: SCHEMA, find: 'PRIMARY KEY (account_id, idempotency_key)', replace: 'PRIMARY KEY (idempotency_key)' },
       {
         file: SQL,
