@@ -203,6 +203,8 @@ describe('PATCH /customers/:id', () => {
     ['no email', { email: 'ada' }],
     ['a status that there is not', { status: 'gone' }],
     ['a version', { version: 7 }],
+    ['null, which would take a member away', { name: null }],
+    ['null beside what could be changed', { name: 'Ada King', status: null }],
   ])('refuses %s, and burns no key', async (_, body) => {
     await put();
     expectProblem(await patch('"1"', { body, key: 'change_1' }), 400, 'validation_failed');
