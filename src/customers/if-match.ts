@@ -5,9 +5,10 @@ import { validationFailed } from '../http/problem.js';
 /** What `If-Match` asks for: nothing, that there is anything, or one of these versions. */
 export type Precondition = { kind: 'none' } | { kind: 'any' } | { kind: 'versions'; versions: number[] };
 
-// RFC 9110 §8.8.3: an opaque tag in double quotes, weak with W/ before it.
-const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
-const OURS = /^"(\d{1,9})"$/;
+// RFC 9110 §8.8.3: an opaque tag in double quotes, weak with W/ before it. It may hold a comma. And §5.6.1: elements of a
+// list may be empty.
+const ELEMENT = /[ \t]*(?:((?:W\/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|$)/gy;
+const OURS = /^"([1-9]\d{0,8})"$/;
 
 /**
  * Reads `If-Match`, RFC 9110 §13.1.1. Tags are compared strongly, so a weak one never matches; neither does one that we
@@ -18,8 +19,10 @@ const OURS = /^"(\d{1,9})"$/;
 export function readIfMatch(header: string | undefined): Precondition {
   if (header === undefined) return { kind: 'none' };
   if (header.trim() === '*') return { kind: 'any' };
-  const tags = header.split(',').map((tag) => tag.trim());
-  if (!tags.every((tag) => ENTITY_TAG.test(tag))) {
+  const elements = [...header.matchAll(ELEMENT)];
+  const tags = elements.flatMap(([, tag]) => tag ?? []);
+  const isList = elements.map(([text]) => text).join('') === header;
+  if (!isList || tags.length === 0) {
     throw validationFailed({ field: 'If-Match', message: 'expected an entity tag in double quotes, such as "1"' });
   }
   return { kind: 'versions', versions: tags.flatMap((tag) => OURS.exec(tag)?.[1] ?? []).map(Number) };
