@@ -49,8 +49,12 @@ export const orderRow = ({ accountId, input }: PhaseItem<PlaceOrder>): NewOrder 
   amount: input.items.reduce((sum, { quantity, unit_amount }) => sum + quantity * unit_amount, 0),
   currency: input.currency ?? 'eur',
   customer_id: input.customer_id ?? null,
-  // Their members in one order, however they were sent.
-  items: input.items.map(({ item_id, quantity, unit_amount }) => ({ item_id, quantity, unit_amount })),
+  // As they come back: their members in one order, however they were sent, and 0 for -0, which JSON has and jsonb has not.
+  items: input.items.map(({ item_id, quantity, unit_amount }) => ({
+    item_id,
+    quantity,
+    unit_amount: unit_amount === 0 ? 0 : unit_amount,
+  })),
 });
 
 const nameOf = ({ account_id, order_id }: Pick<Order, 'account_id' | 'order_id'>) => nameWithin(account_id, order_id);
