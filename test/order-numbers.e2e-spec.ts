@@ -37,4 +37,25 @@ describe('the numbers of an order', () => {
     for (const { status, text } of others) expect([status, text]).toEqual([200, first?.text]);
     expect(await database.sql('SELECT stock FROM inventory')).toEqual([{ stock: 8 }]);
   });
+
+  it('are added exactly, also those of the largest order, and larger ones are refused', async () => {
+    await database.sql(
+      "INSERT INTO inventory SELECT 'acct_demo', 'item_' || n, 999999999 FROM generate_series(1, 100) n",
+    );
+    const lines = (quantity: number) =>
+      Array.from({ length: 100 }, (_, i) => {
+        // One piece less of one of them, so that the sum is odd.
+        const pieces = i === 0 ? quantity - 1 : quantity;
+        return `{"item_id": "item_${i + 1}", "quantity": ${pieces}, "unit_amount": 99999999}`;
+      });
+    const amount = (quantity: number) => (100n * BigInt(quantity) - 1n) * 99_999_999n;
+    // Down to the largest quantity that is accepted.
+    for (let quantity = 1_000_000; ; quantity /= 10) {
+      const { status, text } = await order(...lines(quantity));
+      if (status === 400) continue;
+      expect([status, /"amount":(\d+)/.exec(text)?.[1]]).toEqual([200, String(amount(quantity))]);
+      expect(await database.sql('SELECT amount::text FROM orders')).toEqual([{ amount: String(amount(quantity)) }]);
+      break;
+    }
+  });
 });

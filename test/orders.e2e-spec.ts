@@ -453,7 +453,7 @@ describe('a member of POST /orders', () => {
         ['items.0.item_id', { items: [line('a b')] }],
         ['items.1.quantity', { items: [line('beans'), line('cups', 0)] }],
         ['items.0.quantity', { items: [line('beans', 1.5)] }],
-        ['items.0.quantity', { items: [line('beans', 1_000_001)] }],
+        ['items.0.quantity', { items: [line('beans', 100_001)] }],
         ['items.0.unit_amount', { items: [line('beans', 1, -1)] }],
         ['items.0.unit_amount', { items: [line('beans', 1, 100_000_000)] }],
         ['items.0.colour', { items: [{ ...line('beans'), colour: 'red' }] }],

@@ -28,7 +28,7 @@ export class Order {
   @Column({ type: 'text' })
   status!: OrderStatus;
 
-  /** What the items cost, in minor units. pg gives a bigint as text; no order comes near what a double holds exactly. */
+  /** What the items cost, in minor units. pg gives a bigint as text; a double holds the largest order exactly. */
   @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
   amount!: number;
 

@@ -18,6 +18,8 @@ import { CLIENT_ID, CLIENT_ID_EXPECTED } from '../http/client-id.pipe.js';
 import { PageQuery } from '../http/page.input.js';
 
 const MAX_LINES = 100;
+/** With the most lines at the highest price it comes to less than 10 ** 15, which a double holds exactly. */
+const MAX_QUANTITY = 100_000;
 const LINE_EXPECTED = 'expected objects with item_id, quantity and unit_amount';
 
 /** What is ordered of one item. */
@@ -26,8 +28,8 @@ export class OrderLineInput {
   @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
   item_id!: string;
 
-  @ApiProperty({ example: 2, minimum: 1, maximum: 1_000_000 })
-  @Max(1_000_000, { message: 'expected at most 1000000' })
+  @ApiProperty({ example: 2, minimum: 1, maximum: MAX_QUANTITY })
+  @Max(MAX_QUANTITY, { message: `expected at most ${MAX_QUANTITY}` })
   @Min(1, { message: 'expected at least 1' })
   @IsInt({ message: 'expected an integer number of pieces' })
   quantity!: number;
