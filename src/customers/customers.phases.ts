@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 import { Problem } from '../http/problem.js';
-import type { Phase, PhaseItem, Reply } from '../idempotency/index.js';
+import { nameWithin, type Phase, type PhaseItem, type Reply } from '../idempotency/index.js';
 import type { Customer } from './customer.entity.js';
 import type { ChangeCustomer } from './customer.input.js';
 import { etagOf, toResource } from './customer.resource.js';
@@ -17,10 +17,16 @@ export interface Change {
  * version, one changes it. Who was refused has the choice that a lost update would have taken from them.
  */
 export const change: Phase<Change, Reply> = async (tx, items) => {
-  const replies: Reply[] = [];
-  // One after the other: of two changes of one customer in one commit, the second is refused like any other.
-  for (const item of items) replies.push(await changeOne(tx, item));
-  return replies;
+  const replies = new Map<PhaseItem<Change>, Reply>();
+  // Sorted, so that no two transactions wait for each other. And one after the other: of two changes of one customer in one
+  // commit, the second is refused like any other.
+  for (const item of items.toSorted(byCustomer)) replies.set(item, await changeOne(tx, item));
+  return items.map((item) => replies.get(item) as Reply);
+};
+
+const byCustomer = (a: PhaseItem<Change>, b: PhaseItem<Change>) => {
+  const [one, other] = [nameWithin(a.accountId, a.input.id), nameWithin(b.accountId, b.input.id)];
+  return one === other ? 0 : one < other ? -1 : 1;
 };
 
 async function changeOne(tx: EntityManager, { accountId, input }: PhaseItem<Change>): Promise<Reply> {

@@ -102,7 +102,8 @@ async function takeKeys(tx: Transaction, store: IdempotencyStore, units: readonl
  */
 async function runPhases(tx: Transaction, holders: Holder[]): Promise<Promise<void>[]> {
   const sent: Promise<void>[] = [];
-  for (const phase of new Set(holders.map(({ unit }) => unit.phase))) {
+  // In the order of their operations rather than of the keys: two groups of several phases cannot wait for each other.
+  for (const phase of new Set(holders.toSorted(byOperation).map(({ unit }) => unit.phase))) {
     const members = holders.filter(({ unit }) => unit.phase === phase);
     const { answered, hasResults } = start(tx, phase, members);
     answered.catch(() => undefined);
@@ -113,6 +114,9 @@ async function runPhases(tx: Transaction, holders: Holder[]): Promise<Promise<vo
   }
   return sent;
 }
+
+const byOperation = ({ unit: { identity: a } }: Share, { unit: { identity: b } }: Share) =>
+  a.operation === b.operation ? 0 : a.operation < b.operation ? -1 : 1;
 
 function start(tx: Transaction, phase: Unit['phase'], members: Holder[]) {
   const items = members.map(({ unit: { identity, input }, claim: { requestId } }) => ({
