@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { call as callUrl, type Call, etagOf, isReplay, statusesOf, TWO_ACCOUNTS } from './support/client.js';
-import { createDatabase, type TestDatabase } from './support/database.js';
+import { connect, createDatabase, type TestDatabase } from './support/database.js';
 import { replyOf, startService, type TestService } from './support/service.js';
 import { reset } from './support/state.js';
+import { until } from './support/waiting.js';
 import { expectProblem } from './support/wire.js';
 
 let database: TestDatabase;
@@ -250,6 +251,25 @@ describe('DELETE /customers/:id', () => {
     await put();
     await call('DELETE');
     expect(statusesOf(await Promise.all(Array.from({ length: 20 }, () => put())))).toEqual({ 200: 19, 201: 1 });
+  });
+});
+
+describe('a customer that is deleted at the same time', () => {
+  it('is new to whoever puts it when the deletion has come first', async () => {
+    await put();
+    const elsewhere = await connect(database.url);
+    await elsewhere.query('BEGIN');
+    await elsewhere.query(
+      'UPDATE customers SET name = NULL, email = NULL, status = NULL, version = 2, deleted_at = now()',
+    );
+    const anew = put();
+    await until(async () => {
+      const waiting = await database.sql("SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid'");
+      return waiting.length === 1;
+    });
+    await elsewhere.query('COMMIT');
+    await elsewhere.end();
+    expect([(await anew).status, etagOf(await anew)]).toEqual([201, '"3"']);
   });
 });
 

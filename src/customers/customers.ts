@@ -63,15 +63,14 @@ const rowsOf = (result: unknown): Row[] =>
 // New when nothing was there, or what had been deleted, which is locked before it is asked. Its version goes on, so that
 // nobody's old version matches.
 const REPLACE = `
-  WITH deleted AS (
-    SELECT FROM customers WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL FOR UPDATE)
+  WITH locked AS MATERIALIZED (SELECT deleted_at FROM customers WHERE account_id = $1 AND id = $2 FOR UPDATE)
   INSERT INTO customers AS held (account_id, id, name, email, status, version)
-  SELECT $1, $2, $3, $4, $5, 1 FROM (SELECT count(*) FROM deleted) AS looked
+  SELECT $1, $2, $3, $4, $5, 1 FROM (SELECT count(*) FROM locked) AS looked
   ON CONFLICT (account_id, id) DO UPDATE SET
     name = excluded.name, email = excluded.email, status = excluded.status, deleted_at = NULL,
     version = held.version + CASE WHEN (held.name, held.email, held.status) IS NOT DISTINCT FROM
                                        (excluded.name, excluded.email, excluded.status) THEN 0 ELSE 1 END
-  RETURNING held.*, xmax = 0 OR EXISTS (SELECT FROM deleted) AS is_new`;
+  RETURNING held.*, xmax = 0 OR EXISTS (SELECT FROM locked WHERE deleted_at IS NOT NULL) AS is_new`;
 
 // $6 the versions that are meant, or NULL for any
 const REPLACE_IF = `
