@@ -271,6 +271,26 @@ describe('a customer that is deleted at the same time', () => {
     await elsewhere.end();
     expect([(await anew).status, etagOf(await anew)]).toEqual([201, '"3"']);
   });
+
+  it('is gone for whoever deletes it too, though it is made anew at once: no version was meant', async () => {
+    await put();
+    await call('DELETE');
+    // As soon as the second deletion has found nothing.
+    await database.sql(`
+      CREATE FUNCTION make_anew() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF pg_trigger_depth() = 1 THEN
+          UPDATE customers SET name = 'Ada', email = 'ada@example.com', status = 'active', version = 3, deleted_at = NULL;
+        END IF;
+        RETURN NULL;
+      END $$;
+      CREATE TRIGGER make_anew AFTER UPDATE ON customers FOR EACH STATEMENT EXECUTE FUNCTION make_anew()`);
+    try {
+      expect((await call('DELETE')).status).toBe(204);
+      expect(await rows()).toMatchObject([{ version: 3, deleted_at: null }]);
+    } finally {
+      await database.sql('DROP FUNCTION make_anew CASCADE');
+    }
+  });
 });
 
 describe('the customers of two accounts', () => {

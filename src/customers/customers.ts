@@ -43,7 +43,7 @@ export class Customers {
   async remove(accountId: string, id: string, precondition: Precondition): Promise<void> {
     const versions = precondition.kind === 'versions' ? precondition.versions : null;
     const deleted = rowsOf(await this.customers.query(DELETE, [accountId, id, versions]));
-    if (deleted.length > 0) return;
+    if (deleted.length > 0 || !versions) return;
     // Deleted is deleted: what is not there any more has no version that could be wrong.
     const current = await this.current(accountId, id);
     if (current) throw versionMismatch(current);
