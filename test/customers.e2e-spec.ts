@@ -175,6 +175,19 @@ describe('PATCH /customers/:id', () => {
     expect((await call('GET')).body).toMatchObject({ version: 2 });
   });
 
+  it('refuses a key that comes again with another version, since that is another change', async () => {
+    await put();
+    expect((await patch('"2"', { key: 'change_1' })).status).toBe(412);
+    for (const url of [service.url, replica.url]) {
+      const again = (ifMatch?: string) =>
+        call('PATCH', { key: 'change_1', ifMatch, body: { name: 'Ada King' } }, '/customers/ada', url);
+      expectProblem(await again('"1"'), 422, 'idempotency_key_reused');
+      expectProblem(await again(), 428, 'version_required');
+      expect((await again('"2"')).status).toBe(412);
+    }
+    expect((await call('GET')).body).toEqual(RESOURCE);
+  });
+
   it('repeats a refusal under its key', async () => {
     await put();
     await patch('"1"');

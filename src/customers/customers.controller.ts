@@ -71,7 +71,7 @@ export class CustomersController {
 
   @Patch(':id')
   @HttpCode(200)
-  @Idempotent('optional')
+  @Idempotent('optional', 'if-match')
   @ApiClientId('id', 'cus_ada')
   @ApiHeader({ ...IF_MATCH, required: true })
   @ApiIdempotent('optional', ...BODY_PROBLEMS, 'not_found', 'version_required', 'internal_error')

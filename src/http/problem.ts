@@ -101,7 +101,8 @@ export const PROBLEMS = {
   idempotency_key_reused: {
     status: 422,
     title: 'The idempotency key belongs to another request',
-    advice: 'A key stands for one request: method, route and body. Use a new key for a new operation.',
+    advice:
+      'A key stands for one request: method, route, body, and If-Match where that is required. Use a new key for a new operation.',
   },
   order_id_reused: {
     status: 422,

@@ -55,7 +55,7 @@ export const idempotencyKeyReused = () =>
   new IdempotencyError(
     'idempotency_key_reused',
     422,
-    'This idempotency key belongs to another request: its method, route or body differs. Send a new key for a new operation.',
+    'This idempotency key belongs to another request: its method, route, body or precondition differs. Send a new key for a new operation.',
     'not_started',
   );
 

@@ -18,6 +18,9 @@ const REPLAYED_HEADER = 'Idempotent-Replayed';
 /** Metadata of an idempotent handler: whether its key is required. For this, the check at start, and API documentation. */
 export const IDEMPOTENT = 'idempotency:idempotent';
 
+/** Metadata of an idempotent handler: the headers that say what is asked for, beside the body. */
+export const MEANINGFUL_HEADERS = 'idempotency:meaningful-headers';
+
 /** Whether a request may come without a key, since something else makes it safe to repeat. */
 export type KeyRequirement = 'required' | 'optional';
 
@@ -53,7 +56,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       requests.set(http, request);
       return from(this.answerUnkeyed(context, request, next));
     }
-    const identity = this.identify(http, key);
+    const identity = this.identify(context, http, key);
     const known = this.idempotency.replies.find(identity);
     if (known instanceof RecordedReply) return of(this.answered(context, known, 'replayed'));
     const request = new IdempotentRequest(identity, this.idempotency);
@@ -61,10 +64,11 @@ export class IdempotencyInterceptor implements NestInterceptor {
     return from(this.answer(context, request, next));
   }
 
-  private identify(http: HttpRequest, key: string): RequestIdentity {
+  private identify(context: ExecutionContext, http: HttpRequest, key: string): RequestIdentity {
     const operation = operationOf(http);
+    const headers = headersOf(context, http);
     // Asked for when something else is known of the key, and by the handler that claims it.
-    const content = () => canonicalRequest(operation, { path: http.params, query: http.query }, http.body);
+    const content = () => canonicalRequest(operation, { path: http.params, query: http.query, headers }, http.body);
     return new RequestIdentity(this.accountOf(http), key, operation, content);
   }
 
@@ -118,6 +122,7 @@ interface HttpRequest {
   params: unknown;
   query: unknown;
   body: unknown;
+  headers: Record<string, unknown>;
   rawHeaders: string[];
   /** Fastify's own request wraps Node's. */
   raw?: { rawHeaders: string[] };
@@ -126,9 +131,16 @@ interface HttpRequest {
   route?: { path: string };
 }
 
-const requirementOf = (context: ExecutionContext) =>
-  (Reflect.getMetadata(IDEMPOTENT, context.getHandler()) ??
-    Reflect.getMetadata(IDEMPOTENT, context.getClass())) as KeyRequirement;
+const metadataOf = (name: string, context: ExecutionContext): unknown =>
+  Reflect.getMetadata(name, context.getHandler()) ?? Reflect.getMetadata(name, context.getClass());
+
+const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, context) as KeyRequirement;
+
+/** The headers that belong to the request; `undefined`, which is no member of it, where none do. */
+function headersOf(context: ExecutionContext, { headers }: HttpRequest): Record<string, unknown> | undefined {
+  const names = metadataOf(MEANINGFUL_HEADERS, context) as string[];
+  return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, headers[name]]));
+}
 
 /** @throws Error when the handler returned anything but the reply that it completed its request with */
 function recordedReply(context: ExecutionContext, { recorded }: { recorded?: RecordedReply }, result: unknown) {

@@ -5,7 +5,13 @@ import {
   SetMetadata,
   UseInterceptors,
 } from '@nestjs/common';
-import { IDEMPOTENT, IdempotencyInterceptor, type KeyRequirement, requestOf } from './idempotency.interceptor.js';
+import {
+  IDEMPOTENT,
+  IdempotencyInterceptor,
+  type KeyRequirement,
+  MEANINGFUL_HEADERS,
+  requestOf,
+} from './idempotency.interceptor.js';
 
 /**
  * Makes a handler safe to retry: it requires an `Idempotency-Key`, and answers duplicates with the recorded reply.
@@ -13,9 +19,15 @@ import { IDEMPOTENT, IdempotencyInterceptor, type KeyRequirement, requestOf } fr
  *
  * @param key `optional` for an operation that something else makes safe to repeat: without a key the handler gets an
  *   {@link UnkeyedRequest}, which has `complete` only, and nothing is replayed
+ * @param headers names, in lower case, of those that say what is asked for, such as `if-match`: with another value it is
+ *   another request
  */
-export const Idempotent = (key: KeyRequirement = 'required') =>
-  applyDecorators(SetMetadata(IDEMPOTENT, key), UseInterceptors(IdempotencyInterceptor));
+export const Idempotent = (key: KeyRequirement = 'required', ...headers: string[]) =>
+  applyDecorators(
+    SetMetadata(IDEMPOTENT, key),
+    SetMetadata(MEANINGFUL_HEADERS, headers),
+    UseInterceptors(IdempotencyInterceptor),
+  );
 
 /** The request under its key, in a handler that is `@Idempotent()`; where keys are optional, perhaps one without. */
 export const KeyedRequest = createParamDecorator((_: unknown, context: ExecutionContext) => requestOf(context));
