@@ -71,6 +71,8 @@ describe('PUT /customers/:id', () => {
     expectProblem(stale, 412, 'version_mismatch');
     expect(etagOf(stale)).toBe('"2"');
     expect((await call('GET')).body).toMatchObject({ name: 'A', version: 2 });
+    const same = await put({ ifMatch: '"2"', body: { ...ADA, name: 'A' } });
+    expect([same.status, etagOf(same)]).toEqual([200, '"2"']);
   });
 
   it.each([['"1"'], ['*']])(
@@ -241,7 +243,11 @@ describe('DELETE /customers/:id', () => {
     await put();
     for (let i = 0; i < 3; i++) expect((await call('DELETE')).status).toBe(204);
     expectProblem(await call('GET'), 404, 'not_found');
-    expectProblem(await patch('"1"'), 404, 'not_found');
+    // Nor is there a version of what is left of it.
+    for (const ifMatch of ['"1"', '"2"']) {
+      expectProblem(await patch(ifMatch), 404, 'not_found');
+      expectProblem(await put({ ifMatch }), 412, 'version_mismatch');
+    }
     expect(JSON.stringify(await rows())).not.toMatch(/Ada|example/);
   });
 
@@ -258,6 +264,14 @@ describe('DELETE /customers/:id', () => {
     const anew = await put();
     expect([anew.status, etagOf(anew)]).toEqual([201, '"3"']);
     expectProblem(await patch('"1"'), 412, 'version_mismatch');
+  });
+
+  it('deletes nothing that was made anew, when the version is said that was meant', async () => {
+    await put();
+    await call('DELETE', { ifMatch: '"1"' });
+    await put();
+    expectProblem(await call('DELETE', { ifMatch: '"1"' }), 412, 'version_mismatch');
+    expect((await call('GET')).body).toEqual({ ...RESOURCE, version: 3 });
   });
 
   it('tells one of many that make it anew at the same time that it is new', async () => {

@@ -70,6 +70,12 @@ const METHODS: Method[] = [
     statuses: [201, 200],
     changesNothing: false,
   },
+  {
+    name: '`PUT /customers/:id` with `If-Match`',
+    send: () => call('PUT', '/customers/ada', { ifMatch: '"1"', body: { ...ADA, name: 'Ada King' } }),
+    statuses: [200, 412],
+    changesNothing: false,
+  },
   { name: '`DELETE`', send: () => call('DELETE', '/inventory/beans'), statuses: [204, 204], changesNothing: false },
   { name: '`DELETE`', send: () => call('DELETE', '/customers/ada'), statuses: [204, 204], changesNothing: false },
   {
