@@ -101,11 +101,12 @@ describe('PUT /inventory/:item_id', () => {
 describe('DELETE /inventory/:item_id', () => {
   it('says 204, and 204 again', async () => {
     await put(10);
+    await put(5, 'cups');
     for (let i = 0; i < 3; i++) {
       const gone = await call('DELETE', '/inventory/beans');
       expect([gone.status, gone.text]).toEqual([204, '']);
     }
-    expect(await rows()).toEqual([]);
+    expect(await rows()).toEqual([{ account_id: 'acct_a', item_id: 'cups', stock: 5 }]);
     expectProblem(await call('GET', '/inventory/beans'), 404, 'not_found');
   });
 

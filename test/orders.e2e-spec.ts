@@ -378,12 +378,26 @@ describe('an order', () => {
     expect(await status()).toBe('paid');
   });
 
+  it('is paid once: what is paid beyond its amount changes nothing', async () => {
+    await order();
+    for (const [i, amount] of [2000, 1].entries()) {
+      const before = await orders();
+      await pay(amount, { key: `charge_${i}` });
+      await deliver();
+      if (i > 0) expect(await orders()).toEqual(before);
+    }
+  });
+
   it.each([
     ['in another currency', { key: 'charge_1', currency: 'usd' }],
     ['by another account', { key: 'charge_1', account: 'acct_b' as const }],
   ])('is not paid %s', async (_, options) => {
-    await order();
     await pay(2000, options);
+    await deliver();
+    await order();
+    expect(await status()).toBe('placed');
+    await pay(2000, { ...options, key: 'charge_2' });
+    await pay(1999, { key: 'charge_3' });
     await deliver();
     expect(await status()).toBe('placed');
   });
@@ -410,10 +424,14 @@ describe('GET /orders', () => {
       };
       return [data.map(({ order_id }) => order_id), has_more];
     };
-    expect(await page('')).toEqual([['order_4', 'order_3', 'order_2', 'order_1', 'order_0'], false]);
-    expect(await page('?limit=2')).toEqual([['order_4', 'order_3'], true]);
-    expect(await page('?limit=2&starting_after=order_3')).toEqual([['order_2', 'order_1'], true]);
-    expect(await page('?limit=2&starting_after=order_1')).toEqual([['order_0'], false]);
+    for (let i = 0; i < 2; i++) {
+      expect(await page('')).toEqual([['order_4', 'order_3', 'order_2', 'order_1', 'order_0'], false]);
+      expect(await page('?limit=2')).toEqual([['order_4', 'order_3'], true]);
+      expect(await page('?limit=2&starting_after=order_3')).toEqual([['order_2', 'order_1'], true]);
+      expect(await page('?limit=2&starting_after=order_1')).toEqual([['order_0'], false]);
+      // And by their order_id, when they are of the same time.
+      await database.sql('UPDATE orders SET created_at = clock.now FROM (SELECT now()) AS clock');
+    }
     expect((await call('GET', '/orders/order_2')).body).toMatchObject({ order_id: 'order_2' });
     expectProblem(await call('GET', '/orders/order_9'), 404, 'not_found');
     for (const query of ['?limit=0', '?limit=101', '?limit=x', '?starting_after=a%20b', '?colour=red']) {
