@@ -15,8 +15,8 @@ import { History } from './history.js';
 import { ACCOUNTS, ChaosReplica, GATEWAY_TIMEOUT_MS } from './replicas.js';
 
 export const INITIAL_STOCK = 1_000_000;
-/** What a lease, a retry and a restart of the database take, several times over. */
-const QUIESCENCE_TIMEOUT_MS = 45_000;
+/** Of no progress at all, after which there will be none: a lease, a retry and a restart of the database, several times over. */
+const STANDSTILL_MS = 12_000;
 const LOOK_INTERVAL_MS = 50;
 
 export interface ArenaSettings {
@@ -85,11 +85,14 @@ export class Arena {
     this.bank.child.send({ fault } satisfies BankOrder);
   }
 
-  /** Waits until nothing is under way any more. What still is after the limit, the checker finds. */
+  /** Waits until nothing is under way any more. What stands still, the checker finds. */
   async quiescence(): Promise<void> {
-    const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
-    for (let quiet = 0; quiet < 2 && performance.now() < deadline;) {
-      quiet = (await this.database.unfinished()) === 0 ? quiet + 1 : 0;
+    let [left, quiet, movedAt] = [Infinity, 0, performance.now()];
+    while (quiet < 2 && performance.now() < movedAt + STANDSTILL_MS) {
+      const now = await this.database.unfinished();
+      if (now !== left) movedAt = performance.now();
+      left = now;
+      quiet = left === 0 ? quiet + 1 : 0;
       await pause(LOOK_INTERVAL_MS);
     }
   }

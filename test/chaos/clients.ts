@@ -15,8 +15,9 @@ const HANG_UP_MS = { least: 1, most: 40 };
 /** Until a reply is asked for again, by somebody who has it already. */
 const AGAIN_MS = { least: 0, most: 2_000 };
 
-/** Shares of all operations. The rest are sent until they are answered, and that is that. */
+/** Shares of all operations. The rest are charges, and are sent until they are answered, and that is that. */
 export interface Habits {
+  orders: number;
   /** Given up after one attempt: recovery has to finish without its client. */
   givesUp: number;
   /** Sent twice at once, as by a double click. */
@@ -24,7 +25,7 @@ export interface Habits {
   /** Sent again, later, by somebody who has the reply already. */
   again: number;
 }
-export const USUAL: Habits = { givesUp: 0.1, twins: 0.1, again: 0.2 };
+export const USUAL: Habits = { orders: 0.4, givesUp: 0.1, twins: 0.1, again: 0.2 };
 
 export interface ClientOptions {
   habits: Habits;
@@ -81,7 +82,7 @@ export class Client {
   }
 
   private async once(stopped: () => boolean, deadline: () => number): Promise<void> {
-    if (this.random.chance(0.6)) return this.bring(this.charge(), deadline);
+    if (!this.random.chance(this.options.habits.orders)) return this.bring(this.charge(), deadline);
     const order = this.order();
     await this.bring(order, deadline);
     if (this.random.chance(0.7) && !stopped()) await this.bring(this.charge(order), deadline);

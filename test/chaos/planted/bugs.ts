@@ -72,7 +72,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'record and effect agree',
     faults: ['fail point'],
     failPoints: ['complete.before'],
-    habits: { givesUp: 0.7 },
+    habits: { orders: 1, givesUp: 0.7 },
     patches: [
       { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => Promise.all(sent),' },
       {
