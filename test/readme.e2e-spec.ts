@@ -88,7 +88,7 @@ describe('the README', () => {
     expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : migrations.at(-1)?.name);
   });
 
-  it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md'])(
+  it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md', 'docs/proof.md'])(
     'and %s link only to files that exist',
     (path) => {
       const links = [...readFileSync(path, 'utf8').matchAll(/\]\((?!http)([^)#]+)/g)];

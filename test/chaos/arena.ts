@@ -10,7 +10,7 @@ import type { BankFault, BankOrder, BankReport } from './bank.js';
 import { ITEMS } from './clients.js';
 import { ObservedDatabase } from './database-state.js';
 import type { JournalEntry, Snapshot } from './evidence.js';
-import { FAIL_POINTS, type FailPoint } from './fail-points.js';
+import { STOP_CASES, type StopCase } from './fail-points.js';
 import { History } from './history.js';
 import { ACCOUNTS, ChaosReplica, GATEWAY_TIMEOUT_MS } from './replicas.js';
 
@@ -35,8 +35,8 @@ export class Arena {
   /** Hears of each fault that landed at the bank or in a proxy. */
   onLanded: (kind: BankFault | CommitFault, replica?: ChaosReplica) => void = () => undefined;
   readonly replicas: ChaosReplica[] = [];
-  /** Where processes are stopped. */
-  failPoints: readonly FailPoint[] = FAIL_POINTS;
+  /** Where processes are stopped, and how. */
+  stops: readonly StopCase[] = STOP_CASES;
 
   private constructor(
     readonly postgres: EmbeddedPostgres,

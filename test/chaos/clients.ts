@@ -18,6 +18,8 @@ const AGAIN_MS = { least: 0, most: 2_000 };
 /** Shares of all operations. The rest are charges, and are sent until they are answered, and that is that. */
 export interface Habits {
   orders: number;
+  /** Of orders that are paid for, with a charge. */
+  pays: number;
   /** Given up after one attempt: recovery has to finish without its client. */
   givesUp: number;
   /** Sent twice at once, as by a double click. */
@@ -25,7 +27,7 @@ export interface Habits {
   /** Sent again, later, by somebody who has the reply already. */
   again: number;
 }
-export const USUAL: Habits = { orders: 0.4, givesUp: 0.1, twins: 0.1, again: 0.2 };
+export const USUAL: Habits = { orders: 0.4, pays: 0.7, givesUp: 0.1, twins: 0.1, again: 0.2 };
 
 export interface ClientOptions {
   habits: Habits;
@@ -85,7 +87,7 @@ export class Client {
     if (!this.random.chance(this.options.habits.orders)) return this.bring(this.charge(), deadline);
     const order = this.order();
     await this.bring(order, deadline);
-    if (this.random.chance(0.7) && !stopped()) await this.bring(this.charge(order), deadline);
+    if (this.random.chance(this.options.habits.pays) && !stopped()) await this.bring(this.charge(order), deadline);
   }
 
   /** Sends it as one kind of client or another would. */

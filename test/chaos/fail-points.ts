@@ -35,7 +35,18 @@ export type FailPoint = (typeof FAIL_POINTS)[number];
 /** What happens to the process there: it dies, or is frozen until somebody wakes it. */
 export type Stop = 'kill' | 'freeze';
 
+/** A step, and what happens there. */
+export interface StopCase {
+  readonly point: FailPoint;
+  readonly stop: Stop;
+}
+
+export const STOP_CASES: readonly StopCase[] = FAIL_POINTS.flatMap((point) => [
+  { point, stop: 'kill' },
+  { point, stop: 'freeze' },
+]);
+
 /** What a replica is told. `undefined` takes it back. */
 export interface Arm {
-  arm: { point: FailPoint; stop: Stop } | undefined;
+  arm: StopCase | undefined;
 }

@@ -91,8 +91,8 @@ export const FAULTS = {
   /** Killed or frozen at a named step. */
   'fail point': (arena, random, landed) =>
     withReplica(arena, random, async (replica) => {
-      const [point, stop] = [random.pick(arena.failPoints), random.chance(0.5) ? 'kill' : 'freeze'] as const;
-      if (!(await replica.stopAt(point, stop, FAIL_POINT_MS))) return;
+      const { point, stop } = random.pick(arena.stops);
+      if (!(await replica.stopAt({ point, stop }, FAIL_POINT_MS))) return;
       landed(`${point}, ${stop}`);
       if (stop === 'kill') return restart(replica, random);
       await pause(FREEZE_MS);

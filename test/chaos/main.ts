@@ -8,12 +8,12 @@ import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.
 import { Arena } from './arena.js';
 import type { Verdict } from './checker/verdict.js';
 import { USUAL } from './clients.js';
-import { FAIL_POINTS } from './fail-points.js';
+import { FAIL_POINTS, STOP_CASES } from './fail-points.js';
 import { type Options, readOptions, USAGE, UsageError } from './options.js';
 import { PLANTED_BUGS } from './planted/bugs.js';
 import { buildWith } from './planted/build.js';
 import { run, type RunResult } from './run.js';
-import { STOP_CASES, stopAt } from './stops.js';
+import { stopAt } from './stops.js';
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 /** The service as it is. */
@@ -83,7 +83,7 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
     const build = await buildWith(bug, BUILD, join(directory, 'build'));
     const name = `planted_${PLANTED_BUGS.indexOf(bug)}`;
     const arena = await Arena.start({ postgres, name, build, replicas: 3, directory: join(directory, bug.name) });
-    arena.failPoints = bug.failPoints ?? arena.failPoints;
+    arena.stops = bug.stops ?? arena.stops;
     const habits = { ...USUAL, ...bug.habits };
     const progress = new Progress(PLANTED_SECONDS);
     const result = await run({ arena, seed, seconds: PLANTED_SECONDS, faults: bug.faults, habits, progress });
@@ -96,7 +96,7 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
       `${isFound ? 'found ' : 'MISSED'}  ${bug.name.padEnd(34)} ${bug.breaks}${also.length > 0 ? `; also ${also.join(', ')}` : ''}`,
     );
   }
-  await rm(join(KEPT, 'planted'), { recursive: true, force: true });
+  if (missed === 0) await rm(join(KEPT, 'planted'), { recursive: true, force: true });
   print(`${bugs.length - missed} of ${bugs.length} planted bugs found, ${missed} missed; seed ${seed}`);
   return missed === 0;
 }

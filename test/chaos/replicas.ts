@@ -8,7 +8,7 @@ import { Program } from '../../bench/processes.js';
 import { freePort } from '../../src/database/embedded/server.js';
 import { type Line, startLine } from '../support/line.js';
 import { type CommitFault, type PostgresProxy, startProxy } from '../support/proxy.js';
-import type { Arm, FailPoint, Stop } from './fail-points.js';
+import type { Arm, FailPoint, StopCase } from './fail-points.js';
 
 export const LEASE_MS = 2_000;
 /** Past the lease of whatever the process was at. */
@@ -129,7 +129,7 @@ export class ChaosReplica {
    * @param withinMs after which that is called off
    * @returns whether it has reached it
    */
-  async stopAt(point: FailPoint, stop: Stop, withinMs: number): Promise<boolean> {
+  async stopAt(at: StopCase, withinMs: number): Promise<boolean> {
     const { child } = this.program ?? {};
     if (!child?.connected) return false;
     const tell = (arm: Arm['arm']) => void (child.connected && child.send({ arm } satisfies Arm, () => undefined));
@@ -138,7 +138,7 @@ export class ChaosReplica {
       this.onReach = () => resolve(true);
       timer = setTimeout(() => resolve(false), withinMs);
     });
-    tell({ point, stop });
+    tell(at);
     return reached.finally(() => {
       clearTimeout(timer);
       this.onReach = undefined;

@@ -6,20 +6,9 @@ import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
 import { ITEMS } from './clients.js';
 import { recordedLongAgo } from './expiring.js';
-import { FAIL_POINTS, type FailPoint, type Stop } from './fail-points.js';
+import type { StopCase } from './fail-points.js';
 import type { Operation } from './history.js';
 import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
-
-/** A step, and what happens to a process there. */
-export interface StopCase {
-  point: FailPoint;
-  stop: Stop;
-}
-
-export const STOP_CASES: readonly StopCase[] = FAIL_POINTS.flatMap((point) => [
-  { point, stop: 'kill' },
-  { point, stop: 'freeze' },
-]);
 
 /** Until a process has come to a step. What the other replica may do first is tried again. */
 const REACH_MS = 30_000;
@@ -46,7 +35,7 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   const kind = `${point}, ${stop}`;
   history.add({ type: 'fault', kind, state: 'attempted', about: '' });
   let reached: boolean | undefined;
-  const reach = target.stopAt(point, stop, REACH_MS).then((is) => (reached = is));
+  const reach = target.stopAt({ point, stop }, REACH_MS).then((is) => (reached = is));
   // To be taken over, a request has to be left unfinished first, by a bank that is away.
   if (point.startsWith('take-over')) arena.orderBank('down');
   for (let n = 0; reached === undefined; n++) {

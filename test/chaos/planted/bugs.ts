@@ -1,6 +1,6 @@
 import type { Invariant } from '../checker/verdict.js';
 import type { Habits } from '../clients.js';
-import type { FailPoint } from '../fail-points.js';
+import type { FailPoint, Stop, StopCase } from '../fail-points.js';
 import type { FaultKind } from '../faults.js';
 
 /** One change of one file of the service. What it replaces is there exactly once. */
@@ -19,9 +19,11 @@ export interface PlantedBug {
   breaks: Invariant;
   /** What brings it out. */
   faults: readonly FaultKind[];
-  failPoints?: readonly FailPoint[];
+  stops?: readonly StopCase[];
   habits?: Partial<Habits>;
 }
+
+const at = (stop: Stop, ...points: FailPoint[]): StopCase[] => points.map((point) => ({ point, stop }));
 
 const SQL = 'src/idempotency/idempotency.sql.ts';
 const STORE = 'src/idempotency/idempotency.store.ts';
@@ -71,8 +73,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'reply-stored-after-the-commit',
     breaks: 'record and effect agree',
     faults: ['fail point'],
-    failPoints: ['complete.before'],
-    habits: { orders: 1, givesUp: 0.7 },
+    stops: at('kill', 'complete.before'),
+    habits: { orders: 1, pays: 0, givesUp: 0.7 },
     patches: [
       { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => Promise.all(sent),' },
       {
@@ -93,7 +95,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'claim-in-another-transaction',
     breaks: 'nothing unfinished',
     faults: ['fail point'],
-    failPoints: ['claim.committed'],
+    stops: at('kill', 'claim.committed'),
     habits: { givesUp: 0.7 },
     patches: [
       {
@@ -139,7 +141,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: '23505-swallowed',
     breaks: 'messages once',
     faults: ['fail point'],
-    failPoints: ['relay.delivered', 'consumer.committed'],
+    stops: at('kill', 'relay.delivered', 'consumer.committed'),
     patches: [
       {
         file: MESSAGING_SQL,
@@ -228,7 +230,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'acknowledged-before-the-commit',
     breaks: 'messages once',
     faults: ['fail point'],
-    failPoints: ['relay.committed'],
+    stops: at('kill', 'relay.committed'),
     patches: [
       {
         file: OUTBOX,
@@ -266,7 +268,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'completion-without-the-lock-token',
     breaks: 'final is final',
     faults: ['fail point', 'freeze'],
-    failPoints: ['gateway.answered', 'gateway.sent', 'complete.before'],
+    stops: at('freeze', 'gateway.answered', 'gateway.sent', 'complete.before'),
     patches: [
       {
         file: SQL,
