@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Program } from '../../bench/processes.js';
 import { freePort } from '../../src/database/embedded/server.js';
 import { type Line, startLine } from '../support/line.js';
@@ -32,6 +33,7 @@ const SETTINGS = {
 };
 
 const START_TIMEOUT_MS = 60_000;
+const RESTART_PAUSE_MS = 200;
 
 export interface ReplicaSettings {
   /** Counted from 1. */
@@ -67,7 +69,7 @@ export class ChaosReplica {
     const database = await startProxy(settings.databaseUrl, settings.onCommitFault);
     const log = createWriteStream(join(settings.directory, `replica-${settings.number}.log`), { flags: 'a' });
     const replica = new ChaosReplica(settings, port, await lines[0], database, await lines[1], log);
-    await replica.begin();
+    await replica.startOnce();
     return replica;
   }
 
@@ -88,8 +90,19 @@ export class ChaosReplica {
     return this.program !== undefined;
   }
 
-  /** Starts the process, and waits until it serves. */
+  /** Starts the process again until it serves, as a supervisor does: the database may be away. */
   async begin(): Promise<void> {
+    for (const deadline = performance.now() + START_TIMEOUT_MS; ;) {
+      try {
+        return await this.startOnce();
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await pause(RESTART_PAUSE_MS);
+      }
+    }
+  }
+
+  private async startOnce(): Promise<void> {
     const child = fork(join(this.settings.build, 'test/chaos/replica.js'), {
       // Away from the project, whose .env is not for this.
       cwd: tmpdir(),
