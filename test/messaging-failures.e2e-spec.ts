@@ -160,6 +160,15 @@ describe('a dead letter', () => {
     expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
   });
 
+  it('that was processed meanwhile does nothing when it is sent again, however long ago that was', async () => {
+    await inbox().deliver(marbles, [message(1)]);
+    await dead();
+    await database.sql("UPDATE processed_messages SET processed_at = now() - interval '1 year'");
+    await service.nest.get(MessageSweeper).runOnce();
+    expect((await call('POST', PATH)).body).toEqual({ delivery: 'processed' });
+    expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
+  });
+
   it('is not tried by the bus any more, which may have forgotten that it was delivered', async () => {
     await dead();
     await append(database, numbered(3));

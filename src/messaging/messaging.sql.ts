@@ -97,6 +97,11 @@ export const SWEEP_INBOX = `
       AND NOT EXISTS (
         SELECT FROM outbox
         WHERE account_id = processed.account_id AND id = processed.message_id AND published_at IS NULL)
+      -- And what is a dead letter as well, since another delivery failed at the same time, may be sent again at any time.
+      AND NOT EXISTS (
+        SELECT FROM failed_messages AS failed
+        WHERE failed.account_id = processed.account_id AND failed.consumer = processed.consumer
+          AND failed.message_id = processed.message_id)
     ORDER BY processed_at LIMIT $2
     FOR UPDATE SKIP LOCKED))`;
 

@@ -21,21 +21,28 @@ const BANK_FAULT_MS = 800;
 const COMMIT_FAULT_MS = 1_500;
 /** A COMMIT that is late arrives before the lease has lapsed, or after. */
 const LATE_MS = { least: 100, most: 2_500 };
-const FAIL_POINT_MS = 2_500;
+/** Of waiting for a step, which not every request comes to. */
+const FAIL_POINT_MS = 4_000;
+/** Of waiting for a replica to which nothing is being done. */
+const IDLE_MS = 5_000;
+const LOOK_INTERVAL_MS = 50;
 /** Until a process that died is started again, as a supervisor would. */
 const RESTART_MS = { least: 50, most: 800 };
 const STORM_REQUESTS = 40;
 /** Requests for a reply that expires now, so many and so often. */
 const EDGE = { livesMs: 1_500, clients: 6, pauseMs: 25, afterMs: 700 };
 
-/** Does something to a replica to which nothing is being done; nothing, when there is none. */
+/** Does something to a replica to which nothing is being done; nothing, when there is none for a while. */
 async function withReplica(
   { replicas }: Arena,
   random: Random,
   work: (replica: ChaosReplica) => Promise<void>,
 ): Promise<void> {
-  const idle = replicas.filter(({ busy, runs }) => !busy && runs);
+  const isIdle = ({ busy, runs }: ChaosReplica) => !busy && runs;
   // The last one that is well is left alone, or there would be nobody to ask.
+  const deadline = performance.now() + IDLE_MS;
+  while (replicas.filter(isIdle).length < 2 && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
+  const idle = replicas.filter(isIdle);
   if (idle.length < 2) return;
   const replica = random.pick(idle);
   replica.busy = true;
