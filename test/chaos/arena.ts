@@ -7,11 +7,11 @@ import { Program } from '../../bench/processes.js';
 import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import type { CommitFault } from '../support/proxy.js';
 import type { BankFault, BankOrder, BankReport } from './bank.js';
-import { ITEMS } from './clients.js';
 import { ObservedDatabase } from './database-state.js';
 import type { JournalEntry, Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
 import { History } from './history.js';
+import { ITEMS } from './operations.js';
 import { ACCOUNTS, ChaosReplica, GATEWAY_TIMEOUT_MS } from './replicas.js';
 
 export const INITIAL_STOCK = 1_000_000;

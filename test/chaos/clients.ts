@@ -1,11 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { attempt, type AttemptOptions } from './attempt.js';
 import type { History, Operation, Outcome } from './history.js';
+import { chargeOf, ITEMS, orderOf, paymentOf } from './operations.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 
-export const ITEMS = ['item_1', 'item_2', 'item_3', 'item_4', 'item_5'];
-const CURRENCY = 'eur';
 /** Between two attempts: a client that is patient enough not to make things worse. */
 const PAUSE_MS = { least: 20, most: 250 };
 /** Between two operations of one client, so that the machine is not what is tested. */
@@ -110,21 +109,13 @@ export class Client {
   }
 
   private charge(order?: Operation): Operation {
-    const key = this.nextName('k');
-    const id = `${this.account}:${key}`;
-    const body = {
-      amount: order ? amountOf(order) : this.random.integer(1, 9_999),
-      currency: CURRENCY,
-      source: this.random.chance(0.15) ? 'tok_chargeDeclined' : 'tok_visa',
-      description: id,
-      ...(order && { order_id: order.body['order_id'] }),
-    };
-    return { id, account: this.account, key, path: '/charges', body };
+    const name = this.nextName('k');
+    const more = this.random.chance(0.15) ? { source: 'tok_chargeDeclined' } : {};
+    if (order) return paymentOf(order, name, more);
+    return chargeOf(this.account, name, this.random.integer(1, 9_999), more);
   }
 
   private order(): Operation {
-    const key = this.nextName('o');
-    const id = `${this.account}:${key}`;
     const items = this.random
       .shuffled(ITEMS)
       .slice(0, this.random.integer(1, 3))
@@ -133,17 +124,10 @@ export class Client {
         quantity: this.random.integer(1, 3),
         unit_amount: this.random.integer(1, 500),
       }));
-    const body = { order_id: key, customer_id: id, currency: CURRENCY, items };
-    return { id, account: this.account, path: '/orders', body, ...(this.random.chance(0.6) && { key }) };
+    return orderOf(this.account, this.nextName('o'), items, this.random.chance(0.6));
   }
 
   private nextName(kind: string): string {
     return `${kind}-${this.name}-${++this.made}`;
   }
 }
-
-const amountOf = ({ body }: Operation) =>
-  (body['items'] as { quantity: number; unit_amount: number }[]).reduce(
-    (sum, { quantity, unit_amount }) => sum + quantity * unit_amount,
-    0,
-  );

@@ -5,7 +5,7 @@ import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import type { BankFault } from './bank.js';
 import { recordedLongAgo } from './expiring.js';
-import type { Operation } from './history.js';
+import { chargeOf } from './operations.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
 
@@ -54,7 +54,7 @@ async function withReplica(
 }
 
 /** Waits for the end of a process, and starts it again. */
-export async function restart(replica: ChaosReplica, random: Random): Promise<void> {
+async function restart(replica: ChaosReplica, random: Random): Promise<void> {
   await replica.ended();
   await pause(random.integer(RESTART_MS.least, RESTART_MS.most));
   await replica.begin();
@@ -202,12 +202,8 @@ export async function releaseLate({ database }: ChaosReplica, random: Random): P
   void database.releaseLate();
 }
 
-function newCharge(random: Random, kind: string): Operation {
-  const [account, key] = [random.pick(ACCOUNTS), `${kind}-${randomUUID().slice(0, 8)}`];
-  const id = `${account}:${key}`;
-  const body = { amount: random.integer(1, 9_999), currency: 'eur', source: 'tok_visa', description: id };
-  return { id, account, key, path: '/charges', body };
-}
+const newCharge = (random: Random, kind: string) =>
+  chargeOf(random.pick(ACCOUNTS), `${kind}-${randomUUID().slice(0, 8)}`, random.integer(1, 9_999));
 
 const TERMINATE = `
   SELECT pid FROM (

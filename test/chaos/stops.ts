@@ -4,10 +4,10 @@ import { type Arena, INITIAL_STOCK } from './arena.js';
 import { attempt } from './attempt.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
-import { ITEMS } from './clients.js';
 import { recordedLongAgo } from './expiring.js';
 import type { StopCase } from './fail-points.js';
 import type { Operation } from './history.js';
+import { chargeOf, ITEMS, orderOf } from './operations.js';
 import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
 
 /** Until a process has come to a step. What the other replica may do first is tried again. */
@@ -84,23 +84,7 @@ async function expired(arena: Arena): Promise<Operation> {
 }
 
 const ACCOUNT = ACCOUNTS[0] as string;
-
-function charge(): Operation {
-  const key = `charge-${randomUUID().slice(0, 8)}`;
-  const id = `${ACCOUNT}:${key}`;
-  const body = { amount: 1_999, currency: 'eur', source: 'tok_visa', description: id };
-  return { id, account: ACCOUNT, key, path: '/charges', body };
-}
-
-function order(): Operation {
-  const key = `order-${randomUUID().slice(0, 8)}`;
-  const id = `${ACCOUNT}:${key}`;
-  const items = [{ item_id: ITEMS[0], quantity: 1, unit_amount: 500 }];
-  return {
-    id,
-    account: ACCOUNT,
-    key,
-    path: '/orders',
-    body: { order_id: key, customer_id: id, currency: 'eur', items },
-  };
-}
+const newName = (kind: string) => `${kind}-${randomUUID().slice(0, 8)}`;
+const charge = () => chargeOf(ACCOUNT, newName('charge'), 1_999);
+const order = () =>
+  orderOf(ACCOUNT, newName('order'), [{ item_id: ITEMS[0] as string, quantity: 1, unit_amount: 500 }], true);
