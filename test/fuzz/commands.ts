@@ -1,0 +1,184 @@
+import { expect } from '@jest/globals';
+import fc from 'fast-check';
+import { Recovery } from '../../src/idempotency/recovery.js';
+import { Sweeper } from '../../src/idempotency/sweeper.js';
+import { Relay } from '../../src/messaging/index.js';
+import { type Account, call } from '../support/client.js';
+import type { TestDatabase } from '../support/database.js';
+import type { TestService } from '../support/service.js';
+import { recover } from './charges.contract.js';
+import { explain, type State } from './contract.js';
+import { tell } from './ledger.js';
+import { type IfMatch, KEYS, lostCharge, type Request, request, sendTo } from './requests.js';
+
+export interface Model {
+  state: State;
+  /** Requests with a key, to be sent again. */
+  sent: Request[];
+}
+
+export interface Real {
+  service: TestService;
+  database: TestDatabase;
+}
+
+type Command = fc.AsyncCommand<Model, Real>;
+
+/** Sends requests over as many connections at once, and explains the answers. */
+class Send implements Command {
+  constructor(private readonly requests: readonly Request[]) {}
+
+  check = () => true;
+
+  async run(model: Model, real: Real): Promise<void> {
+    await sendAll(model, real, this.requests);
+    model.sent.push(...this.requests.filter(({ key }) => key !== undefined));
+  }
+
+  toString = () => `send ${JSON.stringify(this.requests)}`;
+}
+
+/** Sends an earlier request again, as it was or spelt in another way. */
+class SendAgain implements Command {
+  constructor(
+    private readonly which: number,
+    private readonly copies: number,
+    private readonly isSpeltOddly: boolean,
+  ) {}
+
+  check = ({ sent }: Readonly<Model>) => sent.length > 0;
+
+  async run(model: Model, real: Real): Promise<void> {
+    // The latest first.
+    const earlier = model.sent.at(-1 - (this.which % model.sent.length));
+    if (!earlier) return;
+    const again = { ...earlier, isSpeltOddly: this.isSpeltOddly };
+    await sendAll(
+      model,
+      real,
+      Array.from({ length: this.copies }, () => again),
+    );
+  }
+
+  toString = () => `send again ${this.which}${this.isSpeltOddly ? ' oddly' : ''}, ${this.copies} times`;
+}
+
+async function sendAll(model: Model, { service }: Real, requests: readonly Request[]): Promise<void> {
+  const exchanges = await Promise.all(
+    requests.map(async (request) => {
+      const tag = tagOf(model.state, request);
+      return { request, tag, answer: await sendTo(service.url, request, tag) };
+    }),
+  );
+  model.state = explain(model.state, exchanges);
+}
+
+function tagOf(state: State, { account, id = '', ifMatch }: Request): string | undefined {
+  const version = state[account].customers.get(id)?.version ?? 0;
+  const tags: Record<IfMatch, string> = {
+    current: `"${version}"`,
+    old: `"${version - 1}"`,
+    '*': '*',
+    malformed: `${version}`,
+  };
+  return ifMatch && tags[ifMatch];
+}
+
+/** Has all messages delivered, and compares the balance. */
+class Tell implements Command {
+  check = () => true;
+
+  async run({ state }: Model, { service }: Real): Promise<void> {
+    while ((await service.nest.get(Relay).runOnce()) > 0);
+    for (const account of ['acct_a', 'acct_b'] as const) {
+      tell(state[account]);
+      const balances = [...state[account].balances].map(([currency, amount]) => ({ currency, amount }));
+      const answer = await call(service.url, 'GET', '/balance', { account });
+      balances.sort((one, other) => (one.currency < other.currency ? -1 : 1));
+      expect(answer).toMatchObject({ status: 200, body: { balances } });
+    }
+  }
+
+  toString = () => 'tell';
+}
+
+/** Finishes what is unfinished, without the clients. */
+class Recover implements Command {
+  check = () => true;
+
+  async run({ state }: Model, { service }: Real): Promise<void> {
+    const unfinished = Object.values(state).flatMap(({ keys }) => [...keys.values()].filter(({ reply }) => !reply));
+    // A run ends at what fails, and that is at the end of the queue then.
+    let recovered = 0;
+    for (let i = 0; i <= unfinished.length; i++) recovered += await service.nest.get(Recovery).runOnce();
+    expect(recovered).toBe(recover(state.acct_a) + recover(state.acct_b));
+  }
+
+  toString = () => 'recover';
+}
+
+/** Has a day gone by for a key. */
+class Expire implements Command {
+  constructor(
+    private readonly account: Account,
+    private readonly key: string,
+  ) {}
+
+  check = ({ state }: Readonly<Model>) => state[this.account].keys.has(this.key);
+
+  async run({ state }: Model, { database }: Real): Promise<void> {
+    await database.sql(
+      `UPDATE processed_requests SET created_at = now() - interval '24 hours 1 second'
+       WHERE account_id = $1 AND idempotency_key = $2`,
+      [this.account, this.key],
+    );
+    const { keys, expired } = state[this.account];
+    // What is unfinished does not expire.
+    if (!keys.get(this.key)?.reply) return;
+    keys.delete(this.key);
+    expired.add(this.key);
+  }
+
+  toString = () => `expire ${this.account} ${this.key}`;
+}
+
+/** Deletes the expired keys, and no other. */
+class Sweep implements Command {
+  check = () => true;
+
+  async run({ state: { acct_a, acct_b } }: Model, { service }: Real): Promise<void> {
+    expect(await service.nest.get(Sweeper).runOnce()).toBe(acct_a.expired.size + acct_b.expired.size);
+    acct_a.expired.clear();
+    acct_b.expired.clear();
+  }
+
+  toString = () => 'sweep';
+}
+
+/** Sequences of at most so many commands. */
+export function commandsOf(maxCommands: number) {
+  const requests = fc.oneof(
+    { arbitrary: request.map((one) => [one]), weight: 30 },
+    { arbitrary: lostCharge.map((one) => [one]), weight: 1 },
+    {
+      arbitrary: fc.tuple(request, fc.integer({ min: 2, max: 4 })).map(([one, n]) => Array<Request>(n).fill(one)),
+      weight: 5,
+    },
+    { arbitrary: fc.array(request, { minLength: 2, maxLength: 4 }), weight: 8 },
+  );
+  const again = fc.tuple(fc.nat({ max: 8 }), fc.constantFrom(1, 1, 1, 3), fc.boolean());
+  const send = requests.map((all) => new Send(all));
+  const sendAgain = again.map((parameters) => new SendAgain(...parameters));
+  const expire = fc
+    .tuple(fc.constantFrom<Account>('acct_a', 'acct_b'), fc.constantFrom(...KEYS))
+    .map((parameters) => new Expire(...parameters));
+  const upkeep: fc.Arbitrary<Command>[] = [
+    ...[expire, expire],
+    ...[new Tell(), new Recover(), new Sweep()].map((command) => fc.constant(command)),
+  ];
+  // Each as likely as the others, so what happens often is there often.
+  return fc.commands([send, send, send, send, send, send, send, sendAgain, sendAgain, sendAgain, ...upkeep], {
+    maxCommands,
+    size: 'max',
+  });
+}
