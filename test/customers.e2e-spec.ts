@@ -189,6 +189,7 @@ describe('PATCH /customers/:id', () => {
     ['another', '"2"', 412],
     ['a weak one, which is compared strongly', 'W/"1"', 412],
     ['one that was never given', '"one"', 412],
+    ['one with a comma inside', '"1,0", "1"', 200],
     ['without quotes', '1', 400],
     ['with an open quote', '"1', 400],
     ['empty', '', 400],
@@ -200,6 +201,7 @@ describe('PATCH /customers/:id', () => {
   it.each([
     ['nothing', {}],
     ['an empty name', { name: '' }],
+    ['null, as there is no customer without a name', { name: null }],
     ['no email', { email: 'ada' }],
     ['a status that there is not', { status: 'gone' }],
     ['a version', { version: 7 }],

@@ -20,5 +20,5 @@ export class ReplaceCustomer {
   status!: CustomerStatus;
 }
 
-/** The body of `PATCH /customers/:id`: what is to change. */
-export class ChangeCustomer extends PartialType(ReplaceCustomer) {}
+/** The body of `PATCH /customers/:id`: what is to change. A customer lacks nothing, so null is refused. */
+export class ChangeCustomer extends PartialType(ReplaceCustomer, { skipNullProperties: false }) {}

@@ -5,8 +5,11 @@ import { validationFailed } from '../http/problem.js';
 /** What `If-Match` asks for: nothing, that there is anything, or one of these versions. */
 export type Precondition = { kind: 'none' } | { kind: 'any' } | { kind: 'versions'; versions: number[] };
 
-// RFC 9110 §8.8.3: an opaque tag in double quotes, weak with W/ before it.
-const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
+// RFC 9110 §8.8.3: an opaque tag in double quotes, weak with W/ before it. It may have a comma inside.
+const ENTITY_TAG = '(?:W/)?"[!#-~\\x80-\\xff]*"';
+/** One entity tag, or some with commas between them. */
+export const ENTITY_TAGS = `${ENTITY_TAG}(?:[ \\t]*,[ \\t]*${ENTITY_TAG})*`;
+const WELL_FORMED = new RegExp(`^(?:[*]|${ENTITY_TAGS})$`);
 const OURS = /^"(\d{1,9})"$/;
 
 /**
@@ -17,11 +20,11 @@ const OURS = /^"(\d{1,9})"$/;
  */
 export function readIfMatch(header: string | undefined): Precondition {
   if (header === undefined) return { kind: 'none' };
-  if (header.trim() === '*') return { kind: 'any' };
-  const tags = header.split(',').map((tag) => tag.trim());
-  if (!tags.every((tag) => ENTITY_TAG.test(tag))) {
+  if (!WELL_FORMED.test(header)) {
     throw validationFailed({ field: 'If-Match', message: 'expected an entity tag in double quotes, such as "1"' });
   }
+  if (header === '*') return { kind: 'any' };
+  const tags = header.match(new RegExp(ENTITY_TAG, 'g')) ?? [];
   return { kind: 'versions', versions: tags.flatMap((tag) => OURS.exec(tag)?.[1] ?? []).map(Number) };
 }
 
