@@ -13,7 +13,7 @@ import { type IfMatch, KEYS, lostCharge, type Request, request, sendTo } from '.
 
 export interface Model {
   state: State;
-  /** Requests with a key, to be sent again. */
+  /** Requests that change something, to be sent again. */
   sent: Request[];
 }
 
@@ -32,7 +32,7 @@ class Send implements Command {
 
   async run(model: Model, real: Real): Promise<void> {
     await sendAll(model, real, this.requests);
-    model.sent.push(...this.requests.filter(({ key }) => key !== undefined));
+    model.sent.push(...this.requests.filter(({ method }) => method !== 'GET'));
   }
 
   toString = () => `send ${JSON.stringify(this.requests)}`;
