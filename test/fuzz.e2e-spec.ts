@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import fc from 'fast-check';
 import { expectAgreement } from './fuzz/agreement.js';
-import { commandsOf, type Model } from './fuzz/commands.js';
+import { commandsOf, forget, type Model } from './fuzz/commands.js';
 import { emptyLedger } from './fuzz/ledger.js';
 import { TWO_ACCOUNTS } from './support/client.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
@@ -18,18 +18,20 @@ const FIXED_SEED = 20_261_124;
 const SEED = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 
 let database: TestDatabase;
-let service: TestService;
+let replicas: [TestService, TestService];
 
 beforeAll(async () => {
   database = await createDatabase();
-  service = await startService(database.url, TWO_ACCOUNTS);
+  const start = (cacheMib: string) => startService(database.url, { ...TWO_ACCOUNTS, IDEMPOTENCY_CACHE_MIB: cacheMib });
+  // One that keeps replies in memory, and one that does not.
+  replicas = [await start('0'), await start('1')];
 });
 afterAll(async () => {
-  await service?.stop();
+  await Promise.all((replicas ?? []).map((service) => service.stop()));
   await database?.drop();
 });
 
-describe('any sequence of requests, of two accounts and some of them at once', () => {
+describe('any sequence of requests, of two accounts, at two replicas, and some of them at once', () => {
   it.each([
     ['a fixed', FIXED_SEED],
     ['another', SEED],
@@ -42,9 +44,11 @@ describe('any sequence of requests, of two accounts and some of them at once', (
           // fast-check's own time limit would leave requests under way.
           if (performance.now() > deadline) return;
           await reset(database);
-          const model: Model = { state: { acct_a: emptyLedger(), acct_b: emptyLedger() }, sent: [] };
-          await fc.asyncModelRun(() => ({ model, real: { service, database } }), sequence);
-          await expectAgreement(database, model.state);
+          forget(replicas);
+          const nothing = { acct_a: emptyLedger(), acct_b: emptyLedger() };
+          const model: Model = { possible: [nothing], sent: [], requests: 0 };
+          await fc.asyncModelRun(() => ({ model, real: { replicas, database } }), sequence);
+          await expectAgreement(database, model.possible);
         }),
         { seed, numRuns: RUNS, reporter },
       );

@@ -1,5 +1,6 @@
 import { expect } from '@jest/globals';
 import fc from 'fast-check';
+import { Idempotency } from '../../src/idempotency/idempotency.js';
 import { Recovery } from '../../src/idempotency/recovery.js';
 import { Sweeper } from '../../src/idempotency/sweeper.js';
 import { Relay } from '../../src/messaging/index.js';
@@ -7,18 +8,22 @@ import { type Account, call } from '../support/client.js';
 import type { TestDatabase } from '../support/database.js';
 import type { TestService } from '../support/service.js';
 import { recover } from './charges.contract.js';
-import { explain, type State } from './contract.js';
+import { explain, narrow, type State } from './contract.js';
 import { tell } from './ledger.js';
 import { type IfMatch, KEYS, lostCharge, type Request, request, sendTo } from './requests.js';
 
 export interface Model {
-  state: State;
+  /** What may be so, as far as anybody was told. */
+  possible: State[];
   /** Requests that change something, to be sent again. */
   sent: Request[];
+  /** How many requests there were. */
+  requests: number;
 }
 
 export interface Real {
-  service: TestService;
+  /** Of the service, on one database. They are sent requests in turn. */
+  replicas: [TestService, TestService];
   database: TestDatabase;
 }
 
@@ -63,18 +68,19 @@ class SendAgain implements Command {
   toString = () => `send again ${this.which}${this.isSpeltOddly ? ' oddly' : ''}, ${this.copies} times`;
 }
 
-async function sendAll(model: Model, { service }: Real, requests: readonly Request[]): Promise<void> {
+async function sendAll(model: Model, { replicas }: Real, requests: readonly Request[]): Promise<void> {
   const exchanges = await Promise.all(
     requests.map(async (request) => {
-      const tag = tagOf(model.state, request);
-      return { request, tag, answer: await sendTo(service.url, request, tag) };
+      const { url } = replicas[model.requests++ % replicas.length] as TestService;
+      const tag = tagOf(model.possible, request);
+      return { request, tag, answer: await sendTo(url, request, tag) };
     }),
   );
-  model.state = explain(model.state, exchanges);
+  model.possible = explain(model.possible, exchanges);
 }
 
-function tagOf(state: State, { account, id = '', ifMatch }: Request): string | undefined {
-  const version = state[account].customers.get(id)?.version ?? 0;
+function tagOf([state]: readonly State[], { account, id = '', ifMatch }: Request): string | undefined {
+  const version = state?.[account].customers.get(id)?.version ?? 0;
   const tags: Record<IfMatch, string> = {
     current: `"${version}"`,
     old: `"${version - 1}"`,
@@ -88,14 +94,16 @@ function tagOf(state: State, { account, id = '', ifMatch }: Request): string | u
 class Tell implements Command {
   check = () => true;
 
-  async run({ state }: Model, { service }: Real): Promise<void> {
+  async run(model: Model, { replicas: [service] }: Real): Promise<void> {
     while ((await service.nest.get(Relay).runOnce()) > 0);
     for (const account of ['acct_a', 'acct_b'] as const) {
-      tell(state[account]);
-      const balances = [...state[account].balances].map(([currency, amount]) => ({ currency, amount }));
       const answer = await call(service.url, 'GET', '/balance', { account });
-      balances.sort((one, other) => (one.currency < other.currency ? -1 : 1));
-      expect(answer).toMatchObject({ status: 200, body: { balances } });
+      model.possible = narrow(model.possible, (state) => {
+        tell(state[account]);
+        const balances = [...state[account].balances].map(([currency, amount]) => ({ currency, amount }));
+        balances.sort((one, other) => (one.currency < other.currency ? -1 : 1));
+        expect(answer).toMatchObject({ status: 200, body: { balances } });
+      });
     }
   }
 
@@ -106,16 +114,22 @@ class Tell implements Command {
 class Recover implements Command {
   check = () => true;
 
-  async run({ state }: Model, { service }: Real): Promise<void> {
-    const unfinished = Object.values(state).flatMap(({ keys }) => [...keys.values()].filter(({ reply }) => !reply));
+  async run(model: Model, { replicas: [service], database }: Real): Promise<void> {
+    const unfinished = await database.sql('SELECT FROM processed_requests WHERE completed_at IS NULL');
     // A run ends at what fails, and that is at the end of the queue then.
     let recovered = 0;
     for (let i = 0; i <= unfinished.length; i++) recovered += await service.nest.get(Recovery).runOnce();
-    expect(recovered).toBe(recover(state.acct_a) + recover(state.acct_b));
+    model.possible = narrow(model.possible, ({ acct_a, acct_b }) =>
+      expect(recovered).toBe(recover(acct_a) + recover(acct_b)),
+    );
   }
 
   toString = () => 'recover';
 }
+
+/** Empties the memory of replicas, which do not see that rows were aged or deleted. */
+export const forget = (replicas: readonly TestService[]) =>
+  replicas.forEach(({ nest }) => nest.get(Idempotency).replies['replies']?.clear());
 
 /** Has a day gone by for a key. */
 class Expire implements Command {
@@ -124,19 +138,20 @@ class Expire implements Command {
     private readonly key: string,
   ) {}
 
-  check = ({ state }: Readonly<Model>) => state[this.account].keys.has(this.key);
+  check = () => true;
 
-  async run({ state }: Model, { database }: Real): Promise<void> {
+  async run(model: Model, { replicas, database }: Real): Promise<void> {
     await database.sql(
       `UPDATE processed_requests SET created_at = now() - interval '24 hours 1 second'
        WHERE account_id = $1 AND idempotency_key = $2`,
       [this.account, this.key],
     );
-    const { keys, expired } = state[this.account];
-    // What is unfinished does not expire.
-    if (!keys.get(this.key)?.reply) return;
-    keys.delete(this.key);
-    expired.add(this.key);
+    forget(replicas);
+    model.possible = narrow(model.possible, (state) => {
+      const { keys, expired } = state[this.account];
+      // What is unfinished does not expire.
+      if (keys.get(this.key)?.reply && keys.delete(this.key)) expired.add(this.key);
+    });
   }
 
   toString = () => `expire ${this.account} ${this.key}`;
@@ -146,10 +161,13 @@ class Expire implements Command {
 class Sweep implements Command {
   check = () => true;
 
-  async run({ state: { acct_a, acct_b } }: Model, { service }: Real): Promise<void> {
-    expect(await service.nest.get(Sweeper).runOnce()).toBe(acct_a.expired.size + acct_b.expired.size);
-    acct_a.expired.clear();
-    acct_b.expired.clear();
+  async run(model: Model, { replicas: [service] }: Real): Promise<void> {
+    const swept = await service.nest.get(Sweeper).runOnce();
+    model.possible = narrow(model.possible, ({ acct_a, acct_b }) => {
+      expect(swept).toBe(acct_a.expired.size + acct_b.expired.size);
+      acct_a.expired.clear();
+      acct_b.expired.clear();
+    });
   }
 
   toString = () => 'sweep';

@@ -6,7 +6,7 @@ import * as customers from './customers.contract.js';
 import * as orders from './orders.contract.js';
 import * as charges from './charges.contract.js';
 import { pathOf, type Request } from './requests.js';
-import type { Ledger, Recorded } from './ledger.js';
+import { copyOf, type Ledger, type Recorded } from './ledger.js';
 
 /** A request, what it said in If-Match, and how it was answered. */
 export interface Exchange {
@@ -18,35 +18,67 @@ export interface Exchange {
 export type State = Record<Account, Ledger>;
 
 /**
- * Explains the answers to requests that were sent at once: finds an order in which each is what the contract says.
+ * Explains the answers to requests that were sent at once: finds the orders in which each is what the contract says.
  *
- * @returns what is so after them
+ * @param possible what may be so before them
+ * @returns what may be so after them: of two that set a stock, say, nobody was told who came last
  * @throws what contradicts the contract, when there is no such order
  */
-export function explain(state: State, exchanges: readonly Exchange[]): State {
-  if (exchanges.length === 0) return state;
+export function explain(possible: readonly State[], exchanges: readonly Exchange[]): State[] {
+  if (exchanges.length === 0) return distinct(possible);
+  const after: State[] = [];
   let contradiction: unknown;
   for (const [i, exchange] of exchanges.entries()) {
-    const after = structuredClone(state);
     try {
-      judge(after[exchange.request.account], exchange);
-      return explain(after, exchanges.toSpliced(i, 1));
+      const judged = narrow(possible, (state) => judge(state[exchange.request.account], exchange));
+      after.push(...explain(judged, exchanges.toSpliced(i, 1)));
     } catch (error) {
       contradiction ??= error;
     }
   }
-  throw contradiction;
+  if (after.length === 0) throw contradiction;
+  return distinct(after);
+}
+
+/**
+ * Leaves out what cannot be so.
+ *
+ * @param observe throws for that; may note on its copy what has happened
+ * @throws what it throws, when nothing is left
+ */
+export function narrow(possible: readonly State[], observe: (state: State) => void): State[] {
+  const left: State[] = [];
+  let contradiction: unknown;
+  for (const state of possible) {
+    const copy = { acct_a: copyOf(state.acct_a), acct_b: copyOf(state.acct_b) };
+    try {
+      observe(copy);
+      left.push(copy);
+    } catch (error) {
+      contradiction ??= error;
+    }
+  }
+  if (left.length === 0) throw contradiction;
+  return left;
+}
+
+function distinct(states: readonly State[]): State[] {
+  const entries = (_: string, value: unknown) =>
+    value instanceof Map || value instanceof Set ? [...(value as Iterable<unknown>)].sort() : value;
+  return [...new Map(states.map((state) => [JSON.stringify(state, entries), state])).values()];
 }
 
 /** Compares an answer with the contract, and notes what the request has done. */
 function judge(ledger: Ledger, exchange: Exchange): void {
   const { request, answer } = exchange;
-  const refusals = refusalsOf(exchange);
-  if (refusals.length > 0) return expectRefused(answer, refusals);
-
   const { key } = request;
   const held = key === undefined ? undefined : ledger.keys.get(key);
   const identity = `${request.method} ${pathOf(request)} ${JSON.stringify(request.body)}`;
+  const isReplay = held?.reply && held.identity === identity && answer.headers['idempotent-replayed'] === 'true';
+  const refusals = refusalsOf(exchange);
+  // If-Match is no part of what makes requests the same: whoever knows the reply need not look at it.
+  if (refusals.length > 0 && !isReplay) return expectRefused(answer, refusals);
+
   if (held && held.identity !== identity) return void expectProblem(answer, 422, 'idempotency_key_reused');
   if (held?.reply) return expectReplay(ledger, held, answer);
 

@@ -67,6 +67,20 @@ export const emptyLedger = (): Ledger => ({
   paid: new Map(),
 });
 
+/** The same, to be changed by itself. */
+export const copyOf = (ledger: Ledger): Ledger => ({
+  keys: new Map([...ledger.keys].map(([key, recorded]) => [key, { ...recorded }])),
+  expired: new Set(ledger.expired),
+  stock: new Map(ledger.stock),
+  orders: new Map(ledger.orders),
+  customers: new Map(ledger.customers),
+  charges: new Map(ledger.charges),
+  unseenCharges: ledger.unseenCharges,
+  untold: [...ledger.untold],
+  balances: new Map(ledger.balances),
+  paid: new Map(ledger.paid),
+});
+
 /** What the consumers do with what they are told. */
 export function tell(ledger: Ledger): void {
   for (const { amount, currency, order_id } of ledger.untold.splice(0)) {
