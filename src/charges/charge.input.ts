@@ -63,7 +63,8 @@ export class CreateCharge {
 
   @ApiPropertyOptional({
     nullable: true,
-    enum: CARD_TOKENS,
+    type: 'string',
+    enum: [...CARD_TOKENS, null],
     default: 'tok_visa',
     description: 'A test token; card numbers are refused',
   })

@@ -34,7 +34,11 @@ const IF_MATCH = { name: 'If-Match', example: '"1"', description: 'The ETag of t
 const VERSIONS = { type: 'string' as const, pattern: `^${ENTITY_TAGS}$` };
 const ANY_VERSION = { type: 'string' as const, enum: ['*'] };
 const ETAG = {
-  ETag: { description: 'The version of the customer', schema: { type: 'string' as const, example: '"1"' } },
+  ETag: {
+    description: 'The version of the customer',
+    required: true,
+    schema: { type: 'string' as const, example: '"1"' },
+  },
 };
 const BODY_PROBLEMS: ProblemCode[] = [
   'validation_failed',
