@@ -232,6 +232,16 @@ describe('DELETE /customers/:id', () => {
     expect((await call('DELETE', { ifMatch: '"1"' })).status).toBe(204);
   });
 
+  it('never finds a wrong version where none was meant, also when the customer is made at the same time', async () => {
+    for (let round = 0; round < 20; round++) {
+      const deletions = Array.from({ length: 5 }, () => [call('DELETE'), put()] as const);
+      for (const [deletion, replacement] of deletions) {
+        expect((await deletion).status).toBe(204);
+        expect([200, 201]).toContain((await replacement).status);
+      }
+    }
+  });
+
   it('lets no old version match when the customer is made anew', async () => {
     await put();
     await call('DELETE');

@@ -25,7 +25,7 @@ export interface Request {
 /** Which version a client means, as far as is known before the request is sent. */
 export type IfMatch = 'current' | 'old' | '*' | 'malformed';
 
-export const KEYS = ['key_1', 'key_2', 'key_3'];
+const KEYS = ['key_1', 'key_2', 'key_3'];
 const ITEMS = ['beans', 'cups'];
 const ORDERS = ['order_1', 'order_2'];
 const CUSTOMERS = ['ada', 'bob'];
