@@ -173,6 +173,8 @@ class Sweep implements Command {
 
 /** Sequences of at most so many commands. */
 export function commandsOf(maxCommands: number) {
+  // A charge is two commits: who looks up its key between them is told that it is in progress.
+  const atOnce = request.filter(({ resource }) => resource !== 'idempotency-keys');
   const requests = fc.oneof(
     { arbitrary: request.map((one) => [one]), weight: 30 },
     { arbitrary: lostCharge.map((one) => [one]), weight: 1 },
@@ -180,7 +182,7 @@ export function commandsOf(maxCommands: number) {
       arbitrary: fc.tuple(request, fc.integer({ min: 2, max: 4 })).map(([one, n]) => Array<Request>(n).fill(one)),
       weight: 5,
     },
-    { arbitrary: fc.array(request, { minLength: 2, maxLength: 4 }), weight: 8 },
+    { arbitrary: fc.array(atOnce, { minLength: 2, maxLength: 4 }), weight: 8 },
   );
   const again = fc.tuple(fc.nat({ max: 8 }), fc.constantFrom(1, 1, 1, 3), fc.boolean());
   const send = requests.map((all) => new Send(all));
