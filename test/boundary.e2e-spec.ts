@@ -111,6 +111,7 @@ describe('a request that goes nowhere', () => {
   it.each([
     ['PUT', '/charges', ['GET', 'HEAD', 'POST']],
     ['PATCH', '/charges', ['GET', 'HEAD', 'POST']],
+    ['TRACE', '/charges', ['GET', 'HEAD', 'POST']],
     ['DELETE', '/charges/ch_1', ['GET', 'HEAD']],
     ['POST', '/charges/ch_1', ['GET', 'HEAD']],
     ['DELETE', '/idempotency-keys/order_1', ['GET', 'HEAD']],

@@ -222,6 +222,7 @@ describe('PATCH /customers/:id', () => {
   it.each([
     ['nothing', {}],
     ['an empty name', { name: '' }],
+    ['null, as there is no customer without a name', { name: null }],
     ['no email', { email: 'ada' }],
     ['a status that there is not', { status: 'gone' }],
     ['a version', { version: 7 }],
@@ -256,6 +257,16 @@ describe('DELETE /customers/:id', () => {
     expectProblem(await call('DELETE', { ifMatch: '"2"' }), 412, 'version_mismatch');
     expect((await call('DELETE', { ifMatch: '"1"' })).status).toBe(204);
     expect((await call('DELETE', { ifMatch: '"1"' })).status).toBe(204);
+  });
+
+  it('never finds a wrong version where none was meant, also when the customer is made at the same time', async () => {
+    for (let round = 0; round < 20; round++) {
+      const deletions = Array.from({ length: 5 }, () => [call('DELETE'), put()] as const);
+      for (const [deletion, replacement] of deletions) {
+        expect((await deletion).status).toBe(204);
+        expect([200, 201]).toContain((await replacement).status);
+      }
+    }
   });
 
   it('lets no old version match when the customer is made anew', async () => {

@@ -9,6 +9,8 @@ interface Schema {
   properties?: Record<string, Schema>;
   required?: string[];
   enum?: unknown[];
+  pattern?: string;
+  additionalProperties?: unknown;
   example?: unknown;
 }
 
@@ -155,9 +157,30 @@ describe('/openapi.json', () => {
     expect(operation.description).toMatch(/\bidempotent\b(?!-)/i);
     expect(operation.description).toMatch(/same status and the same bytes.*Idempotent-Replayed/);
     const header = operation.parameters?.find(({ name }) => name === 'Idempotency-Key');
-    expect(header).toMatchObject({ in: 'header', required: true, schema: { minLength: 1, maxLength: 255 } });
+    expect(header).toMatchObject({ in: 'header', required: true });
+    const pattern = new RegExp(header?.schema.pattern ?? '');
+    for (const key of ['k', 'k'.repeat(255), '"order_1"', '"a\\\\b"'])
+      expect([key, pattern.test(key)]).toEqual([key, true]);
+    for (const key of ['', 'k'.repeat(256), '"order_1', 'a b', 'caf\u00e9'])
+      expect([key, pattern.test(key)]).toEqual([key, false]);
     const statuses = ['200', '400', '401', '402', '409', '413', '415', '422', '500', '503', '504'];
     expect(Object.keys(operation.responses).sort()).toEqual(statuses);
+  });
+
+  it('says of every body that other members are refused, and of nothing that is answered', () => {
+    const { schemas } = document.components;
+    const closed = Object.keys(schemas).filter((name) => schemas[name]?.additionalProperties === false);
+    const bodies = ['ChangeCustomer', 'CreateCharge', 'OrderLineInput', 'PlaceOrder', 'ReplaceCustomer', 'SetStock'];
+    expect(closed.sort()).toEqual(bodies);
+  });
+
+  it('has an example of every id in a path', () => {
+    const lacking = operations.flatMap(({ name, operation: { parameters = [] } }) =>
+      parameters
+        .filter((parameter) => parameter.in === 'path' && (parameter.example ?? parameter.schema.example) === undefined)
+        .map((parameter) => `${name} ${parameter.name}`),
+    );
+    expect(lacking).toEqual([]);
   });
 
   it('has examples that work when they are sent', async () => {

@@ -1,6 +1,6 @@
 import { Controller, Get, Param } from '@nestjs/common';
-import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { ApiProblems } from '../http/openapi.decorators.js';
+import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiKeyParameter, ApiProblems } from '../http/openapi.decorators.js';
 import { Problem } from '../http/problem.js';
 import { IdempotencyStore, parseIdempotencyKey } from '../idempotency/index.js';
 import { CurrentAccount } from './account.decorator.js';
@@ -31,7 +31,7 @@ export class IdempotencyKeysController {
 
   @Get(':key')
   @ApiOperation({ summary: 'Look up one of your own keys' })
-  @ApiParam({ name: 'key', example: 'order_12345' })
+  @ApiKeyParameter('key')
   @ApiOkResponse({ type: IdempotencyKeyResource })
   @ApiProblems('idempotency_key_invalid', 'unauthorized', 'not_found', 'database_unavailable')
   async find(@CurrentAccount() accountId: string, @Param('key') value: string): Promise<IdempotencyKeyResource> {

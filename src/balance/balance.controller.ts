@@ -11,7 +11,7 @@ export class CurrencyBalance {
   @ApiProperty({ example: 'eur' })
   currency!: string;
 
-  @ApiProperty({ example: 1999, description: 'In minor units of the currency, such as cents' })
+  @ApiProperty({ type: 'integer', example: 1999, description: 'In minor units of the currency, such as cents' })
   amount!: number;
 }
 

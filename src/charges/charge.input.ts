@@ -19,6 +19,7 @@ import { CARD_TOKENS, type CardToken } from './gateway/card-tokens.js';
 const MAX_PAIRS = 50;
 const MAX_NAME_LENGTH = 40;
 const MAX_VALUE_LENGTH = 500;
+const CHARGE_ID = /^ch_[0-9a-f]{32}$/;
 
 /** Up to 50 pairs of text, as Stripe's metadata: numbers are sent as text, so none can lose digits. */
 function IsMetadata(): PropertyDecorator {
@@ -44,6 +45,7 @@ function IsMetadata(): PropertyDecorator {
 /** The body of `POST /charges`. */
 export class CreateCharge {
   @ApiProperty({
+    type: 'integer',
     example: 1999,
     minimum: 1,
     maximum: 99_999_999,
@@ -54,13 +56,15 @@ export class CreateCharge {
   @IsInt({ message: 'expected an integer number of minor units, such as 1999 for 19.99' })
   amount!: number;
 
-  @ApiProperty({ example: 'eur', description: 'ISO 4217, in either case' })
+  @ApiProperty({ example: 'eur', pattern: '^[A-Za-z]{3}$', description: 'ISO 4217, in either case' })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency!: string;
 
   @ApiPropertyOptional({
-    enum: CARD_TOKENS,
+    nullable: true,
+    type: 'string',
+    enum: [...CARD_TOKENS, null],
     default: 'tok_visa',
     description: 'A test token; card numbers are refused',
   })
@@ -68,19 +72,32 @@ export class CreateCharge {
   @IsIn(CARD_TOKENS, { message: `expected one of ${CARD_TOKENS.join(', ')}` })
   source?: CardToken;
 
-  @ApiPropertyOptional({ example: 'order_12345', description: 'What the charge is for' })
+  @ApiPropertyOptional({
+    nullable: true,
+    example: 'order_12345',
+    minLength: 1,
+    maxLength: 255,
+    description: 'What the charge is for',
+  })
   @IsOptional()
   @Length(1, 255, { message: 'expected 1 to 255 characters' })
   @IsString({ message: 'expected text' })
   order_id?: string;
 
-  @ApiPropertyOptional({ example: 'Two coffees', maxLength: 500 })
+  @ApiPropertyOptional({ nullable: true, example: 'Two coffees', maxLength: 500 })
   @IsOptional()
   @MaxLength(500, { message: 'expected at most 500 characters' })
   @IsString({ message: 'expected text' })
   description?: string;
 
-  @ApiPropertyOptional({ type: 'object', additionalProperties: { type: 'string' }, example: { cashier: 'ada' } })
+  @ApiPropertyOptional({
+    nullable: true,
+    type: 'object',
+    maxProperties: MAX_PAIRS,
+    additionalProperties: { type: 'string', maxLength: MAX_VALUE_LENGTH },
+    example: { cashier: 'ada' },
+    description: `Names have up to ${MAX_NAME_LENGTH} characters`,
+  })
   @IsOptional()
   @IsMetadata()
   metadata?: Record<string, string>;
@@ -88,8 +105,8 @@ export class CreateCharge {
 
 /** The query of `GET /charges`: a page of at most `limit`, newest first, older than `starting_after`. */
 export class ListCharges extends PageQuery {
-  @ApiPropertyOptional({ description: 'The last id of the page before' })
+  @ApiPropertyOptional({ pattern: CHARGE_ID.source, description: 'The last id of the page before' })
   @IsOptional()
-  @Matches(/^ch_[0-9a-f]{32}$/, { message: 'expected the id of a charge' })
+  @Matches(CHARGE_ID, { message: 'expected the id of a charge' })
   starting_after?: string;
 }

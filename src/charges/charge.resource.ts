@@ -9,7 +9,7 @@ export class ChargeResource {
   @ApiProperty({ enum: ['charge'] })
   object!: 'charge';
 
-  @ApiProperty({ example: 1999, description: 'In minor units of the currency, such as cents' })
+  @ApiProperty({ type: 'integer', example: 1999, description: 'In minor units of the currency, such as cents' })
   amount!: number;
 
   @ApiProperty({ example: 'eur' })

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
 import type { ProblemCode } from '../http/problem.js';
@@ -59,6 +59,7 @@ export class ChargesController {
   }
 
   @Get(':id')
+  @ApiParam({ name: 'id', schema: { type: 'string', example: 'ch_019ab9f2c0de7a3c8f21d5b6e7a8c9d0' } })
   @ApiOperation({ summary: 'Read a charge' })
   @ApiOkResponse({ type: ChargeResource })
   @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'not_found', 'database_unavailable')

@@ -18,7 +18,7 @@ export class CustomerResource {
   @ApiProperty({ enum: ['active', 'inactive'] })
   status!: string;
 
-  @ApiProperty({ example: 1, description: 'What If-Match is compared with' })
+  @ApiProperty({ type: 'integer', example: 1, description: 'What If-Match is compared with' })
   version!: number;
 }
 

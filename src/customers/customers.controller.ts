@@ -1,12 +1,15 @@
 import { Body, Controller, Delete, Get, HttpCode, HttpStatus, Param, Patch, Put, Res } from '@nestjs/common';
 import {
   ApiBearerAuth,
+  ApiBody,
   ApiCreatedResponse,
+  ApiExtraModels,
   ApiHeader,
   ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
   ApiTags,
+  getSchemaPath,
 } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { CurrentAccount } from '../accounts/account.decorator.js';
@@ -25,11 +28,17 @@ import { ChangeCustomer, ReplaceCustomer } from './customer.input.js';
 import { CustomerResource, etagOf, toResource } from './customer.resource.js';
 import { Customers } from './customers.js';
 import { change } from './customers.phases.js';
-import { IfMatch, type Precondition } from './if-match.js';
+import { ENTITY_TAGS, IfMatch, type Precondition } from './if-match.js';
 
 const IF_MATCH = { name: 'If-Match', example: '"1"', description: 'The ETag of the version that is meant' };
+const VERSIONS = { type: 'string' as const, pattern: `^${ENTITY_TAGS}$` };
+const ANY_VERSION = { type: 'string' as const, enum: ['*'] };
 const ETAG = {
-  ETag: { description: 'The version of the customer', schema: { type: 'string' as const, example: '"1"' } },
+  ETag: {
+    description: 'The version of the customer',
+    required: true,
+    schema: { type: 'string' as const, example: '"1"' },
+  },
 };
 const BODY_PROBLEMS: ProblemCode[] = [
   'validation_failed',
@@ -49,7 +58,7 @@ export class CustomersController {
 
   @Put(':id')
   @ApiClientId('id', 'cus_ada')
-  @ApiHeader({ ...IF_MATCH, required: false })
+  @ApiHeader({ ...IF_MATCH, schema: { anyOf: [ANY_VERSION, VERSIONS] } })
   @ApiOperation({
     summary: 'Make a customer what you say',
     description:
@@ -73,7 +82,9 @@ export class CustomersController {
   @HttpCode(200)
   @Idempotent('optional', 'if-match')
   @ApiClientId('id', 'cus_ada')
-  @ApiHeader({ ...IF_MATCH, required: true })
+  @ApiHeader({ ...IF_MATCH, required: true, schema: VERSIONS })
+  @ApiExtraModels(ChangeCustomer)
+  @ApiBody({ schema: { allOf: [{ $ref: getSchemaPath(ChangeCustomer) }], minProperties: 1 } })
   @ApiIdempotent('optional', ...BODY_PROBLEMS, 'not_found', 'version_required', 'internal_error')
   @ApiOperation({
     summary: 'Change some of a customer, if it is still what you have read',
@@ -115,7 +126,7 @@ export class CustomersController {
   @Delete(':id')
   @HttpCode(204)
   @ApiClientId('id', 'cus_ada')
-  @ApiHeader({ ...IF_MATCH, required: false })
+  @ApiHeader({ ...IF_MATCH, schema: { anyOf: [ANY_VERSION, VERSIONS] } })
   @ApiOperation({
     summary: 'Delete a customer',
     description: 'Idempotent as it is: deleted twice, it is as gone as deleted once, whatever version was meant.',

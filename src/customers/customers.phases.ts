@@ -32,11 +32,13 @@ const byCustomer = (a: PhaseItem<Change>, b: PhaseItem<Change>) => {
 async function changeOne(tx: EntityManager, { accountId, input }: PhaseItem<Change>): Promise<Reply> {
   const { id, versions, change } = input;
   const { name = null, email = null, status = null } = change;
-  const [[changed]] = await tx.query<[Customer[], number]>(CHANGE, [accountId, id, versions, name, email, status]);
-  if (changed) return reply(200, changed);
-  const [current] = await tx.query<Customer[]>(FIND, [accountId, id]);
-  return current ? versionMismatch(current) : noSuchCustomer();
+  const [held] = await tx.query<Held[]>(CHANGE, [accountId, id, versions, name, email, status]);
+  if (!held) return noSuchCustomer();
+  const { is_meant: isMeant, ...customer } = held;
+  return isMeant ? reply(200, customer) : versionMismatch(customer);
 }
+
+type Held = Customer & { is_meant: boolean };
 
 /** A customer, with its version. */
 export const reply = (status: number, customer: Customer): Reply => ({
@@ -45,14 +47,19 @@ export const reply = (status: number, customer: Customer): Reply => ({
   headers: { etag: etagOf(customer) },
 });
 
-// The affected row is the verdict: none, and somebody else was faster, or there is no such customer.
+// One statement, so that whether there is such a customer and which version it has is the state of one moment.
 const CHANGE = `
-  UPDATE customers
-  SET name = coalesce($4, name), email = coalesce($5, email), status = coalesce($6, status), version = version + 1
-  WHERE account_id = $1 AND id = $2 AND version = ANY ($3::integer[]) AND deleted_at IS NULL
-  RETURNING *`;
-
-const FIND = 'SELECT * FROM customers WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL';
+  WITH held AS (
+    SELECT * FROM customers WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE
+  ), changed AS (
+    UPDATE customers SET name = coalesce($4, held.name), email = coalesce($5, held.email),
+      status = coalesce($6, held.status), version = held.version + 1
+    FROM held
+    WHERE customers.account_id = $1 AND customers.id = $2 AND held.version = ANY ($3::integer[])
+    RETURNING customers.*)
+  SELECT *, true AS is_meant FROM changed
+  UNION ALL
+  SELECT *, false FROM held WHERE version <> ALL ($3::integer[])`;
 
 /** 412, RFC 9110 §15.5.13. */
 export const versionMismatch = (current: Customer | undefined) =>

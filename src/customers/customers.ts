@@ -42,11 +42,9 @@ export class Customers {
   /** @throws Problem 412 `version_mismatch` when one was asked for that is not the current one */
   async remove(accountId: string, id: string, precondition: Precondition): Promise<void> {
     const versions = precondition.kind === 'versions' ? precondition.versions : null;
-    const deleted = rowsOf(await this.customers.query(DELETE, [accountId, id, versions]));
-    if (deleted.length > 0 || !versions) return;
+    const [other] = await this.customers.query<Customer[]>(DELETE, [accountId, id, versions]);
     // Deleted is deleted: what is not there any more has no version that could be wrong.
-    const current = await this.current(accountId, id);
-    if (current) throw versionMismatch(current);
+    if (other) throw versionMismatch(other);
   }
 
   private async current(accountId: string, id: string): Promise<Customer | undefined> {
@@ -79,8 +77,13 @@ const REPLACE_IF = `
   WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL AND ($6::integer[] IS NULL OR version = ANY ($6::integer[]))
   RETURNING held.*`;
 
-// $3 the versions that are meant, or NULL for any
+// $3 the versions that are meant, or NULL for any. Finds the customer that has another: in the same statement, since one that
+// is made right after it has been looked for has no wrong version.
 const DELETE = `
-  UPDATE customers SET name = NULL, email = NULL, status = NULL, version = version + 1, deleted_at = clock_timestamp()
-  WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL AND ($3::integer[] IS NULL OR version = ANY ($3::integer[]))
-  RETURNING *`;
+  WITH held AS (
+    SELECT * FROM customers WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE
+  ), deleted AS (
+    UPDATE customers SET name = NULL, email = NULL, status = NULL, version = customers.version + 1, deleted_at = clock_timestamp()
+    FROM held
+    WHERE customers.account_id = $1 AND customers.id = $2 AND ($3::integer[] IS NULL OR held.version = ANY ($3::integer[])))
+  SELECT * FROM held WHERE $3::integer[] IS NOT NULL AND version <> ALL ($3::integer[])`;

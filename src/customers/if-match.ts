@@ -5,9 +5,11 @@ import { validationFailed } from '../http/problem.js';
 /** What `If-Match` asks for: nothing, that there is anything, or one of these versions. */
 export type Precondition = { kind: 'none' } | { kind: 'any' } | { kind: 'versions'; versions: number[] };
 
-// RFC 9110 §8.8.3: an opaque tag in double quotes, weak with W/ before it. It may hold a comma. And §5.6.1: elements of a
-// list may be empty.
-const ELEMENT = /[ \t]*(?:((?:W\/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|$)/gy;
+// RFC 9110 §8.8.3: an opaque tag in double quotes, weak with W/ before it. It may hold a comma.
+const ENTITY_TAG = '(?:W/)?"[!#-~\\x80-\\xff]*"';
+/** A list of entity tags. RFC 9110 §5.6.1: elements of a list may be empty. */
+export const ENTITY_TAGS = `(?:[ \\t]*,)*[ \\t]*${ENTITY_TAG}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG})?)*[ \\t]*`;
+const WELL_FORMED = new RegExp(`^(?:[*]|${ENTITY_TAGS})$`);
 const OURS = /^"([1-9]\d{0,8})"$/;
 
 /**
@@ -18,13 +20,11 @@ const OURS = /^"([1-9]\d{0,8})"$/;
  */
 export function readIfMatch(header: string | undefined): Precondition {
   if (header === undefined) return { kind: 'none' };
-  if (header.trim() === '*') return { kind: 'any' };
-  const elements = [...header.matchAll(ELEMENT)];
-  const tags = elements.flatMap(([, tag]) => tag ?? []);
-  const isList = elements.map(([text]) => text).join('') === header;
-  if (!isList || tags.length === 0) {
+  if (!WELL_FORMED.test(header)) {
     throw validationFailed({ field: 'If-Match', message: 'expected an entity tag in double quotes, such as "1"' });
   }
+  if (header === '*') return { kind: 'any' };
+  const tags = header.match(new RegExp(ENTITY_TAG, 'g')) ?? [];
   return { kind: 'versions', versions: tags.flatMap((tag) => OURS.exec(tag)?.[1] ?? []).map(Number) };
 }
 

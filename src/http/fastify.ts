@@ -100,7 +100,7 @@ export function answerOtherMethods(fastify: FastifyInstance): () => void {
           headers: { allow },
         });
       };
-      const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter((name) => !known.has(name));
+      const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'].filter((name) => !known.has(name));
       // In the first hook, so that neither the body nor the API key is looked at.
       fastify.route({ url, method: others, onRequest: refuse, handler: refuse });
     }

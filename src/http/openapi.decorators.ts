@@ -12,7 +12,7 @@ export class ProblemDetails {
   @ApiProperty()
   title!: string;
 
-  @ApiProperty()
+  @ApiProperty({ type: 'integer' })
   status!: number;
 
   @ApiProperty()
@@ -76,7 +76,14 @@ export function ApiProblems(...codes: ProblemCode[]) {
 
 /** Documents an id in the path that clients choose. */
 export const ApiClientId = (name: string, example: string) =>
-  ApiParam({ name, example, schema: { type: 'string', pattern: CLIENT_ID.source } });
+  ApiParam({ name, schema: { type: 'string', pattern: CLIENT_ID.source, example } });
+
+/** An idempotency key, bare or as a quoted string, in which \" and \\ stand for one character each. */
+const IDEMPOTENCY_KEY = `^(?:[!#-~]{1,${IDEMPOTENCY_KEY_MAX_LENGTH}}|"(?:[!#-\\[\\]-~]|\\\\["\\\\]){1,${IDEMPOTENCY_KEY_MAX_LENGTH}}")$`;
+
+/** Documents an idempotency key in the path. */
+export const ApiKeyParameter = (name: string) =>
+  ApiParam({ name, schema: { type: 'string', pattern: IDEMPOTENCY_KEY, example: 'order_12345' } });
 
 /** Documents that an operation is idempotent by key, what follows for its callers, and its other errors, `codes`. */
 export function ApiIdempotent(key: KeyRequirement, ...codes: ProblemCode[]) {
@@ -86,7 +93,7 @@ export function ApiIdempotent(key: KeyRequirement, ...codes: ProblemCode[]) {
       required: key === 'required',
       description:
         'Names the operation: a new value for every new one, the same value for every retry. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
-      schema: { type: 'string', minLength: 1, maxLength: IDEMPOTENCY_KEY_MAX_LENGTH },
+      schema: { type: 'string', pattern: IDEMPOTENCY_KEY },
       example: 'order_12345',
     }),
     ApiProblems(

@@ -1,5 +1,5 @@
 import type { INestApplication } from '@nestjs/common';
-import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 
 const DESCRIPTION = `
 A payment service in which every request is safe to send twice.
@@ -29,8 +29,31 @@ export function serveDocs(app: INestApplication): void {
     .addTag('operations', 'For those who run the service; no API key needed')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
     .build();
-  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {
+  SwaggerModule.setup('docs', app, () => closeBodies(SwaggerModule.createDocument(app, config)), {
     jsonDocumentUrl: 'openapi.json',
     customSiteTitle: 'Payments, idempotent',
   });
+}
+
+type Schemas = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>;
+type Schema = Schemas[string];
+
+/** Says what the validation pipe does: it refuses members that a body, or anything in it, is not documented to have. */
+function closeBodies(document: OpenAPIObject): OpenAPIObject {
+  const { schemas = {} } = document.components ?? {};
+  for (const { post, put, patch } of Object.values(document.paths)) {
+    for (const operation of [post, put, patch]) {
+      const body = operation?.requestBody;
+      if (body && 'content' in body) Object.values(body.content).forEach(({ schema }) => close(schema, schemas));
+    }
+  }
+  return document;
+}
+
+function close(schema: Schema | undefined, schemas: Schemas): void {
+  if (!schema) return;
+  if ('$ref' in schema) return close(schemas[schema.$ref.split('/').at(-1) ?? ''], schemas);
+  const { properties, items, allOf = [] } = schema;
+  if (properties) schema.additionalProperties = false;
+  [...Object.values(properties ?? {}), items, ...allOf].forEach((part) => close(part, schemas));
 }

@@ -3,7 +3,13 @@ import { IsInt, Max, Min } from 'class-validator';
 
 /** The body of `PUT /inventory/:item_id`: an absolute number, so that to set it twice is to set it once. */
 export class SetStock {
-  @ApiProperty({ example: 10, minimum: 0, maximum: 999_999_999, description: 'Pieces there are from now on' })
+  @ApiProperty({
+    type: 'integer',
+    example: 10,
+    minimum: 0,
+    maximum: 999_999_999,
+    description: 'Pieces there are from now on',
+  })
   @Max(999_999_999, { message: 'expected at most 999999999' })
   @Min(0, { message: 'expected at least 0' })
   @IsInt({ message: 'expected an integer number of pieces' })

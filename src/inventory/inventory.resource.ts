@@ -9,7 +9,7 @@ export class InventoryItemResource {
   @ApiProperty({ enum: ['inventory_item'] })
   object!: 'inventory_item';
 
-  @ApiProperty({ example: 10, description: 'Pieces there are to sell' })
+  @ApiProperty({ type: 'integer', example: 10, description: 'Pieces there are to sell' })
   stock!: number;
 }
 

@@ -26,7 +26,7 @@ export class DeadLetterResource implements Omit<DeadLetter, 'created_at' | 'dead
   @ApiProperty({ format: 'date-time' })
   created_at!: string;
 
-  @ApiProperty({ example: 5, description: 'Deliveries that the consumer has failed at' })
+  @ApiProperty({ type: 'integer', example: 5, description: 'Deliveries that the consumer has failed at' })
   attempts!: number;
 
   @ApiProperty({ description: 'What it failed with the last time' })

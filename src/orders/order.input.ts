@@ -24,17 +24,23 @@ const LINE_EXPECTED = 'expected objects with item_id, quantity and unit_amount';
 
 /** What is ordered of one item. */
 export class OrderLineInput {
-  @ApiProperty({ example: 'espresso_beans' })
+  @ApiProperty({ example: 'espresso_beans', pattern: CLIENT_ID.source })
   @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
   item_id!: string;
 
-  @ApiProperty({ example: 2, minimum: 1, maximum: MAX_QUANTITY })
+  @ApiProperty({ type: 'integer', example: 2, minimum: 1, maximum: MAX_QUANTITY })
   @Max(MAX_QUANTITY, { message: `expected at most ${MAX_QUANTITY}` })
   @Min(1, { message: 'expected at least 1' })
   @IsInt({ message: 'expected an integer number of pieces' })
   quantity!: number;
 
-  @ApiProperty({ example: 1250, minimum: 0, maximum: 99_999_999, description: 'In minor units of the currency' })
+  @ApiProperty({
+    type: 'integer',
+    example: 1250,
+    minimum: 0,
+    maximum: 99_999_999,
+    description: 'In minor units of the currency',
+  })
   @Max(99_999_999, { message: 'expected at most 99999999' })
   @Min(0, { message: 'expected at least 0' })
   @IsInt({ message: 'expected an integer number of minor units, such as 1250 for 12.50' })
@@ -43,7 +49,11 @@ export class OrderLineInput {
 
 /** The body of `POST /orders`. */
 export class PlaceOrder {
-  @ApiProperty({ example: 'order_12345', description: 'Your own name for the order: the same for every retry of it' })
+  @ApiProperty({
+    example: 'order_12345',
+    pattern: CLIENT_ID.source,
+    description: 'Your own name for the order: the same for every retry of it',
+  })
   @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
   order_id!: string;
 
@@ -57,13 +67,19 @@ export class PlaceOrder {
   @IsArray({ message: 'expected a list of items' })
   items!: OrderLineInput[];
 
-  @ApiPropertyOptional({ example: 'eur', default: 'eur', description: 'ISO 4217, in either case' })
+  @ApiPropertyOptional({
+    nullable: true,
+    example: 'eur',
+    default: 'eur',
+    pattern: '^[A-Za-z]{3}$',
+    description: 'ISO 4217, in either case',
+  })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
   @IsOptional()
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency?: string;
 
-  @ApiPropertyOptional({ example: 'cus_ada' })
+  @ApiPropertyOptional({ nullable: true, example: 'cus_ada', pattern: CLIENT_ID.source })
   @IsOptional()
   @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
   customer_id?: string;
@@ -71,7 +87,7 @@ export class PlaceOrder {
 
 /** The query of `GET /orders`: a page of at most `limit`, newest first, older than `starting_after`. */
 export class ListOrders extends PageQuery {
-  @ApiPropertyOptional({ description: 'The last order_id of the page before' })
+  @ApiPropertyOptional({ pattern: CLIENT_ID.source, description: 'The last order_id of the page before' })
   @IsOptional()
   @Matches(CLIENT_ID, { message: CLIENT_ID_EXPECTED })
   starting_after?: string;

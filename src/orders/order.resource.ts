@@ -13,7 +13,7 @@ export class OrderResource {
   @ApiProperty({ enum: ['placed', 'paid'], description: 'Paid once charges that name the order cover its amount' })
   status!: string;
 
-  @ApiProperty({ example: 2500, description: 'What the items cost, in minor units of the currency' })
+  @ApiProperty({ type: 'integer', example: 2500, description: 'What the items cost, in minor units of the currency' })
   amount!: number;
 
   @ApiProperty({ example: 'eur' })

@@ -1,0 +1,76 @@
+import { expect } from '@jest/globals';
+import type { Account } from '../support/client.js';
+import type { TestDatabase } from '../support/database.js';
+import { narrow, type State } from './contract.js';
+import { isPaid, type Ledger } from './ledger.js';
+
+/** Holds when the database has what may be so by the model, and no more. */
+export async function expectAgreement(database: TestDatabase, possible: readonly State[]): Promise<void> {
+  const [a, b] = [await rowsOf(database, 'acct_a'), await rowsOf(database, 'acct_b')];
+  narrow(possible, ({ acct_a, acct_b }) => {
+    compare(a, acct_a);
+    compare(b, acct_b);
+  });
+}
+
+type Rows = Awaited<ReturnType<typeof rowsOf>>;
+
+async function rowsOf({ sql }: TestDatabase, account: Account) {
+  const select = (statement: string) => sql(statement, [account]);
+  return {
+    facts: {
+      keys: await select(
+        'SELECT idempotency_key AS key, completed_at IS NOT NULL AS completed FROM processed_requests WHERE account_id = $1 ORDER BY 1',
+      ),
+      stock: await select('SELECT item_id, stock FROM inventory WHERE account_id = $1 ORDER BY 1'),
+      orders: await select('SELECT order_id, amount::int, status FROM orders WHERE account_id = $1 ORDER BY 1'),
+      customers: await select(
+        'SELECT id, name, email, status::text FROM customers WHERE account_id = $1 AND deleted_at IS NULL ORDER BY 1',
+      ),
+      balances: await select('SELECT currency, amount::int FROM balances WHERE account_id = $1 ORDER BY 1'),
+    },
+    settled: await select(
+      "SELECT id, status, amount, currency, order_id FROM charges WHERE account_id = $1 AND status <> 'pending'",
+    ),
+    pending: await select("SELECT FROM charges WHERE account_id = $1 AND status = 'pending'"),
+    captured: await select(
+      'SELECT charge_id AS id, amount, currency FROM bank.captures WHERE account_id = $1 ORDER BY 1',
+    ),
+    toBeCaptured: await select(
+      `SELECT id, amount, currency FROM charges WHERE account_id = $1
+         AND (status = 'succeeded' OR status = 'pending' AND source = 'tok_timeout') ORDER BY 1`,
+    ),
+  };
+}
+
+function compare({ facts, settled, pending, captured, toBeCaptured }: Rows, ledger: Ledger): void {
+  expect(facts).toEqual(expectedOf(ledger));
+  expect(settled).toEqual(expect.arrayContaining([...ledger.charges].map(([id, charge]) => ({ id, ...charge }))));
+  expect(settled).toHaveLength(ledger.charges.size + ledger.unseenCharges);
+  expect(pending).toHaveLength([...ledger.keys.values()].filter(({ reply }) => !reply).length);
+  // Money was taken for each charge that succeeded, and for each of which nobody knows that yet.
+  expect(captured).toEqual(toBeCaptured);
+}
+
+function expectedOf(ledger: Ledger) {
+  const { keys, expired, stock, orders, customers, balances } = ledger;
+  return {
+    keys: sorted([
+      ...[...keys].map(([key, { reply }]) => ({ key, completed: reply !== undefined })),
+      ...[...expired].map((key) => ({ key, completed: true })),
+    ]),
+    stock: sorted([...stock].map(([item_id, stock]) => ({ item_id, stock }))),
+    orders: sorted(
+      [...orders].map(([order_id, order]) => {
+        const status = isPaid(ledger, order_id, order) ? 'paid' : 'placed';
+        return { order_id, amount: order.amount, status };
+      }),
+    ),
+    customers: sorted([...customers].flatMap(([id, { content }]) => (content ? [{ id, ...content }] : []))),
+    balances: sorted([...balances].map(([currency, amount]) => ({ currency, amount }))),
+  };
+}
+
+/** By their first member, the name. */
+const sorted = <Row extends object>(rows: Row[]) =>
+  rows.sort((one, other) => (String(Object.values(one)[0]) < String(Object.values(other)[0]) ? -1 : 1));

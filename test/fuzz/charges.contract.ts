@@ -1,0 +1,80 @@
+import { expect } from '@jest/globals';
+import { type Answer, expectProblem } from '../support/wire.js';
+import type { Charge, Ledger } from './ledger.js';
+import type { Json, Request } from './requests.js';
+
+const DECLINES: Record<string, string> = {
+  tok_chargeDeclined: 'generic_decline',
+  tok_insufficientFunds: 'insufficient_funds',
+};
+
+/**
+ * POST /charges.
+ *
+ * @param isResumed whether an attempt before it was left unfinished
+ * @returns whether the answer is final
+ */
+export function judge(ledger: Ledger, { body = {} }: Request, answer: Answer, isResumed: boolean): boolean {
+  const source = sourceOf(body);
+  if (source === 'tok_unavailable' || (source === 'tok_timeout' && !isResumed)) {
+    const isLost = source === 'tok_timeout';
+    const problem = expectProblem(answer, isLost ? 504 : 503, isLost ? 'gateway_timeout' : 'gateway_unavailable');
+    expect(problem['outcome']).toBe('unknown');
+    return false;
+  }
+  const decline_code = DECLINES[source] ?? null;
+  if (decline_code === null) {
+    see(ledger, body, answer, true);
+    ledger.untold.push(amountsOf(body));
+    return true;
+  }
+  const problem = expectProblem(answer, 402, 'card_declined');
+  expect(problem).toMatchObject({ outcome: 'final', decline_code });
+  keep(ledger, problem['charge_id'] as string, { status: 'failed', ...amountsOf(body) });
+  return true;
+}
+
+/** Sees a charge that succeeded for the first time. @param isOurs whether its own request made it, rather than recovery */
+export function see(ledger: Ledger, body: Record<string, Json> = {}, answer: Answer, isOurs = false): void {
+  expect(answer.status).toBe(200);
+  const charge = JSON.parse(answer.text) as { id: string };
+  const { description = null, metadata = {} } = body;
+  expect(charge).toEqual({
+    id: expect.stringMatching(/^ch_[0-9a-f]{32}$/),
+    object: 'charge',
+    status: 'succeeded',
+    decline_code: null,
+    source: sourceOf(body),
+    description,
+    metadata,
+    created_at: expect.stringMatching(/^\d{4}-.*Z$/),
+    ...amountsOf(body),
+  });
+  keep(ledger, charge.id, { status: 'succeeded', ...amountsOf(body) });
+  if (!isOurs) ledger.unseenCharges--;
+}
+
+function keep({ charges }: Ledger, id: string, charge: Charge): void {
+  expect([...charges.keys()]).not.toContain(id);
+  charges.set(id, charge);
+}
+
+/** Finishes, without their clients, the charges that the bank has captured. @returns how many */
+export function recover(ledger: Ledger): number {
+  const unfinished = [...ledger.keys.values()].filter(({ reply }) => reply === undefined);
+  const captured = unfinished.filter(({ body = {} }) => sourceOf(body) === 'tok_timeout');
+  for (const held of captured) {
+    held.reply = 'unseen';
+    ledger.unseenCharges++;
+    ledger.untold.push(amountsOf(held.body ?? {}));
+  }
+  return captured.length;
+}
+
+const sourceOf = ({ source = 'tok_visa' }: Record<string, Json>) => source as string;
+
+const amountsOf = ({ amount, currency, order_id = null as never }: Record<string, Json>): Omit<Charge, 'status'> => ({
+  amount: amount as number,
+  currency: (currency as string).toLowerCase(),
+  order_id: order_id as string | null,
+});

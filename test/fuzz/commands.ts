@@ -1,0 +1,206 @@
+import { expect } from '@jest/globals';
+import fc from 'fast-check';
+import { Idempotency } from '../../src/idempotency/idempotency.js';
+import { Recovery } from '../../src/idempotency/recovery.js';
+import { Sweeper } from '../../src/idempotency/sweeper.js';
+import { Relay } from '../../src/messaging/index.js';
+import { type Account, call } from '../support/client.js';
+import type { TestDatabase } from '../support/database.js';
+import type { TestService } from '../support/service.js';
+import { recover } from './charges.contract.js';
+import { explain, narrow, type State } from './contract.js';
+import { tell } from './ledger.js';
+import { type IfMatch, lostCharge, type Request, request, sendTo } from './requests.js';
+
+export interface Model {
+  /** What may be so, as far as anybody was told. */
+  possible: State[];
+  /** Requests that change something, to be sent again with the same If-Match. */
+  sent: Sent[];
+  /** How many requests there were. */
+  requests: number;
+}
+
+export interface Real {
+  /** Of the service, on one database. They are sent requests in turn. */
+  replicas: [TestService, TestService];
+  database: TestDatabase;
+}
+
+/** A request, and what it says in If-Match. */
+interface Sent {
+  request: Request;
+  tag: string | undefined;
+}
+
+type Command = fc.AsyncCommand<Model, Real>;
+
+/** Sends requests over as many connections at once, and explains the answers. */
+class Send implements Command {
+  constructor(private readonly requests: readonly Request[]) {}
+
+  check = () => true;
+
+  async run(model: Model, real: Real): Promise<void> {
+    const all = this.requests.map((request) => ({ request, tag: tagOf(model.possible, request) }));
+    await sendAll(model, real, all);
+    model.sent.push(...all.filter(({ request }) => request.method !== 'GET'));
+  }
+
+  toString = () => `send ${JSON.stringify(this.requests)}`;
+}
+
+/** Sends an earlier request again, as it was or spelt in another way. */
+class SendAgain implements Command {
+  constructor(
+    private readonly which: number,
+    private readonly copies: number,
+    private readonly isSpeltOddly: boolean,
+  ) {}
+
+  check = ({ sent }: Readonly<Model>) => sent.length > 0;
+
+  async run(model: Model, real: Real): Promise<void> {
+    // The latest first.
+    const earlier = model.sent.at(-1 - (this.which % model.sent.length));
+    if (!earlier) return;
+    const again = { ...earlier, request: { ...earlier.request, isSpeltOddly: this.isSpeltOddly } };
+    await sendAll(
+      model,
+      real,
+      Array.from({ length: this.copies }, () => again),
+    );
+  }
+
+  toString = () => `send again ${this.which}${this.isSpeltOddly ? ' oddly' : ''}, ${this.copies} times`;
+}
+
+async function sendAll(model: Model, { replicas }: Real, all: readonly Sent[]): Promise<void> {
+  const exchanges = await Promise.all(
+    all.map(async ({ request, tag }) => {
+      const { url } = replicas[model.requests++ % replicas.length] as TestService;
+      return { request, tag, answer: await sendTo(url, request, tag) };
+    }),
+  );
+  model.possible = explain(model.possible, exchanges);
+}
+
+function tagOf([state]: readonly State[], { account, id = '', ifMatch }: Request): string | undefined {
+  const version = state?.[account].customers.get(id)?.version ?? 0;
+  const tags: Record<IfMatch, string> = {
+    current: `"${version}"`,
+    old: `"${version - 1}"`,
+    '*': '*',
+    malformed: `${version}`,
+  };
+  return ifMatch && tags[ifMatch];
+}
+
+/** Has all messages delivered, and compares the balance. */
+class Tell implements Command {
+  check = () => true;
+
+  async run(model: Model, { replicas: [service] }: Real): Promise<void> {
+    while ((await service.nest.get(Relay).runOnce()) > 0);
+    for (const account of ['acct_a', 'acct_b'] as const) {
+      const answer = await call(service.url, 'GET', '/balance', { account });
+      model.possible = narrow(model.possible, (state) => {
+        tell(state[account]);
+        const balances = [...state[account].balances].map(([currency, amount]) => ({ currency, amount }));
+        balances.sort((one, other) => (one.currency < other.currency ? -1 : 1));
+        expect(answer).toMatchObject({ status: 200, body: { balances } });
+      });
+    }
+  }
+
+  toString = () => 'tell';
+}
+
+/** Finishes what is unfinished, without the clients. */
+class Recover implements Command {
+  check = () => true;
+
+  async run(model: Model, { replicas: [service], database }: Real): Promise<void> {
+    const unfinished = await database.sql('SELECT FROM processed_requests WHERE completed_at IS NULL');
+    // A run ends at what fails, and that is at the end of the queue then.
+    let recovered = 0;
+    for (let i = 0; i <= unfinished.length; i++) recovered += await service.nest.get(Recovery).runOnce();
+    model.possible = narrow(model.possible, ({ acct_a, acct_b }) =>
+      expect(recovered).toBe(recover(acct_a) + recover(acct_b)),
+    );
+  }
+
+  toString = () => 'recover';
+}
+
+/** Empties the memory of replicas, which do not see that rows were aged or deleted. */
+export const forget = (replicas: readonly TestService[]) =>
+  replicas.forEach(({ nest }) => nest.get(Idempotency).replies['replies']?.clear());
+
+/** Has a day gone by for the keys of an account. */
+class Expire implements Command {
+  constructor(private readonly account: Account) {}
+
+  check = () => true;
+
+  async run(model: Model, { replicas, database }: Real): Promise<void> {
+    await database.sql(
+      "UPDATE processed_requests SET created_at = now() - interval '24 hours 1 second' WHERE account_id = $1",
+      [this.account],
+    );
+    forget(replicas);
+    model.possible = narrow(model.possible, (state) => {
+      const { keys, expired } = state[this.account];
+      for (const [key, { reply }] of keys) {
+        // What is unfinished does not expire.
+        if (reply && keys.delete(key)) expired.add(key);
+      }
+    });
+  }
+
+  toString = () => `expire ${this.account}`;
+}
+
+/** Deletes the expired keys, and no other. */
+class Sweep implements Command {
+  check = () => true;
+
+  async run(model: Model, { replicas: [service] }: Real): Promise<void> {
+    const swept = await service.nest.get(Sweeper).runOnce();
+    model.possible = narrow(model.possible, ({ acct_a, acct_b }) => {
+      expect(swept).toBe(acct_a.expired.size + acct_b.expired.size);
+      acct_a.expired.clear();
+      acct_b.expired.clear();
+    });
+  }
+
+  toString = () => 'sweep';
+}
+
+/** Sequences of at most so many commands. */
+export function commandsOf(maxCommands: number) {
+  // A charge is two commits: who looks up its key between them is told that it is in progress.
+  const atOnce = request.filter(({ resource }) => resource !== 'idempotency-keys');
+  const requests = fc.oneof(
+    { arbitrary: request.map((one) => [one]), weight: 30 },
+    { arbitrary: lostCharge.map((one) => [one]), weight: 1 },
+    {
+      arbitrary: fc.tuple(request, fc.integer({ min: 2, max: 4 })).map(([one, n]) => Array<Request>(n).fill(one)),
+      weight: 5,
+    },
+    { arbitrary: fc.array(atOnce, { minLength: 2, maxLength: 4 }), weight: 8 },
+  );
+  const again = fc.tuple(fc.nat({ max: 8 }), fc.constantFrom(1, 1, 1, 3), fc.boolean());
+  const send = requests.map((all) => new Send(all));
+  const sendAgain = again.map((parameters) => new SendAgain(...parameters));
+  const expire = fc.constantFrom<Account>('acct_a', 'acct_b').map((account) => new Expire(account));
+  const upkeep: fc.Arbitrary<Command>[] = [
+    expire,
+    ...[new Tell(), new Recover(), new Sweep()].map((command) => fc.constant(command)),
+  ];
+  // Each as likely as the others, so what happens often is there often.
+  return fc.commands([send, send, send, send, send, send, send, sendAgain, sendAgain, sendAgain, ...upkeep], {
+    maxCommands,
+    size: 'max',
+  });
+}

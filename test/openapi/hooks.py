@@ -1,0 +1,20 @@
+"""Leaves out bodies that OpenAPI 3.0 cannot say are wrong, so that all others have to be accepted."""
+
+import re
+
+import schemathesis
+
+CURRENCIES = {"eur", "usd", "jpy"}  # Those of schemathesis.toml; most other three letters are no code of ISO 4217.
+
+
+@schemathesis.hook
+def filter_case(context, case):
+    body = case.body if isinstance(case.body, dict) else {}
+    currency, metadata, items = (body.get(name) for name in ("currency", "metadata", "items"))
+    if isinstance(currency, str) and re.fullmatch("[A-Za-z]{3}", currency) and currency.lower() not in CURRENCIES:
+        return False
+    # OpenAPI 3.0 limits neither names, nor lengths in UTF-16.
+    if isinstance(metadata, dict) and any(len(name.encode("utf-16-le", "surrogatepass")) > 80 for name in metadata):
+        return False
+    lines = [line.get("item_id") for line in items if isinstance(line, dict)] if isinstance(items, list) else []
+    return all(lines.count(item_id) == 1 for item_id in lines)
