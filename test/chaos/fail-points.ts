@@ -50,3 +50,8 @@ export const STOP_CASES: readonly StopCase[] = FAIL_POINTS.flatMap((point) => [
 export interface Arm {
   arm: StopCase | undefined;
 }
+
+/** What it says when that was taken back in time. */
+export interface Disarmed {
+  disarmed: true;
+}

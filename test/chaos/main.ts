@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endProcesses } from '../../bench/processes.js';
 import { Progress } from '../../bench/progress.js';
@@ -14,15 +14,17 @@ import { PLANTED_BUGS } from './planted/bugs.js';
 import { buildWith } from './planted/build.js';
 import { run, type RunResult } from './run.js';
 import { stopAt } from './stops.js';
+import { timeline } from './timeline.js';
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 /** The service as it is. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
-/** For what is to be looked at when something was not valid. */
+/** For what is to be looked at afterwards. */
 const KEPT = resolve('.chaos');
 const VIOLATIONS_SHOWN = 20;
 /** Fail points that are tried at once: most of each is waiting. */
 const LANES = 3;
+const INTERRUPTED = 130;
 /** Of load, for each planted bug. */
 const PLANTED_SECONDS = 8;
 
@@ -34,10 +36,13 @@ async function random(postgres: EmbeddedPostgres, options: Options): Promise<boo
   const arena = await Arena.start({ postgres, name: 'chaos', build: BUILD, replicas, directory });
   const result = await run({ arena, seed, seconds, faults, progress: new Progress(seconds) });
   await arena.end();
+  const title = `${seconds} s of faults, seed ${seed}: ${result.counts.attempts} attempts, ${result.verdict}`;
+  await writeFile(join(directory, 'timeline.svg'), timeline(title, arena.history.events, faults));
   for (const [kind, { attempted, landed }] of result.faults) {
     print(`  ${kind.padEnd(22)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
   await tell(result, directory, `--seed ${seed} --seconds ${seconds}`);
+  print(`history, journal, logs and a picture are in ${relative('.', directory)}`);
   print(summary(seed, result));
   return result.verdict === 'valid';
 }
@@ -57,6 +62,7 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
       print(`${next.point.padEnd(22)} ${next.stop.padEnd(6)} ${result.verdict}`);
       if (result.verdict === 'valid') continue;
       await tell(result, directory, `--fail-points ${next.point}`);
+      print(`history, journal and logs are in ${relative('.', directory)}`);
       // What is broken stays so: the other cases would be blamed for it.
       return;
     }
@@ -101,14 +107,14 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
   return missed === 0;
 }
 
-/** What is wrong, and where to look; nothing is left of a run that was valid. */
+/** What is wrong, and how to do the same again. */
 async function tell(result: Verdict, directory: string, again: string): Promise<void> {
-  if (result.verdict === 'valid') return rm(directory, { recursive: true });
+  await writeFile(join(directory, 'verdict.json'), JSON.stringify(result, null, 2));
+  if (result.verdict === 'valid') return;
   for (const { invariant, about } of result.violations.slice(0, VIOLATIONS_SHOWN))
     print(`VIOLATED ${invariant}: ${about}`);
   for (const doubt of result.doubts) print(`unknown: ${doubt}`);
-  await writeFile(join(directory, 'verdict.json'), JSON.stringify(result, null, 2));
-  print(`history, journal and logs are in ${directory}; the same again: npm run chaos -- ${again}`);
+  print(`the same again: npm run chaos -- ${again}`);
 }
 
 function summary(seed: number, { counts, faults, verdict }: RunResult): string {
@@ -130,6 +136,10 @@ async function main(options: Options): Promise<number> {
   }
 }
 
+// Nobody is left behind, not even frozen. The database goes with this process by itself.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void endProcesses().finally(() => process.exit(INTERRUPTED)));
+}
 let exitCode = 2;
 try {
   const options = readOptions(process.argv.slice(2));

@@ -28,7 +28,7 @@ what the database holds and what the bank has written down. The last line is the
   --planted       instead: switches known bugs on, one by one, and expects each to be found
   NAME …          with these two: only those
 
-Exit code: 0 when valid, 1 when invalid or unknown, 2 when it could not be run. What a run leaves is kept in .chaos/ unless it was valid.
+Exit code: 0 when valid, 1 when invalid or unknown, 2 when it could not be run. A run leaves its history, the bank’s journal, logs and a picture in .chaos/.
 `;
 
 /**

@@ -4,7 +4,7 @@ import { ServerResponse } from 'node:http';
 import { Client } from 'pg';
 import { HttpGateway } from '../../src/charges/gateway/http-gateway.js';
 import { SWEEP, TAKE_OVER } from '../../src/idempotency/idempotency.sql.js';
-import type { Arm, FailPoint } from './fail-points.js';
+import type { Arm, Disarmed, FailPoint } from './fail-points.js';
 
 /**
  * The service as a process that can be stopped at a named step. The steps are watched from outside, around the libraries that
@@ -15,7 +15,10 @@ import type { Arm, FailPoint } from './fail-points.js';
 const REPORTS_FD = 4;
 
 let armed: Arm['arm'];
-process.on('message', (message: Arm) => (armed = message.arm));
+process.on('message', (message: Arm) => {
+  armed = message.arm;
+  if (!armed) process.send?.({ disarmed: true } satisfies Disarmed);
+});
 process.on('disconnect', () => process.exit());
 process.channel?.unref();
 

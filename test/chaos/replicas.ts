@@ -9,7 +9,7 @@ import { Program } from '../../bench/processes.js';
 import { freePort } from '../../src/database/embedded/server.js';
 import { type Line, startLine } from '../support/line.js';
 import { type CommitFault, type PostgresProxy, startProxy } from '../support/proxy.js';
-import type { Arm, FailPoint, StopCase } from './fail-points.js';
+import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
 
 export const LEASE_MS = 2_000;
 /** Past the lease of whatever the process was at. */
@@ -82,10 +82,6 @@ export class ChaosReplica {
     return this.clients.port;
   }
 
-  get pid(): number {
-    return this.program?.pid ?? 0;
-  }
-
   get runs(): boolean {
     return this.program !== undefined;
   }
@@ -146,16 +142,18 @@ export class ChaosReplica {
     const { child } = this.program ?? {};
     if (!child?.connected) return false;
     const tell = (arm: Arm['arm']) => void (child.connected && child.send({ arm } satisfies Arm, () => undefined));
-    let timer: NodeJS.Timeout | undefined;
-    const reached = new Promise<boolean>((resolve) => {
+    let calledOff: NodeJS.Timeout | undefined;
+    const isReached = new Promise<boolean>((resolve) => {
       this.onReach = () => resolve(true);
-      timer = setTimeout(() => resolve(false), withinMs);
+      // It may get there before it hears that it need not.
+      child.once('message', (_: Disarmed) => resolve(false)).once('close', () => resolve(false));
+      calledOff = setTimeout(tell, withinMs, undefined);
     });
     tell(at);
-    return reached.finally(() => {
-      clearTimeout(timer);
+    return isReached.finally(() => {
+      clearTimeout(calledOff);
+      child.removeAllListeners('message');
       this.onReach = undefined;
-      tell(undefined);
     });
   }
 
