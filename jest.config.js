@@ -10,5 +10,7 @@ export default {
   // Sources import one another as `./x.js`, which is what Node resolves after the build.
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': ['@swc/jest', { sourceMaps: 'inline' }] },
+  // Two files at a time: most wait for a database, which all of them share and which has 100 connections.
+  maxWorkers: 2,
   testTimeout: 30_000,
 };
