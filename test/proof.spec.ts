@@ -4,7 +4,6 @@ import { describe, expect, it } from '@jest/globals';
 import { INVARIANTS } from './chaos/checker/verdict.js';
 import { FAIL_POINTS } from './chaos/fail-points.js';
 import { FAULT_KINDS } from './chaos/faults.js';
-import { readOptions, UsageError } from './chaos/options.js';
 import { PLANTED_BUGS } from './chaos/planted/bugs.js';
 
 const PROOF = readFileSync('docs/proof.md', 'utf8');
@@ -39,33 +38,5 @@ describe('docs/proof.md', () => {
     const row = rows.find(([name, where]) => name === kind && where?.startsWith('['));
     const [, file = ''] = /\[`(.+?)`\]/.exec(row?.[1] ?? '') ?? [];
     expect(readFileSync(join('test', file), 'utf8')).toContain(row?.[2]);
-  });
-});
-
-describe('the options of npm run chaos', () => {
-  it('have defaults, and a seed that is new each time', () => {
-    const [one, other] = [readOptions([]), readOptions([])];
-    expect(one).toMatchObject({ mode: 'random', seconds: 60, replicas: 3, faults: FAULT_KINDS, only: [] });
-    expect((one as { seed: number }).seed).not.toBe((other as { seed: number }).seed);
-  });
-
-  it('are taken as given', () => {
-    const args = ['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,storm'];
-    expect(readOptions(args)).toMatchObject({ seconds: 5, seed: 7, replicas: 2, faults: ['kill', 'storm'] });
-    expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
-    expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
-    expect(readOptions(['--help'])).toBe('help');
-  });
-
-  it.each([
-    [['--seconds', '0'], '--seconds 0: expected an integer from 1'],
-    [['--seed', 'x'], '--seed x: expected an integer from 0'],
-    [['--replicas', '1'], '--replicas 1: expected an integer from 2 to 8'],
-    [['--faults', 'kill,fire'], '--faults fire: expected some of kill, '],
-    [['kill'], 'kill: expected options only'],
-    [['--fautls', 'kill'], "Unknown option '--fautls'"],
-  ])('are refused with what was expected: %j', (args, message) => {
-    expect(() => readOptions(args)).toThrow(UsageError);
-    expect(() => readOptions(args)).toThrow(message);
   });
 });
