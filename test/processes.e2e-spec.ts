@@ -43,6 +43,15 @@ async function charge({ url }: Pick<ServiceProcess, 'url'>, key: string, body: o
 const twoServices = (env: Record<string, string>) =>
   Promise.all([spawnService(database.url, env), spawnService(database.url, env)]);
 
+/** A client that is gone before its answer, while the bank is asked. */
+async function hangUp({ url }: ServiceProcess, key: string): Promise<void> {
+  const headers = { 'content-type': 'application/json', 'idempotency-key': key };
+  const outgoing = httpRequest(`${url}/charges`, { method: 'POST', headers });
+  outgoing.on('error', () => undefined).end(JSON.stringify(SLOW));
+  await captured(1);
+  outgoing.destroy();
+}
+
 const captured = (count: number) => until(async () => (await effects(database)).captures === count);
 
 describe('two processes on one database', () => {
@@ -113,6 +122,20 @@ describe('SIGTERM', () => {
     expect(JSON.parse(refused.text)).toMatchObject({ code: 'shutting_down', outcome: 'not_started', retryable: true });
     expect((await started).status).toBe(200);
     expect(await service.ended).toBe(0);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+
+  it('waits for work whose client has hung up, and for nothing else', async () => {
+    const service = await spawnService(database.url, PATIENT);
+    await hangUp(service, 'long_ago');
+    await until(async () => (await effects(database)).succeeded === 1);
+    await reset(database);
+    await hangUp(service, 'just_now');
+    const askedAt = performance.now();
+    service.signal('SIGTERM');
+    expect(await service.ended).toBe(0);
+    // Far from the 25 s after which a process ends whatever is under way.
+    expect(performance.now() - askedAt).toBeLessThan(12_000);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 });

@@ -13,15 +13,13 @@ export class Drain {
       const refused = this.draining && !request.url.startsWith('/health/');
       done(refused ? shuttingDown() : undefined);
     });
-    // Otherwise a kept-alive connection would hold up the end of the server.
     fastify.addHook('onSend', (_request, reply, payload, done) => {
+      // Otherwise a kept-alive connection would hold up the end of the server.
       if (this.draining) void reply.header('connection', 'close');
+      // Here the work is done, also when its client is gone; onResponse would never come then.
+      if (reply.raw.closed) this.end();
+      else reply.raw.once('close', () => this.end());
       done(null, payload);
-    });
-    fastify.addHook('onResponse', (_request, _reply, done) => {
-      this.underWay--;
-      if (this.draining && this.underWay === 0) this.done();
-      done();
     });
   }
 
@@ -36,6 +34,11 @@ export class Drain {
       this.done = resolve;
       if (this.underWay === 0) resolve();
     });
+  }
+
+  private end(): void {
+    this.underWay--;
+    if (this.draining && this.underWay === 0) this.done();
   }
 }
 
