@@ -12,7 +12,8 @@ import type { JournalEntry, Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
 import { History } from './history.js';
 import { ITEMS } from './operations.js';
-import { ACCOUNTS, ChaosReplica, GATEWAY_TIMEOUT_MS } from './replicas.js';
+import { ACCOUNTS, ChaosReplica } from './replicas.js';
+import { GATEWAY_TIMEOUT_MS } from './timing.js';
 
 export const INITIAL_STOCK = 1_000_000;
 /** Of no progress at all, after which there will be none: a lease, a retry and a restart of the database, several times over. */
@@ -97,9 +98,13 @@ export class Arena {
     }
   }
 
-  async snapshot(): Promise<Snapshot> {
+  /** @param moment names the file in which it is kept */
+  async snapshot(moment: string): Promise<Snapshot> {
     const lines = readFileSync(join(this.directory, 'journal.jsonl'), 'utf8').split('\n').filter(Boolean);
-    return { database: await this.database.read(), journal: lines.map((line) => JSON.parse(line) as JournalEntry) };
+    const journal = lines.map((line) => JSON.parse(line) as JournalEntry);
+    const snapshot = { database: await this.database.read(), journal };
+    writeFileSync(join(this.directory, `${moment}.json`), JSON.stringify(snapshot));
+    return snapshot;
   }
 
   async end(): Promise<void> {

@@ -7,7 +7,8 @@ import type { BankFault } from './bank.js';
 import { recordedLongAgo } from './expiring.js';
 import { chargeOf } from './operations.js';
 import type { Random } from './random.js';
-import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
+import { ACCOUNTS, type ChaosReplica } from './replicas.js';
+import { FREEZE_MS } from './timing.js';
 
 /** Tells that a fault has landed, and at what. */
 type Landed = (about?: string) => void;

@@ -10,11 +10,8 @@ import { freePort } from '../../src/database/embedded/server.js';
 import { type Line, startLine } from '../support/line.js';
 import { type CommitFault, type PostgresProxy, startProxy } from '../support/proxy.js';
 import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
+import { GATEWAY_TIMEOUT_MS, LEASE_MS } from './timing.js';
 
-export const LEASE_MS = 2_000;
-/** Past the lease of whatever the process was at. */
-export const FREEZE_MS = 1.5 * LEASE_MS;
-export const GATEWAY_TIMEOUT_MS = 1_000;
 /** Three, on one database and one bank. */
 export const ACCOUNTS = ['acct_a', 'acct_b', 'acct_c'];
 export const secretOf = (account: string) => `sk_${account}`;

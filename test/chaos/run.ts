@@ -75,13 +75,13 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
   progress.show('healed, and waiting for what is under way', seconds);
   await Promise.all(working);
   await arena.quiescence();
-  const healed = await tryToRead(arena);
+  const healed = await tryToRead(arena, 'healed');
 
   history.add({ type: 'phase', name: 'resend' });
   progress.show('sending every key again', seconds);
   await resend(options, random.fork(RESEND), () => performance.now() + HEALING_MS);
   await arena.quiescence();
-  const end = await tryToRead(arena);
+  const end = await tryToRead(arena, 'end');
   history.add({ type: 'phase', name: 'end' });
   history.flush();
   const evidence = { history: history.events, healed, end, faults, initialStock: INITIAL_STOCK };
@@ -136,4 +136,5 @@ async function resend(options: ClientOptions, random: Random, deadline: () => nu
 }
 
 /** Nothing, where it cannot be read: the verdict is unknown then. */
-const tryToRead = (arena: Arena): Promise<Snapshot | undefined> => arena.snapshot().catch(() => undefined);
+const tryToRead = (arena: Arena, moment: string): Promise<Snapshot | undefined> =>
+  arena.snapshot(moment).catch(() => undefined);

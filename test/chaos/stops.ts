@@ -8,7 +8,8 @@ import { recordedLongAgo } from './expiring.js';
 import type { StopCase } from './fail-points.js';
 import type { Operation } from './history.js';
 import { chargeOf, ITEMS, orderOf } from './operations.js';
-import { ACCOUNTS, type ChaosReplica, FREEZE_MS } from './replicas.js';
+import { ACCOUNTS, type ChaosReplica } from './replicas.js';
+import { FREEZE_MS } from './timing.js';
 
 /** Until a process has come to a step. What the other replica may do first is tried again. */
 const REACH_MS = 30_000;
@@ -59,7 +60,7 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   await arena.quiescence();
   // Once more, each: what has been answered is answered alike.
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
-  const end = await arena.snapshot().catch(() => undefined);
+  const end = await arena.snapshot('end').catch(() => undefined);
   history.add({ type: 'phase', name: 'end' });
   history.flush();
   return check({ history: history.events, healed: end, end, faults: [kind], initialStock: INITIAL_STOCK });

@@ -1,3 +1,5 @@
+import type { Reply } from '../history.js';
+import { LEASE_MS } from '../timing.js';
 import { acknowledged, contentOf, parse, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
@@ -22,26 +24,33 @@ export function checkReplies(story: Story, stories: readonly Story[], report: Re
     }
   }
   if (key === undefined) return;
-  // Of a reply that expires during the run, those before and those after are two stories.
+  if (recorded) checkExpiry(id, recorded, replies, report);
+  // A reply that has expired meanwhile is another story than the one after it.
   const expiresAt = recorded?.expiresAt ?? -Infinity;
-  const before = replies.filter(({ endedAt }) => endedAt < expiresAt);
-  const after = replies.filter(({ invokedAt }) => invokedAt > expiresAt);
-  for (const { reply } of before) {
-    if (recorded && contentOf(reply) !== contentOf(recorded.reply)) {
-      report('same reply', `${id}: ${contentOf(reply)} before it expired, instead of ${contentOf(recorded.reply)}`);
-    }
-  }
-  for (const { reply } of recorded ? after : []) {
-    if (recorded && contentOf(reply) === contentOf(recorded.reply)) {
-      report('as documented', `${id}: still replayed after it had expired`);
-    }
-  }
-  if (new Set(after.map(({ reply }) => contentOf(reply))).size > 1) {
-    report('same reply', `${id}: ${[...new Set(after.map(({ reply }) => contentOf(reply)))].join(' and ')}`);
-  }
-  const firstEnd = Math.min(...after.map(({ endedAt }) => endedAt));
-  for (const { invokedAt, reply } of after) {
+  const later = replies.filter(({ invokedAt, reply }) => invokedAt > expiresAt && !isOld(reply, recorded));
+  const different = new Set(later.map(({ reply }) => contentOf(reply)));
+  if (different.size > 1) report('same reply', `${id}: ${[...different].join(' and ')}`);
+  const firstEnd = Math.min(...later.map(({ endedAt }) => endedAt));
+  for (const { invokedAt, reply } of later) {
     if (invokedAt > firstEnd && !reply.replayed)
       report('final is final', `${id}: answered anew after it had been answered`);
   }
 }
+
+/** Up to its expiry a reply is replayed, and then no more: but by a request that was under way, to those that wait for it. */
+function checkExpiry(id: string, recorded: Recorded, replies: Acknowledged[], report: Report): void {
+  const { expiresAt } = recorded;
+  for (const { invokedAt, endedAt, reply } of replies) {
+    const old = isOld(reply, recorded);
+    if (endedAt < expiresAt && !old) {
+      report('same reply', `${id}: ${contentOf(reply)} before it expired, instead of ${contentOf(recorded.reply)}`);
+    }
+    if (invokedAt > expiresAt + LEASE_MS && old) report('as documented', `${id}: replayed long after it had expired`);
+  }
+}
+
+type Recorded = NonNullable<Story['recorded']>;
+type Acknowledged = ReturnType<typeof acknowledged>[number];
+
+const isOld = (reply: Reply, recorded?: Recorded) =>
+  recorded !== undefined && contentOf(reply) === contentOf(recorded.reply);

@@ -1,0 +1,6 @@
+/** How long a request has its key to itself. In a process, those that ask for the same wait for it for as long. */
+export const LEASE_MS = 2_000;
+/** Past the lease of whatever a process was at. */
+export const FREEZE_MS = 1.5 * LEASE_MS;
+/** How long the bank may take. */
+export const GATEWAY_TIMEOUT_MS = 1_000;
