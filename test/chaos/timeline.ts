@@ -3,7 +3,7 @@ import type { HistoryEvent } from './history.js';
 const WIDTH = 860;
 const MARGIN = 28;
 const LABEL_WIDTH = 170;
-const PLOT_TOP = 92;
+const PLOT_TOP = 100;
 const PLOT_HEIGHT = 150;
 const ROW_HEIGHT = 22;
 const ROWS_TOP = PLOT_TOP + PLOT_HEIGHT + 34;
@@ -52,14 +52,16 @@ export function timeline(title: string, history: readonly HistoryEvent[], kinds:
     return line + text(MARGIN + LABEL_WIDTH - 12, y + 4.5, kind, 'text-anchor="end"') + marks.join('');
   });
   const bottom = ROWS_TOP + kinds.length * ROW_HEIGHT;
-  const phases = history.flatMap((event) =>
-    event.type === 'phase' && event.name !== 'end'
-      ? [
-          `<path d="M${px(x(secondOf(event)))} ${PLOT_TOP - 14}V${bottom - 8}" stroke="${MUTED}" stroke-dasharray="3 3"/>` +
-            text(x(secondOf(event)) + 4, PLOT_TOP - 5, event.name, `fill="${MUTED}" font-size="12"`),
-        ]
-      : [],
-  );
+  const phases = history
+    .filter(({ type }) => type === 'phase')
+    .flatMap((event, i) =>
+      event.type === 'phase' && event.name !== 'end'
+        ? [
+            `<path d="M${px(x(secondOf(event)))} ${PLOT_TOP - 26}V${bottom - 8}" stroke="${MUTED}" stroke-dasharray="3 3"/>` +
+              text(x(secondOf(event)) + 4, PLOT_TOP - (i % 2 ? 17 : 5), event.name, `fill="${MUTED}" font-size="12"`),
+          ]
+        : [],
+    );
   const step = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600].find((each) => seconds / each <= 10) ?? 7_200;
   const ticks = Array.from({ length: Math.floor(seconds / step) + 1 }, (_, i) =>
     text(x(i * step), bottom + 12, `${i * step} s`, `text-anchor="middle" fill="${MUTED}"`),
