@@ -1,184 +1,29 @@
 import { describe, expect, it } from '@jest/globals';
 import { check } from './chaos/checker/checker.js';
 import { type Invariant, INVARIANTS } from './chaos/checker/verdict.js';
-import type { DatabaseState, Evidence, JournalEntry } from './chaos/evidence.js';
-import type { HistoryEvent, Operation, Outcome, Reply } from './chaos/history.js';
+import type { DatabaseState, Evidence } from './chaos/evidence.js';
 import { LEASE_MS } from './chaos/timing.js';
-
-const uuid = (n: number) => `019ab9f2-c0de-7a3c-8f21-${String(n).padStart(12, '0')}`;
-const chargeId = (n: number) => `ch_${uuid(n).replaceAll('-', '')}`;
-
-const charge: Operation = {
-  id: 'acct_a:k-1',
-  account: 'acct_a',
-  key: 'k-1',
-  path: '/charges',
-  body: { amount: 600, currency: 'eur', description: 'acct_a:k-1', order_id: 'o-1' },
-};
-const order: Operation = {
-  id: 'acct_a:o-1',
-  account: 'acct_a',
-  key: 'o-1',
-  path: '/orders',
-  body: { order_id: 'o-1', customer_id: 'acct_a:o-1', items: [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }] },
-};
-/** Of another account, with the same key: every attempt has failed. */
-const failed: Operation = {
-  id: 'acct_b:k-1',
-  account: 'acct_b',
-  key: 'k-1',
-  path: '/charges',
-  body: { amount: 1, description: 'acct_b:k-1' },
-};
-
-const CHARGED: Reply = {
-  status: 200,
-  body: JSON.stringify({ id: chargeId(1), description: charge.id }),
-  replayed: false,
-};
-const ORDERED: Reply = {
-  status: 200,
-  body: JSON.stringify({ order_id: 'o-1', customer_id: order.id }),
-  replayed: false,
-};
-const replay = (reply: Reply): Reply => ({ ...reply, replayed: true });
-const ok = (reply: Reply): Outcome => ({ type: 'ok', reply });
-const LOST: Outcome = { type: 'info', reason: 'socket hang up' };
-const REFUSED: Outcome = { type: 'fail', reason: '503 database_unavailable' };
-
-/** A run in which everything went as it should, to be changed in one place. */
-class Run {
-  readonly events: HistoryEvent[] = [];
-  faults = ['kill'];
-  database: DatabaseState = {
-    charges: [
-      {
-        account_id: 'acct_a',
-        id: chargeId(1),
-        amount: 600,
-        currency: 'eur',
-        description: charge.id,
-        order_id: 'o-1',
-        status: 'succeeded',
-        created_at: 5,
-      },
-    ],
-    requests: [
-      {
-        account_id: 'acct_a',
-        idempotency_key: 'k-1',
-        request_id: uuid(1),
-        operation: 'POST /charges',
-        response_status: 200,
-        response_body: CHARGED.body,
-        completed: true,
-      },
-      {
-        account_id: 'acct_a',
-        idempotency_key: 'o-1',
-        request_id: uuid(2),
-        operation: 'POST /orders',
-        response_status: 200,
-        response_body: ORDERED.body,
-        completed: true,
-      },
-    ],
-    orders: [
-      {
-        account_id: 'acct_a',
-        order_id: 'o-1',
-        status: 'paid',
-        amount: 600,
-        customer_id: order.id,
-        items: [{ item_id: 'item_1', quantity: 2 }],
-      },
-    ],
-    stock: [{ account_id: 'acct_a', item_id: 'item_1', stock: 98 }],
-    messages: [{ account_id: 'acct_a', id: `charge.succeeded.${chargeId(1)}`, published: true }],
-    processed: ['balance', 'orders'].map((consumer) => ({
-      account_id: 'acct_a',
-      consumer,
-      message_id: `charge.succeeded.${chargeId(1)}`,
-    })),
-    deadLetters: [],
-    balances: [{ account_id: 'acct_a', of: 'eur', amount: 600 }],
-    payments: [{ account_id: 'acct_a', of: 'o-1', amount: 600 }],
-    changes: [],
-  };
-  journal: JournalEntry[] = [
-    {
-      at: 6,
-      account: 'acct_a',
-      key: chargeId(1),
-      charge: chargeId(1),
-      amount: 600,
-      currency: 'eur',
-      decision: 'captured',
-    },
-  ];
-  private now = 0;
-  private attempts = 0;
-
-  constructor() {
-    for (const operation of [order, charge, failed]) this.events.push({ at: 0, type: 'operation', operation });
-    this.attempt(order, LOST).attempt(order, ok(ORDERED)).attempt(charge, ok(CHARGED));
-    this.attempt(charge, ok(replay(CHARGED))).attempt(failed, REFUSED);
-    this.events.push({ at: 50, type: 'fault', kind: 'kill', state: 'landed', about: '' });
-  }
-
-  attempt({ id }: Operation, outcome: Outcome): this {
-    const attempt = this.attempts++;
-    this.events.push({ at: (this.now += 10), type: 'invoke', attempt, operation: id, replica: 1 });
-    this.events.push({ at: (this.now += 10), attempt, ...outcome });
-    return this;
-  }
-
-  /** Makes the charge's reply one that was recorded a day ago, and expires now. */
-  expires(): this {
-    const expiresAt = this.now + 5;
-    const event = { at: 0, type: 'recorded', operation: charge.id, reply: CHARGED, expiresAt } as const;
-    this.events.splice(3, 0, event);
-    return this;
-  }
-
-  /** Lets time go by, in milliseconds. */
-  pass(ms: number): this {
-    this.now += ms;
-    return this;
-  }
-
-  /** A second charge for the key, made at a time, and everything that belongs to it. */
-  chargeAgain(created_at: number): this {
-    const { database, journal } = this;
-    const [first] = database.charges;
-    if (first) database.charges.push({ ...first, id: chargeId(3), created_at });
-    Object.assign(database.requests[0] ?? {}, { request_id: uuid(3) });
-    const message = { account_id: 'acct_a', id: `charge.succeeded.${chargeId(3)}`, published: true };
-    database.messages.push(message);
-    for (const consumer of ['balance', 'orders'])
-      database.processed.push({ account_id: 'acct_a', consumer, message_id: message.id });
-    Object.assign(database.balances[0] ?? {}, { amount: 1200 });
-    Object.assign(database.payments[0] ?? {}, { amount: 1200 });
-    journal.push(...journal.map((entry) => ({ ...entry, key: chargeId(3), charge: chargeId(3) })));
-    return this;
-  }
-
-  get evidence(): Evidence {
-    const snapshot = { database: this.database, journal: this.journal };
-    const end = { at: 10_000, type: 'phase', name: 'end' } as const;
-    const { faults } = this;
-    return { history: [...this.events, end], healed: snapshot, end: snapshot, faults, initialStock: 100 };
-  }
-
-  get verdict() {
-    return check(this.evidence);
-  }
-}
+import {
+  asItIs,
+  charge,
+  chargeId,
+  CHARGED,
+  failed,
+  LOST,
+  natural,
+  ok,
+  order,
+  replay,
+  Run,
+  uuid,
+} from './support/sound-run.js';
 
 type Row<Table extends keyof DatabaseState> = DatabaseState[Table][number];
 const change = <Table extends keyof DatabaseState>(run: Run, table: Table, values: Partial<Row<Table>>, row = 0) =>
   Object.assign(run.database[table][row] ?? {}, values);
 
+/** One that nobody was given. */
+const OTHERWISE = { ...replay(CHARGED), body: `${CHARGED.body} ` };
 const BODY_OF_ANOTHER = JSON.stringify({ id: chargeId(1), description: failed.id });
 
 /** What breaks each invariant. */
@@ -238,6 +83,66 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     (run) =>
       run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null, status: 'pending' }),
   ],
+  ['one effect', 'two orders of one name', (run) => run.database.orders.push({ ...run.database.orders[0]! })],
+  [
+    'one effect',
+    'a charge that nobody has asked for',
+    (run) => run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null }),
+  ],
+  [
+    'one effect',
+    'an order that nobody has asked for',
+    (run) => run.database.orders.push({ ...run.database.orders[1]!, order_id: 'o-9' }),
+  ],
+  [
+    'one effect',
+    'a record that nobody has asked for',
+    (run) => run.database.requests.push({ ...run.database.requests[0]!, idempotency_key: 'k-9' }),
+  ],
+  ['nothing lost', 'a charge of another currency', (run) => change(run, 'charges', { currency: 'usd' })],
+  ['nothing lost', 'a charge for another order', (run) => change(run, 'charges', { order_id: 'o-2' })],
+  ['nothing lost', 'an acknowledged decline that is none', (run) => (run.declined = { id: chargeId(5) })],
+  [
+    'same reply',
+    'an order without a key that is answered otherwise',
+    (run) => run.attempt(natural, asItIs({ amount: 1 })),
+  ],
+  [
+    'same reply',
+    'an order that was paid at two times',
+    (run) => run.attempt(natural, asItIs({ status: 'paid', paid_at: 'tomorrow' })),
+  ],
+  [
+    'same reply',
+    'a reply that is neither the old one nor the new one, as it expires',
+    (run) => {
+      run.expires(15).attempt(charge, ok(OTHERWISE)).resent[charge.id] = ok({ ...replay(CHARGED), body: '{}' });
+      change(run, 'requests', { response_body: '{}' });
+    },
+  ],
+  ['final is final', 'an order that is no longer paid', (run) => run.attempt(natural, asItIs())],
+  ['final is final', 'a reply that two have made', (run) => run.twice(charge, ok(CHARGED))],
+  [
+    'record and effect agree',
+    'an order on no record',
+    (run) => (run.database.requests = run.database.requests.slice(0, 1)),
+  ],
+  [
+    'record and effect agree',
+    'a charge on no record',
+    (run) => (run.database.requests = run.database.requests.slice(1)),
+  ],
+  ['record and effect agree', 'a decline on which the bank has not decided', (run) => (run.isDecided = false)],
+  [
+    'record and effect agree',
+    'a decision on a charge that is not there',
+    (run) => run.journal.push({ ...run.journal[0]!, charge: 'ch_9', decision: 'declined' }),
+  ],
+  [
+    'nothing unfinished',
+    'an operation that is not answered in the end',
+    (run) => (run.resent[failed.id] = { type: 'fail', reason: '503 database_unavailable' }),
+  ],
   ['the books agree', 'a balance that counts twice', (run) => change(run, 'balances', { amount: 1200 })],
   [
     'the books agree',
@@ -292,7 +197,7 @@ describe('the checker of the chaos run', () => {
       verdict: 'valid',
       violations: [],
       doubts: [],
-      counts: { keys: 3, attempts: 5, ok: 3, fail: 1, info: 1 },
+      counts: { keys: 4, attempts: 11, ok: 9, fail: 1, info: 1 },
     });
   });
 
@@ -312,6 +217,7 @@ describe('the checker of the chaos run', () => {
     const run = new Run().expires().chargeAgain(500);
     const reply = { status: 200, body: JSON.stringify({ id: chargeId(3), description: charge.id }), replayed: false };
     run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
+    run.resent[charge.id] = ok(replay(reply));
     change(run, 'requests', { response_body: reply.body });
     expect(run.verdict.violations).toEqual([]);
   });
@@ -324,6 +230,7 @@ describe('the checker of the chaos run', () => {
       .pass(LEASE_MS);
     const reply = { status: 200, body: JSON.stringify({ id: chargeId(3), description: charge.id }), replayed: false };
     run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
+    run.resent[charge.id] = ok(replay(reply));
     change(run, 'requests', { response_body: reply.body });
     expect(run.verdict.violations).toEqual([]);
   });

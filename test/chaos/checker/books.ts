@@ -1,7 +1,7 @@
 import type { DatabaseState, Snapshot } from '../evidence.js';
+import { chargeOf } from './stories.js';
 import type { Report } from './verdict.js';
 
-const chargeOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
 const named = (account: string, name: string) => `${account}:${name}`;
 
 /** Sums, by whatever they are of. */
@@ -69,21 +69,21 @@ export function checkRecords({ charges, requests, orders, changes }: DatabaseSta
   }
 }
 
-/** The bank has captured each charge once, under one key, and nothing else. */
+/** The bank has decided on each charge under one key, as it is on record here, and on nothing else. */
 export function checkBank({ database, journal }: Snapshot, report: Report): void {
-  const succeeded = new Map(database.charges.map((charge) => [charge.id, charge]));
+  const charges = new Map(database.charges.map((charge) => [charge.id, charge]));
   const keys = new Map<string, Set<string>>();
   for (const { account, key, charge, amount, decision } of journal) {
     keys.set(charge, (keys.get(charge) ?? new Set()).add(`${account}:${key}`));
-    const row = succeeded.get(charge);
+    const row = charges.get(charge);
     if (row && (row.account_id !== account || row.amount !== amount)) {
       report(
         'accounts do not cross',
         `${charge}: ${amount} of ${account} at the bank, ${row.amount} of ${row.account_id} here`,
       );
     }
-    if (decision === 'captured' && row?.status !== 'succeeded') {
-      report('record and effect agree', `${charge}: captured, and ${row?.status ?? 'missing'} here`);
+    if (row?.status !== (decision === 'captured' ? 'succeeded' : 'failed')) {
+      report('record and effect agree', `${charge}: ${decision}, and ${row?.status ?? 'missing'} here`);
     }
   }
   for (const [charge, used] of keys) {

@@ -1,6 +1,14 @@
 import type { Evidence } from '../evidence.js';
 import { checkBank, checkBooks, checkFinished, checkMessages, checkRecords, checkStock } from './books.js';
-import { checkCharge, checkFailures, checkOrder, checkRecord } from './effects.js';
+import {
+  checkAnswered,
+  checkAskedFor,
+  checkCharge,
+  checkFailures,
+  checkOrder,
+  checkRecord,
+  checkRecorded,
+} from './effects.js';
 import { checkReplies } from './replies.js';
 import { storiesOf } from './stories.js';
 import type { Report, Verdict, Violation } from './verdict.js';
@@ -11,12 +19,15 @@ export function check(evidence: Evidence): Verdict {
   const report: Report = (invariant, about) => void violations.push({ invariant, about });
   const stories = [...storiesOf(evidence.history).values()];
   const { history, healed, end, initialStock } = evidence;
+  const resentAt = history.find((event) => event.type === 'phase' && event.name === 'resend')?.at;
   for (const story of stories) checkReplies(story, stories, report);
   if (healed) {
-    const resentAt = history.find((event) => event.type === 'phase' && event.name === 'resend')?.at ?? Infinity;
     checkFinished(healed.database, 'once healed', report);
     checkRecords(healed.database, report);
-    for (const story of stories) checkFailures(story, healed, resentAt, report);
+    for (const story of stories) {
+      checkFailures(story, healed, resentAt ?? Infinity, report);
+      checkRecorded(story, healed.database, report);
+    }
   }
   if (end) {
     checkFinished(end.database, 'in the end', report);
@@ -24,7 +35,10 @@ export function check(evidence: Evidence): Verdict {
       if (story.operation.path === '/charges') checkCharge(story, end, report);
       else checkOrder(story, end.database, report);
       checkRecord(story, end.database, report);
+      checkRecorded(story, end.database, report);
+      checkAnswered(story, resentAt ?? 0, report);
     }
+    checkAskedFor(stories, end.database, report);
     checkRecords(end.database, report);
     checkBank(end, report);
     checkBooks(end, report);

@@ -1,5 +1,5 @@
 import type { ChargeRow, DatabaseState, JournalEntry, Snapshot } from '../evidence.js';
-import { acknowledged, contentOf, parse, type Story } from './stories.js';
+import { acknowledged, chargeOf, contentOf, parse, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
 const indexes = new WeakMap<object, Map<string, never[]>>();
@@ -34,13 +34,17 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
     report('one effect', `${id}: charged again before its reply had expired`);
   }
   for (const charge of charges) {
+    const asked = { currency: body['currency'] ?? charge.currency, order_id: body['order_id'] ?? null };
+    if (charge.currency !== asked.currency || charge.order_id !== asked.order_id) {
+      report('nothing lost', `${id}: charged in ${charge.currency} for ${String(charge.order_id)}`);
+    }
     if (charge.account_id !== account) report('accounts do not cross', `${id}: charged to ${charge.account_id}`);
     if (charge.amount !== body['amount'])
       report('nothing lost', `${id}: ${charge.amount} charged of ${String(body['amount'])}`);
-    const captures = (byCharge(journal).get(charge.id) ?? []).filter(({ decision }) => decision === 'captured').length;
-    if (charge.status === 'succeeded' && captures !== 1)
-      report('record and effect agree', `${id}: captured ${captures} times`);
-    if (charge.status === 'failed' && captures > 0) report('record and effect agree', `${id}: declined, and captured`);
+    const decisions = (byCharge(journal).get(charge.id) ?? []).map(({ decision }) => decision).join(' and ');
+    const settled = { pending: decisions, succeeded: 'captured', failed: 'declined' }[charge.status];
+    if (decisions !== settled)
+      report('record and effect agree', `${id}: ${charge.status}, ${decisions || 'undecided'}`);
   }
   for (const { reply } of acknowledged(story)) {
     const content = parse(reply.body);
@@ -54,7 +58,8 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
 
 export function checkOrder(story: Story, { orders }: DatabaseState, report: Report): void {
   const { id, body } = story.operation;
-  const [order] = byOrder(orders).get(id) ?? [];
+  const [order, ...others] = byOrder(orders).get(id) ?? [];
+  if (others.length > 0) report('one effect', `${id}: ${others.length + 1} orders`);
   if (!order) {
     if (acknowledged(story).some(({ reply }) => reply.status === 200)) report('nothing lost', `${id}: no such order`);
     return;
@@ -78,6 +83,38 @@ export function checkRecord(story: Story, { requests }: DatabaseState, report: R
   else if (`${record.response_status} ${record.response_body}` !== contentOf(last)) {
     report('same reply', `${id}: ${contentOf(last)} was acknowledged, ${record.response_body} is on record`);
   }
+}
+
+/** Of an operation with a key: its effect came in one commit with a record, which has not expired. */
+export function checkRecorded({ operation, recorded }: Story, database: DatabaseState, report: Report): void {
+  const { id, key } = operation;
+  if (key === undefined) return;
+  const records = byKey(database.requests).get(id) ?? [];
+  const named = new Set(records.map(({ request_id }) => chargeOf(request_id)));
+  const old = parse(recorded?.reply.body ?? '{}')['id'];
+  for (const charge of byDescription(database.charges).get(id) ?? []) {
+    if (charge.id !== old && !named.has(charge.id))
+      report('record and effect agree', `${id}: ${charge.id} is on no record`);
+  }
+  if (byOrder(database.orders).has(id) && records.length === 0)
+    report('record and effect agree', `${id}: ordered, and on no record`);
+}
+
+/** Whatever there is, somebody has asked for. */
+export function checkAskedFor(stories: readonly Story[], database: DatabaseState, report: Report): void {
+  const asked = new Set(stories.map(({ operation }) => operation.id));
+  const found = [
+    ...database.charges.map(({ id, description }) => [`${id}, ${description}`, description ?? '']),
+    ...database.orders.map(({ account_id, order_id }) => `${account_id}:${order_id}`).map((id) => [id, id]),
+    ...[...byKey(database.requests).keys()].map((id) => [`the record of ${id}`, id]),
+  ] as [string, string][];
+  for (const [about, id] of found) if (!asked.has(id)) report('one effect', `${about}: nobody has asked for it`);
+}
+
+/** Sent until it is answered, an operation is answered. `since` is when everything was sent again. */
+export function checkAnswered(story: Story, since: number, report: Report): void {
+  if (!acknowledged(story).some(({ invokedAt }) => invokedAt >= since))
+    report('nothing unfinished', `${story.operation.id}: not answered in the end`);
 }
 
 /** Every attempt failed for certain, so there must be nothing. `healed` was taken before the attempts from `until` on. */

@@ -23,17 +23,17 @@ export function checkReplies(story: Story, stories: readonly Story[], report: Re
       if (whose !== id) report('accounts do not cross', `${id}: got the reply of ${String(whose)}`);
     }
   }
-  if (key === undefined) return;
+  if (key === undefined) return checkNatural(id, replies, report);
   if (recorded) checkExpiry(id, recorded, replies, report);
   // A reply that has expired meanwhile is another story than the one after it.
-  const expiresAt = recorded?.expiresAt ?? -Infinity;
-  const later = replies.filter(({ invokedAt, reply }) => invokedAt > expiresAt && !isOld(reply, recorded));
-  const different = new Set(later.map(({ reply }) => contentOf(reply)));
+  const anew = replies.filter(({ reply }) => !isOld(reply, recorded));
+  const different = new Set(anew.map(({ reply }) => contentOf(reply)));
   if (different.size > 1) report('same reply', `${id}: ${[...different].join(' and ')}`);
-  const firstEnd = Math.min(...later.map(({ endedAt }) => endedAt));
-  for (const { invokedAt, reply } of later) {
-    if (invokedAt > firstEnd && !reply.replayed)
-      report('final is final', `${id}: answered anew after it had been answered`);
+  // Who made the reply gets it as his own, and nobody else does.
+  const makers = replies.filter(({ reply }) => !reply.replayed);
+  const firstEnd = Math.min(...anew.map(({ endedAt }) => endedAt));
+  if (makers.length > 1 || makers.some(({ invokedAt, reply }) => isOld(reply, recorded) || invokedAt > firstEnd)) {
+    report('final is final', `${id}: answered anew after it had been answered`);
   }
 }
 
@@ -46,6 +46,21 @@ function checkExpiry(id: string, recorded: Recorded, replies: Acknowledged[], re
       report('same reply', `${id}: ${contentOf(reply)} before it expired, instead of ${contentOf(recorded.reply)}`);
     }
     if (invokedAt > expiresAt + LEASE_MS && old) report('as documented', `${id}: replayed long after it had expired`);
+  }
+}
+
+/** An order without a key is answered as it is now: all of it stays, but that it becomes paid, once. */
+function checkNatural(id: string, replies: Acknowledged[], report: Report): void {
+  const orders = replies.flatMap(({ invokedAt, endedAt, reply }) => {
+    const { status, paid_at, ...rest } = parse(reply.body);
+    return reply.status === 200 ? [{ invokedAt, endedAt, paid: paid_at, status, rest: JSON.stringify(rest) }] : [];
+  });
+  const paid = orders.filter(({ status }) => status === 'paid');
+  const paidAt = Math.min(...paid.map(({ endedAt }) => endedAt));
+  if (orders.some(({ status, invokedAt }) => status !== 'paid' && invokedAt > paidAt))
+    report('final is final', `${id}: paid, and no longer`);
+  for (const seen of [orders.map(({ rest }) => rest), paid.map((order) => String(order.paid))]) {
+    if (new Set(seen).size > 1) report('same reply', `${id}: ${[...new Set(seen)].join(' and ')}`);
   }
 }
 

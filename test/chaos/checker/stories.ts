@@ -65,3 +65,6 @@ export const parse = (body: string): Record<string, unknown> => {
 
 /** What must be the same in every reply. */
 export const contentOf = ({ status, body }: Reply) => `${status} ${body}`;
+
+/** The charge of a request, by the request's id. */
+export const chargeOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;

@@ -1,0 +1,256 @@
+import type { ChargeRow, DatabaseState, Evidence, JournalEntry, Snapshot } from '../chaos/evidence.js';
+import { check } from '../chaos/checker/checker.js';
+import type { HistoryEvent, Operation, Outcome, Reply } from '../chaos/history.js';
+
+export const uuid = (n: number) => `019ab9f2-c0de-7a3c-8f21-${String(n).padStart(12, '0')}`;
+export const chargeId = (n: number) => `ch_${uuid(n).replaceAll('-', '')}`;
+
+export const charge: Operation = {
+  id: 'acct_a:k-1',
+  account: 'acct_a',
+  key: 'k-1',
+  path: '/charges',
+  body: { amount: 600, currency: 'eur', description: 'acct_a:k-1', order_id: 'o-1' },
+};
+export const order: Operation = {
+  id: 'acct_a:o-1',
+  account: 'acct_a',
+  key: 'o-1',
+  path: '/orders',
+  body: { order_id: 'o-1', customer_id: 'acct_a:o-1', items: [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }] },
+};
+/** Without a key. */
+export const natural: Operation = {
+  id: 'acct_a:o-2',
+  account: 'acct_a',
+  path: '/orders',
+  body: { order_id: 'o-2', customer_id: 'acct_a:o-2', items: [] },
+};
+/** Of another account, with the same key: every attempt has failed, until it is sent again. */
+export const failed: Operation = {
+  id: 'acct_b:k-1',
+  account: 'acct_b',
+  key: 'k-1',
+  path: '/charges',
+  body: { amount: 1, description: 'acct_b:k-1' },
+};
+
+export const CHARGED: Reply = {
+  status: 200,
+  body: JSON.stringify({ id: chargeId(1), description: charge.id }),
+  replayed: false,
+};
+export const ORDERED: Reply = {
+  status: 200,
+  body: JSON.stringify({ order_id: 'o-1', customer_id: order.id }),
+  replayed: false,
+};
+const DECLINED: Reply = { status: 402, body: JSON.stringify({ charge_id: chargeId(4) }), replayed: false };
+export const replay = (reply: Reply): Reply => ({ ...reply, replayed: true });
+export const ok = (reply: Reply): Outcome => ({ type: 'ok', reply });
+/** The order without a key, as it is then. */
+export const asItIs = (values: object = {}): Outcome => {
+  const content = { customer_id: natural.id, status: 'placed', paid_at: null, ...values };
+  return ok({ status: 200, body: JSON.stringify(content), replayed: false });
+};
+export const LOST: Outcome = { type: 'info', reason: 'socket hang up' };
+export const PAID = asItIs({ status: 'paid', paid_at: 'today' });
+export const REFUSED: Outcome = { type: 'fail', reason: '503 database_unavailable' };
+
+/** The charge that is declined in the end. */
+const CHARGE: ChargeRow = {
+  account_id: 'acct_b',
+  id: chargeId(4),
+  amount: 1,
+  currency: 'eur',
+  description: failed.id,
+  order_id: null,
+  status: 'failed',
+  created_at: 9_015,
+};
+
+/** A run in which everything went as it should, to be changed in one place. */
+export class Run {
+  readonly events: HistoryEvent[] = [];
+  faults = ['kill'];
+  database: DatabaseState = {
+    charges: [
+      {
+        account_id: 'acct_a',
+        id: chargeId(1),
+        amount: 600,
+        currency: 'eur',
+        description: charge.id,
+        order_id: 'o-1',
+        status: 'succeeded',
+        created_at: 5,
+      },
+    ],
+    requests: [
+      {
+        account_id: 'acct_a',
+        idempotency_key: 'k-1',
+        request_id: uuid(1),
+        operation: 'POST /charges',
+        response_status: 200,
+        response_body: CHARGED.body,
+        completed: true,
+      },
+      {
+        account_id: 'acct_a',
+        idempotency_key: 'o-1',
+        request_id: uuid(2),
+        operation: 'POST /orders',
+        response_status: 200,
+        response_body: ORDERED.body,
+        completed: true,
+      },
+    ],
+    orders: [
+      {
+        account_id: 'acct_a',
+        order_id: 'o-1',
+        status: 'paid',
+        amount: 600,
+        customer_id: order.id,
+        items: [{ item_id: 'item_1', quantity: 2 }],
+      },
+      { account_id: 'acct_a', order_id: 'o-2', status: 'paid', amount: 0, customer_id: natural.id, items: [] },
+    ],
+    stock: [{ account_id: 'acct_a', item_id: 'item_1', stock: 98 }],
+    messages: [{ account_id: 'acct_a', id: `charge.succeeded.${chargeId(1)}`, published: true }],
+    processed: ['balance', 'orders'].map((consumer) => ({
+      account_id: 'acct_a',
+      consumer,
+      message_id: `charge.succeeded.${chargeId(1)}`,
+    })),
+    deadLetters: [],
+    balances: [{ account_id: 'acct_a', of: 'eur', amount: 600 }],
+    payments: [{ account_id: 'acct_a', of: 'o-1', amount: 600 }],
+    changes: [],
+  };
+  journal: JournalEntry[] = [
+    {
+      at: 6,
+      account: 'acct_a',
+      key: chargeId(1),
+      charge: chargeId(1),
+      amount: 600,
+      currency: 'eur',
+      decision: 'captured',
+    },
+  ];
+  /** Answers when everything is sent again. */
+  resent: Record<string, Outcome> = {
+    [order.id]: ok(replay(ORDERED)),
+    [charge.id]: ok(replay(CHARGED)),
+    [natural.id]: PAID,
+    [failed.id]: ok(DECLINED),
+  };
+  /** What is other of the charge that is declined then. */
+  declined: Partial<ChargeRow> = {};
+  /** Whether the bank has declined it. */
+  isDecided = true;
+  private now = 0;
+  private attempts = 0;
+
+  constructor() {
+    for (const operation of [order, charge, natural, failed]) this.events.push({ at: 0, type: 'operation', operation });
+    this.attempt(order, LOST).attempt(order, ok(ORDERED)).attempt(charge, ok(CHARGED));
+    this.attempt(charge, ok(replay(CHARGED))).attempt(failed, REFUSED);
+    this.attempt(natural, asItIs()).attempt(natural, PAID);
+    this.events.push({ at: 50, type: 'fault', kind: 'kill', state: 'landed', about: '' });
+  }
+
+  attempt({ id }: Operation, outcome: Outcome): this {
+    const attempt = this.attempts++;
+    this.events.push({ at: (this.now += 10), type: 'invoke', attempt, operation: id, replica: 1 });
+    this.events.push({ at: (this.now += 10), attempt, ...outcome });
+    return this;
+  }
+
+  /** Lets time go by, in milliseconds. */
+  pass(ms: number): this {
+    this.now += ms;
+    return this;
+  }
+
+  /** Two attempts that overlap. */
+  twice({ id: operation }: Operation, outcome: Outcome): this {
+    const attempts = [this.attempts++, this.attempts++];
+    this.now += 10;
+    for (const attempt of attempts) this.events.push({ at: this.now, type: 'invoke', attempt, operation, replica: 1 });
+    this.now += 10;
+    for (const attempt of attempts) this.events.push({ at: this.now, attempt, ...outcome });
+    return this;
+  }
+
+  /** Makes the charge's reply one that was recorded a day ago, and expires now, or so many milliseconds later. */
+  expires(later = 5): this {
+    const expiresAt = this.now + later;
+    const event = { at: 0, type: 'recorded', operation: charge.id, reply: CHARGED, expiresAt } as const;
+    this.events.splice(4, 0, event);
+    // Whoever had it in this run did not make it.
+    this.events.forEach((seen, i) => {
+      if (seen.type === 'ok' && seen.reply === CHARGED) this.events[i] = { ...seen, reply: replay(CHARGED) };
+    });
+    return this;
+  }
+
+  /** A second charge for the key, made at a time, and everything that belongs to it. */
+  chargeAgain(created_at: number): this {
+    const { database, journal } = this;
+    const [first] = database.charges;
+    if (first) database.charges.push({ ...first, id: chargeId(3), created_at });
+    Object.assign(database.requests[0] ?? {}, { request_id: uuid(3) });
+    const message = { account_id: 'acct_a', id: `charge.succeeded.${chargeId(3)}`, published: true };
+    database.messages.push(message);
+    for (const consumer of ['balance', 'orders'])
+      database.processed.push({ account_id: 'acct_a', consumer, message_id: message.id });
+    Object.assign(database.balances[0] ?? {}, { amount: 1200 });
+    Object.assign(database.payments[0] ?? {}, { amount: 1200 });
+    journal.push(...journal.map((entry) => ({ ...entry, key: chargeId(3), charge: chargeId(3) })));
+    return this;
+  }
+
+  get evidence(): Evidence {
+    const { database, journal, faults } = this;
+    const healed = { database, journal };
+    const events: HistoryEvent[] = [
+      ...this.events,
+      { at: 9_000, type: 'phase', name: 'resend' },
+      ...[order, charge, natural, failed].flatMap(({ id: operation }, i): HistoryEvent[] => [
+        { at: 9_010, type: 'invoke', attempt: 900 + i, operation, replica: 1 },
+        { at: 9_020, attempt: 900 + i, ...(this.resent[operation] as Outcome) },
+      ]),
+      { at: 10_000, type: 'phase', name: 'end' },
+    ];
+    return { history: events, healed, end: this.end, faults, initialStock: 100 };
+  }
+
+  /** With the one that failed, which is declined when it is sent again. */
+  private get end(): Snapshot {
+    const { charges, requests } = this.database;
+    const declined = { ...CHARGE, ...this.declined };
+    const { account_id, id, amount, currency } = declined;
+    const record = { account_id, idempotency_key: 'k-1', request_id: uuid(4), operation: 'POST /charges' };
+    const reply = { response_status: DECLINED.status, response_body: DECLINED.body, completed: true };
+    const entry = {
+      at: 9_015,
+      account: account_id,
+      key: id,
+      charge: id,
+      amount,
+      currency,
+      decision: 'declined',
+    } as const;
+    return {
+      database: { ...this.database, charges: [...charges, declined], requests: [...requests, { ...record, ...reply }] },
+      journal: [...this.journal, ...(this.isDecided ? [entry] : [])],
+    };
+  }
+
+  get verdict() {
+    return check(this.evidence);
+  }
+}
