@@ -16,7 +16,7 @@ const CLIENTS = 12;
 const FAULT_GAP_MS = { least: 300, most: 1_100 };
 /** When the time is over, what has not landed yet is tried again for so long. */
 const GRACE_MS = 45_000;
-/** For whatever is under way when the faults end. */
+/** For whatever is under way when the faults end; and, when everything is sent again, of not one answer. */
 const HEALING_MS = 40_000;
 const RESEND_AT_ONCE = 16;
 
@@ -79,7 +79,7 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
 
   history.add({ type: 'phase', name: 'resend' });
   progress.show('sending every key again', seconds);
-  await resend(options, random.fork(RESEND), () => performance.now() + HEALING_MS);
+  await resend(options, random.fork(RESEND));
   await arena.quiescence();
   const end = await tryToRead(arena, 'end');
   history.add({ type: 'phase', name: 'end' });
@@ -123,14 +123,20 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
 /** Numbers of the random numbers that are nobody's client. */
 const [SCHEDULE, RESEND, LATE] = [1_001, 1_002, 1_003];
 
-/** Asks for every operation until it is answered, whoever has given up before. */
-async function resend(options: ClientOptions, random: Random, deadline: () => number): Promise<void> {
+/**
+ * Asks for every operation until it is answered, whoever has given up before. That takes as long as there are operations; what is
+ * not answered although nothing else is answered either, the checker finds.
+ */
+async function resend(options: ClientOptions, random: Random): Promise<void> {
   const waiting: Operation[] = options.history.events.flatMap((event) =>
     event.type === 'operation' ? [event.operation] : [],
   );
-  const until = deadline();
+  let answeredAt = performance.now();
   const sendAll = async () => {
-    for (let next = waiting.pop(); next; next = waiting.pop()) await drive(options, next, random, () => until);
+    for (let next = waiting.pop(); next; next = waiting.pop()) {
+      const outcome = await drive(options, next, random, () => answeredAt + HEALING_MS);
+      if (outcome) answeredAt = performance.now();
+    }
   };
   await Promise.all(Array.from({ length: RESEND_AT_ONCE }, sendAll));
 }
