@@ -139,12 +139,13 @@ export const FAULTS = {
   /** Every connection of a replica to the database, to the bank and to its clients breaks at once. */
   'network cut': async (arena, random, landed) => {
     const { database, gateway, clients, number } = random.pick(arena.replicas);
-    database.cut();
+    const broken = database.cut();
     for (const line of [gateway, clients]) {
       line.cut();
       line.mend();
     }
-    landed(`replica ${number}`);
+    // One that is being started again has none.
+    if (broken > 0) landed(`replica ${number}`);
     await Promise.resolve();
   },
 
@@ -197,10 +198,17 @@ export const KINDS_OF_PARTS: Record<CommitFault | BankFault, FaultKind> = {
   down: 'gateway down',
 };
 
-/** Lets a COMMIT arrive that was held back. */
-export async function releaseLate({ database }: ChaosReplica, random: Random): Promise<void> {
+/**
+ * Lets a COMMIT arrive that was held back.
+ *
+ * @returns whether PostgreSQL has answered it: what else breaks may have ended its transaction before
+ */
+export async function releaseLate({ database }: ChaosReplica, random: Random): Promise<boolean> {
   await pause(random.integer(LATE_MS.least, LATE_MS.most));
-  void database.releaseLate();
+  return database.releaseLate().then(
+    () => true,
+    () => false,
+  );
 }
 
 const newCharge = (random: Random, kind: string) =>

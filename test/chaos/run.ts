@@ -43,9 +43,12 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
     const count = tally.get(kind);
     if (count) count[state]++;
   };
+  const late = random.fork(LATE);
   arena.onLanded = (part, replica) => {
-    note(KINDS_OF_PARTS[part], 'landed', replica ? `replica ${replica.number}` : 'the bank');
-    if (part === 'late' && replica) void releaseLate(replica, random.fork(LATE));
+    const landed = () => note(KINDS_OF_PARTS[part], 'landed', replica ? `replica ${replica.number}` : 'the bank');
+    if (part !== 'late' || !replica) return landed();
+    // Held back is not yet late.
+    void releaseLate(replica, late).then((hasArrived) => hasArrived && landed());
   };
   let left = [...faults];
   const hangUps = {

@@ -18,10 +18,14 @@ export interface PostgresProxy {
   landed: number;
   /** How many statements have been sent through it. */
   statements: number;
-  /** Lets a late COMMIT through, and resolves once it has been answered. */
+  /** Lets a late COMMIT through, and resolves once it has been answered; rejects when its connection ends before. */
   releaseLate(): Promise<void>;
-  /** Ends every connection, and takes others. */
-  cut(): void;
+  /**
+   * Ends every connection, and takes others.
+   *
+   * @returns how many there were, at either side
+   */
+  cut(): number;
   close(): Promise<void>;
 }
 
@@ -65,13 +69,21 @@ export async function startProxy(
           if (!isIdleAfter(data)) return;
           count(fault);
           client.destroy();
+          upstream.destroy();
         });
         upstream.write(commit);
         return;
       }
       if (fault === 'drop request') upstream.destroy();
       if (fault === 'late') {
-        late = () => new Promise((resolve) => (upstream.once('data', () => resolve()), upstream.write(commit)));
+        late = () =>
+          new Promise((resolve, reject) => {
+            const hasEnded = () => reject(new Error('The connection ended before the COMMIT was answered'));
+            if (upstream.destroyed) return hasEnded();
+            upstream.once('close', hasEnded);
+            upstream.once('data', () => (resolve(), upstream.destroy()));
+            upstream.write(commit);
+          });
       }
       client.destroy();
       count(fault);
@@ -102,7 +114,11 @@ export async function startProxy(
       if (!late) throw new Error('No COMMIT has been held back');
       await late();
     },
-    cut: () => sockets.forEach((socket) => socket.destroy()),
+    cut: () => {
+      const { size } = sockets;
+      sockets.forEach((socket) => socket.destroy());
+      return size;
+    },
     close: async () => {
       proxy.cut();
       await new Promise((resolve) => server.close(resolve));

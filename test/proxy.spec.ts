@@ -1,0 +1,68 @@
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type CommitFault, type PostgresProxy, startProxy } from './support/proxy.js';
+import { until } from './support/waiting.js';
+
+const COMMIT = Buffer.from('Q\0\0\0\x0bCOMMIT\0');
+const READY = 'Z\0\0\0\x05I';
+
+/** Something that answers whatever it is sent, as PostgreSQL answers a COMMIT. */
+const connections = new Set<Socket>();
+const commits: string[] = [];
+const server = createServer((socket) => {
+  connections.add(socket);
+  socket.on('close', () => connections.delete(socket)).on('error', () => undefined);
+  socket.on('data', (data) => (commits.push(data.toString()), socket.write(READY)));
+});
+let proxy: PostgresProxy;
+let landed: CommitFault[];
+
+beforeEach(async () => {
+  commits.length = 0;
+  landed = [];
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  proxy = await startProxy(`postgres://127.0.0.1:${port}/`, (fault) => landed.push(fault));
+});
+
+afterEach(async () => {
+  await proxy.close();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+async function commit(): Promise<Socket> {
+  const client = connect(Number(new URL(proxy.url).port), '127.0.0.1').on('error', () => undefined);
+  await until(() => connections.size === 1);
+  client.write(COMMIT);
+  return client;
+}
+
+describe('the proxy before PostgreSQL', () => {
+  it.each<CommitFault>(['drop request', 'drop reply'])('leaves no connection behind: %s', async (fault) => {
+    proxy.failCommit(fault);
+    const client = await commit();
+    await until(() => client.closed && connections.size === 0);
+    expect(landed).toEqual([fault]);
+    expect(commits).toHaveLength(fault === 'drop reply' ? 1 : 0);
+  });
+
+  it('leaves no connection behind: late', async () => {
+    proxy.failCommit('late');
+    const client = await commit();
+    await until(() => client.closed);
+    expect(commits).toHaveLength(0);
+    await proxy.releaseLate();
+    expect(commits).toHaveLength(1);
+    await until(() => connections.size === 0);
+  });
+
+  it('says that a late COMMIT has not been answered, when its connection has ended before', async () => {
+    proxy.failCommit('late');
+    const client = await commit();
+    await until(() => client.closed);
+    expect(proxy.cut()).toBe(1);
+    await until(() => connections.size === 0);
+    await expect(proxy.releaseLate()).rejects.toThrow('before the COMMIT was answered');
+    expect(commits).toHaveLength(0);
+  });
+});
