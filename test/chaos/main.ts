@@ -137,7 +137,7 @@ async function main(options: Options): Promise<number> {
 }
 
 // Nobody is left behind, not even frozen. The database goes with this process by itself.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => void endProcesses().finally(() => process.exit(INTERRUPTED)));
 }
 let exitCode = 2;

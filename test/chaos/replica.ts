@@ -20,6 +20,8 @@ process.on('message', (message: Arm) => {
   if (!armed) process.send?.({ disarmed: true } satisfies Disarmed);
 });
 process.on('disconnect', () => process.exit());
+// Whoever started it may have gone while this was being loaded.
+if (!process.connected) process.exit();
 process.channel?.unref();
 
 function reach(point: FailPoint): void {
@@ -74,7 +76,9 @@ const reachOf = (points: Partial<Record<Step, FailPoint>>, step: Step) => {
   if (point) reach(point);
 };
 
-type Query = (...args: unknown[]) => Promise<{ rowCount: number | null }>;
+type Query = (...args: unknown[]) => Promise<{ command: string; rowCount: number | null; rows: object[] }>;
+/** Without an id where the key could not be taken. */
+type ClaimRow = { request_id: string | null };
 type Statement = string | { name?: string; text: string };
 
 /** The transactions of the protocol, told by the statements in them. The last one gives a COMMIT its name. */
@@ -88,8 +92,10 @@ function watchTransactions(): void {
     steps.set(client, step);
     const answer = send.apply(client, args);
     answer.then(
-      ({ rowCount }) => {
-        if (rowCount) reachOf(ANSWERED, step);
+      ({ rows, rowCount }) => {
+        // A claim has an answer for every key, also for one that it could not take.
+        const found = step === 'claim' ? rows.filter((row) => (row as ClaimRow).request_id !== null).length : rowCount;
+        if (found) reachOf(ANSWERED, step);
         // What found nothing to do is no step: there is nothing to be lost.
         else if (steps.get(client) === step) steps.delete(client);
       },
@@ -105,7 +111,8 @@ function watchTransactions(): void {
     // It has left by then: what is put together in one turn is written at the end of it.
     queueMicrotask(() => reachOf(COMMIT_SENT, step));
     answer.then(
-      () => reachOf(COMMITTED, step),
+      // Of an aborted transaction the answer is ROLLBACK.
+      ({ command }) => command === 'COMMIT' && reachOf(COMMITTED, step),
       () => undefined,
     );
     return answer;

@@ -97,7 +97,10 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
     for (let due = faults; due.length > 0 && elapsedMs() < seconds * 1000 + GRACE_MS; due = dueNow()) {
       const kind = schedule.pick(due);
       left = left.filter((other) => other !== kind);
-      running.push(inject(kind, schedule.fork(running.length)));
+      const injected = inject(kind, schedule.fork(running.length));
+      // What cannot be made whole again ends the run, but in its turn: everything that was started is ended then.
+      injected.catch(() => undefined);
+      running.push(injected);
       progress.show(`${kind}; ${history.attemptsSoFar} attempts`, Math.min(elapsedMs() / 1000, seconds));
       await pause(schedule.integer(FAULT_GAP_MS.least, FAULT_GAP_MS.most));
     }
