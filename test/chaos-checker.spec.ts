@@ -13,6 +13,7 @@ import {
   natural,
   ok,
   order,
+  REFUSED,
   replay,
   Run,
   uuid,
@@ -83,7 +84,14 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     (run) =>
       run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null, status: 'pending' }),
   ],
-  ['one effect', 'two orders of one name', (run) => run.database.orders.push({ ...run.database.orders[0]! })],
+  [
+    'one effect',
+    'two orders of one name, each with its stock',
+    (run) => {
+      run.database.orders.push({ ...run.database.orders[0]! });
+      change(run, 'stock', { stock: 96 });
+    },
+  ],
   [
     'one effect',
     'a charge that nobody has asked for',
@@ -121,7 +129,21 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     },
   ],
   ['final is final', 'an order that is no longer paid', (run) => run.attempt(natural, asItIs())],
-  ['final is final', 'a reply that two have made', (run) => run.twice(charge, ok(CHARGED))],
+  [
+    'final is final',
+    'a reply that two have made at once',
+    (run) => run.instead(charge, LOST).twice(charge, ok(CHARGED)),
+  ],
+  [
+    'final is final',
+    'a reply that is made after it was replayed',
+    (run) => run.instead(charge, ok(replay(CHARGED))).attempt(charge, ok(CHARGED)),
+  ],
+  [
+    'final is final',
+    'a reply of a day ago that is made again, as it expires',
+    (run) => run.expires(15).attempt(charge, ok(CHARGED)),
+  ],
   [
     'record and effect agree',
     'an order on no record',
@@ -235,6 +257,11 @@ describe('the checker of the chaos run', () => {
     expect(run.verdict.violations).toEqual([]);
   });
 
+  it('does not take a reply of a day ago for the effect of attempts that have failed', () => {
+    const run = new Run().expires().instead(charge, REFUSED);
+    expect(run.verdict.violations.map(({ invariant }) => invariant)).not.toContain('a failure has no effect');
+  });
+
   it('never takes what is not known for a failure', () => {
     const run = new Run().attempt(failed, LOST);
     run.database.charges.push({ ...run.database.charges[0]!, account_id: 'acct_b', description: failed.id });
@@ -244,7 +271,10 @@ describe('the checker of the chaos run', () => {
   it.each<[string, (evidence: Evidence) => Evidence]>([
     [
       'kill never landed',
-      (evidence) => ({ ...evidence, history: evidence.history.filter(({ type }) => type !== 'fault') }),
+      (evidence) => ({
+        ...evidence,
+        history: evidence.history.map((event) => (event.type === 'fault' ? { ...event, state: 'attempted' } : event)),
+      }),
     ],
     ['freeze never landed', (evidence) => ({ ...evidence, faults: ['kill', 'freeze'] })],
     ['the database or the journal could not be read', (evidence) => ({ ...evidence, end: undefined })],
@@ -253,7 +283,7 @@ describe('the checker of the chaos run', () => {
       'the run did not come to its end',
       (evidence) => ({
         ...evidence,
-        history: evidence.history.filter(({ type }) => type !== 'phase'),
+        history: evidence.history.filter((event) => event.type !== 'phase' || event.name !== 'end'),
       }),
     ],
   ])('does not know, rather than finds nothing wrong, when %s', (doubt, doubtful) => {

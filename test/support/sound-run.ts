@@ -175,6 +175,17 @@ export class Run {
     return this;
   }
 
+  /** Has every attempt of an operation come to something else. */
+  instead({ id }: Operation, outcome: Outcome): this {
+    const attempts = new Set<number>();
+    this.events.forEach((event, i) => {
+      if (event.type === 'invoke' && event.operation === id) attempts.add(event.attempt);
+      if (event.type === 'ok' && attempts.has(event.attempt))
+        this.events[i] = { at: event.at, attempt: event.attempt, ...outcome };
+    });
+    return this;
+  }
+
   /** Two attempts that overlap. */
   twice({ id: operation }: Operation, outcome: Outcome): this {
     const attempts = [this.attempts++, this.attempts++];
