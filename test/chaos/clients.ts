@@ -23,7 +23,7 @@ export interface Habits {
   givesUp: number;
   /** Sent twice at once, as by a double click. */
   twins: number;
-  /** Sent again, later, by somebody who has the reply already. */
+  /** Sent again, later, by somebody who has the reply already; orders also once they are paid for. */
   again: number;
 }
 export const USUAL: Habits = { orders: 0.4, pays: 0.7, givesUp: 0.1, twins: 0.1, again: 0.2 };
@@ -86,7 +86,10 @@ export class Client {
     if (!this.random.chance(this.options.habits.orders)) return this.bring(this.charge(), deadline);
     const order = this.order();
     await this.bring(order, deadline);
-    if (this.random.chance(this.options.habits.pays) && !stopped()) await this.bring(this.charge(order), deadline);
+    if (!this.random.chance(this.options.habits.pays) || stopped()) return;
+    await this.bring(this.charge(order), deadline);
+    // Without a key the answer is the order as it is now, paid or about to be.
+    if (this.random.chance(this.options.habits.again)) await drive(this.options, order, this.random, deadline);
   }
 
   /** Sends it as one kind of client or another would. */
