@@ -27,6 +27,8 @@ const FAIL_POINT_MS = 4_000;
 /** Of waiting for a replica to which nothing is being done. */
 const IDLE_MS = 5_000;
 const LOOK_INTERVAL_MS = 50;
+/** A database that has not recovered by then is not coming back. */
+const RECOVERY_MS = 60_000;
 /** Until a process that died is started again, as a supervisor would. */
 const RESTART_MS = { least: 50, most: 800 };
 const STORM_REQUESTS = 40;
@@ -132,7 +134,10 @@ export const FAULTS = {
     // Ours: it is undefined while the one that we started before is being replaced.
     if (pid === undefined || postgres.shared) return;
     process.kill(pid, 'SIGKILL');
-    while (postgres.pid === pid || postgres.pid === undefined) await pause(20);
+    const deadline = performance.now() + RECOVERY_MS;
+    const isAway = () => postgres.pid === pid || postgres.pid === undefined;
+    while (isAway() && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
+    if (isAway()) return;
     landed(`process ${pid}`);
   },
 
