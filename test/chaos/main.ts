@@ -27,6 +27,8 @@ const LANES = 3;
 const INTERRUPTED = 130;
 /** Of load, for each planted bug. */
 const PLANTED_SECONDS = 8;
+/** What stands still for longer than a lease and a retry does so because of the bug. */
+const PLANTED_PATIENCE_MS = 8_000;
 
 /** Random faults for a while. */
 async function random(postgres: EmbeddedPostgres, options: Options): Promise<boolean> {
@@ -92,7 +94,8 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
     arena.stops = bug.stops ?? arena.stops;
     const habits = { ...USUAL, ...bug.habits };
     const progress = new Progress(PLANTED_SECONDS);
-    const result = await run({ arena, seed, seconds: PLANTED_SECONDS, faults: bug.faults, habits, progress });
+    const [seconds, patienceMs] = [PLANTED_SECONDS, PLANTED_PATIENCE_MS];
+    const result = await run({ arena, seed, seconds, faults: bug.faults, habits, patienceMs, progress });
     await arena.end();
     const broken = result.violations.map(({ invariant }) => invariant);
     const isFound = broken.includes(bug.breaks);

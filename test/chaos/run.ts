@@ -17,7 +17,7 @@ const FAULT_GAP_MS = { least: 300, most: 1_100 };
 /** When the time is over, what has not landed yet is tried again for so long. */
 const GRACE_MS = 45_000;
 /** For whatever is under way when the faults end; and, when everything is sent again, of not one answer. */
-const HEALING_MS = 40_000;
+const PATIENCE_MS = 40_000;
 const RESEND_AT_ONCE = 16;
 
 export interface RunSettings {
@@ -26,6 +26,8 @@ export interface RunSettings {
   seconds: number;
   faults: readonly FaultKind[];
   habits?: Habits;
+  /** Of waiting for answers that may never come, as from a service with a bug: 40 s unless told otherwise. */
+  patienceMs?: number;
   progress: Progress;
 }
 
@@ -34,7 +36,15 @@ export interface RunResult extends Verdict {
 }
 
 /** Load with faults, then healing, then every key once more, then the verdict. */
-export async function run({ arena, seed, seconds, faults, habits = USUAL, progress }: RunSettings): Promise<RunResult> {
+export async function run({
+  arena,
+  seed,
+  seconds,
+  faults,
+  habits = USUAL,
+  patienceMs = PATIENCE_MS,
+  progress,
+}: RunSettings): Promise<RunResult> {
   const { history, replicas } = arena;
   const random = new Random(seed);
   const tally = new Map(faults.map((kind) => [kind as string, { attempted: 0, landed: 0 }]));
@@ -74,7 +84,7 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
   isOver = true;
   hangUps.enabled = false;
   history.add({ type: 'phase', name: 'healed' });
-  deadline = performance.now() + HEALING_MS;
+  deadline = performance.now() + patienceMs;
   progress.show('healed, and waiting for what is under way', seconds);
   await Promise.all(working);
   await arena.quiescence();
@@ -82,7 +92,7 @@ export async function run({ arena, seed, seconds, faults, habits = USUAL, progre
 
   history.add({ type: 'phase', name: 'resend' });
   progress.show('sending every key again', seconds);
-  await resend(options, random.fork(RESEND));
+  await resend(options, random.fork(RESEND), patienceMs);
   await arena.quiescence();
   const end = await tryToRead(arena, 'end');
   history.add({ type: 'phase', name: 'end' });
@@ -133,14 +143,14 @@ const [SCHEDULE, RESEND, LATE] = [1_001, 1_002, 1_003];
  * Asks for every operation until it is answered, whoever has given up before. That takes as long as there are operations; what is
  * not answered although nothing else is answered either, the checker finds.
  */
-async function resend(options: ClientOptions, random: Random): Promise<void> {
+async function resend(options: ClientOptions, random: Random, patienceMs: number): Promise<void> {
   const waiting: Operation[] = options.history.events.flatMap((event) =>
     event.type === 'operation' ? [event.operation] : [],
   );
   let answeredAt = performance.now();
   const sendAll = async () => {
     for (let next = waiting.pop(); next; next = waiting.pop()) {
-      const outcome = await drive(options, next, random, () => answeredAt + HEALING_MS);
+      const outcome = await drive(options, next, random, () => answeredAt + patienceMs);
       if (outcome) answeredAt = performance.now();
     }
   };
