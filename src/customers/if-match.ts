@@ -10,6 +10,7 @@ const ENTITY_TAG = '(?:W/)?"[!#-~\\x80-\\xff]*"';
 /** A list of entity tags. RFC 9110 §5.6.1: elements of a list may be empty. */
 export const ENTITY_TAGS = `(?:[ \\t]*,)*[ \\t]*${ENTITY_TAG}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG})?)*[ \\t]*`;
 const WELL_FORMED = new RegExp(`^(?:[*]|${ENTITY_TAGS})$`);
+const EACH_TAG = new RegExp(ENTITY_TAG, 'g');
 const OURS = /^"([1-9]\d{0,8})"$/;
 
 /**
@@ -24,7 +25,7 @@ export function readIfMatch(header: string | undefined): Precondition {
     throw validationFailed({ field: 'If-Match', message: 'expected an entity tag in double quotes, such as "1"' });
   }
   if (header === '*') return { kind: 'any' };
-  const tags = header.match(new RegExp(ENTITY_TAG, 'g')) ?? [];
+  const tags = header.match(EACH_TAG) ?? [];
   return { kind: 'versions', versions: tags.flatMap((tag) => OURS.exec(tag)?.[1] ?? []).map(Number) };
 }
 

@@ -45,7 +45,6 @@ export class Arena {
     readonly history: History,
     readonly directory: string,
     private readonly bank: Program,
-    private readonly bankPort: number,
   ) {}
 
   static async start({ postgres, name, build, replicas, directory }: ArenaSettings): Promise<Arena> {
@@ -62,22 +61,22 @@ export class Arena {
     await database.query(STOCK_UP, [ACCOUNTS, ITEMS, INITIAL_STOCK]);
     const bank = startBank(journal);
     const port = await bankPort(bank);
-    const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank, port);
+    const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank);
     bank.child.on('message', (report: BankReport) => 'landed' in report && arena.onLanded(report.landed));
-    await Promise.all(
+    const started = await Promise.all(
       Array.from({ length: replicas }, async (_, i) => {
         const replica: ChaosReplica = await ChaosReplica.start({
           number: i + 1,
           databaseUrl: url.href,
-          gatewayPort: arena.bankPort,
+          gatewayPort: port,
           build,
           directory,
           onCommitFault: (fault) => arena.onLanded(fault, replica),
         });
-        arena.replicas.push(replica);
+        return replica;
       }),
     );
-    arena.replicas.sort((a, b) => a.number - b.number);
+    arena.replicas.push(...started);
     return arena;
   }
 

@@ -1,6 +1,6 @@
 import { Agent, type ClientRequest, request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import type { History, Operation, Outcome } from './history.js';
+import { type History, type Operation, type Outcome, parse } from './history.js';
 import { secretOf } from './replicas.js';
 
 /** Longer than the service may take: it waits for another holder, and then asks the bank. */
@@ -67,16 +67,8 @@ function send(operation: Operation, port: number, { hangUpAfterMs, onHungUp }: A
 
 /** By what the answer itself says; what it does not say is not known. */
 function outcomeOf(reply: { status: number; body: string; replayed: boolean }): Outcome {
-  const problem = problemOf(reply.body);
-  if (problem?.retryable !== true && reply.status < 500) return { type: 'ok', reply };
-  const reason = `${reply.status} ${problem?.code ?? ''}`.trim();
-  return { type: problem?.outcome === 'not_started' ? 'fail' : 'info', reason };
-}
-
-function problemOf(body: string): { code?: string; retryable?: boolean; outcome?: string } | undefined {
-  try {
-    return JSON.parse(body) as object;
-  } catch {
-    return undefined;
-  }
+  const { retryable, code = '', outcome } = parse(reply.body);
+  if (retryable !== true && reply.status < 500) return { type: 'ok', reply };
+  const reason = `${reply.status} ${String(code)}`.trim();
+  return { type: outcome === 'not_started' ? 'fail' : 'info', reason };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { canonicalRequest, sha256 } from '../../src/idempotency/fingerprint.js';
 import type { Arena } from './arena.js';
+import { chargeIdOf } from './checker/stories.js';
 import type { JournalEntry } from './evidence.js';
 import type { Operation, Reply } from './history.js';
 
@@ -21,7 +22,7 @@ const UNIQUE_VIOLATION = '23505';
 export async function recordedLongAgo(arena: Arena, operation: Operation, expiresAt: number): Promise<Reply> {
   const { account, key = '', body } = operation;
   const requestId = randomUUID();
-  const id = `ch_${requestId.replaceAll('-', '')}`;
+  const id = chargeIdOf(requestId);
   const { amount, currency, description } = body as { amount: number; currency: string; description: string };
   const createdAt = new Date(expiresAt - DAY_MS);
   const resource = JSON.stringify({ id, object: 'charge', amount, currency, status: 'succeeded', description });

@@ -142,7 +142,7 @@ export const FAULTS = {
   },
 
   /** Every connection of a replica to the database, to the bank and to its clients breaks at once. */
-  'network cut': async (arena, random, landed) => {
+  'network cut': (arena, random, landed) => {
     const { database, gateway, clients, number } = random.pick(arena.replicas);
     const broken = database.cut();
     for (const line of [gateway, clients]) {
@@ -151,7 +151,7 @@ export const FAULTS = {
     }
     // One that is being started again has none.
     if (broken > 0) landed(`replica ${number}`);
-    await Promise.resolve();
+    return Promise.resolve();
   },
 
   'gateway lost answer': bankFault('lost answer'),

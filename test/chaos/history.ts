@@ -18,6 +18,15 @@ export interface Reply {
   readonly replayed: boolean;
 }
 
+/** What a body says; nothing, where it is not JSON. */
+export function parse(body: string): Record<string, unknown> {
+  try {
+    return (JSON.parse(body) as Record<string, unknown> | null) ?? {};
+  } catch {
+    return {};
+  }
+}
+
 /**
  * What an attempt came to. `ok`: an answer that is final. `fail`: it certainly had no effect. `info`: nobody knows; it is
  * never taken for one of the others.

@@ -9,17 +9,17 @@ import { type Authorization, gatewayUnavailable, PaymentGateway } from './paymen
  * What is asked again is asked with the same key, so that the bank does it once.
  */
 export class HttpGateway extends PaymentGateway {
-  constructor(
-    private readonly url: string,
-    timeoutMs: number,
-  ) {
+  private readonly captures: string;
+
+  constructor(url: string, timeoutMs: number) {
     super(timeoutMs);
+    this.captures = `${url.replace(/\/$/, '')}/captures`;
   }
 
   protected async send(charge: Charge, giveUp: AbortController): Promise<Authorization> {
     const { account_id, id, amount, currency, source } = charge;
     try {
-      const answer = await fetch(`${this.url.replace(/\/$/, '')}/captures`, {
+      const answer = await fetch(this.captures, {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'idempotency-key': id },
         body: JSON.stringify({ account_id, charge_id: id, amount, currency, source }),

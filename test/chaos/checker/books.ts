@@ -1,8 +1,6 @@
 import type { DatabaseState, Snapshot } from '../evidence.js';
-import { chargeOf } from './stories.js';
+import { chargeIdOf, named } from './stories.js';
 import type { Report } from './verdict.js';
-
-const named = (account: string, name: string) => `${account}:${name}`;
 
 /** Sums, by whatever they are of. */
 class Sums extends Map<string, number> {
@@ -42,7 +40,7 @@ export function checkRecords({ charges, requests, orders, changes }: DatabaseSta
   for (const { account_id, idempotency_key, request_id, operation, completed } of requests) {
     const about = named(account_id, idempotency_key);
     if (operation === 'POST /charges') {
-      const status = byId.get(chargeOf(request_id))?.status;
+      const status = byId.get(chargeIdOf(request_id))?.status;
       const settled = status === 'succeeded' || status === 'failed';
       if (settled !== completed) {
         report(
@@ -58,7 +56,7 @@ export function checkRecords({ charges, requests, orders, changes }: DatabaseSta
     }
   }
   const unfinished = new Set(
-    requests.filter(({ completed }) => !completed).map(({ request_id }) => chargeOf(request_id)),
+    requests.filter(({ completed }) => !completed).map(({ request_id }) => chargeIdOf(request_id)),
   );
   for (const { id, status } of charges) {
     if (status === 'pending' && !unfinished.has(id))

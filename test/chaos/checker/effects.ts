@@ -1,5 +1,6 @@
 import type { ChargeRow, DatabaseState, JournalEntry, Snapshot } from '../evidence.js';
-import { acknowledged, chargeOf, contentOf, parse, type Story } from './stories.js';
+import { parse } from '../history.js';
+import { acknowledged, chargeIdOf, contentOf, named, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
 const indexes = new WeakMap<object, Map<string, never[]>>();
@@ -17,18 +18,21 @@ function index<Row>(rows: readonly Row[], name: (row: Row) => string): Map<strin
 const byDescription = (charges: ChargeRow[]) => index(charges, ({ description }) => description ?? '');
 const byCharge = (journal: JournalEntry[]) => index(journal, ({ charge }) => charge);
 const byKey = (requests: DatabaseState['requests']) =>
-  index(requests, ({ account_id, idempotency_key }) => `${account_id}:${idempotency_key}`);
+  index(requests, ({ account_id, idempotency_key }) => named(account_id, idempotency_key));
 const byOrder = (orders: DatabaseState['orders']) =>
-  index(orders, ({ account_id, order_id }) => `${account_id}:${order_id}`);
+  index(orders, ({ account_id, order_id }) => named(account_id, order_id));
 
 const chargesOf = ({ operation }: Story, { charges }: DatabaseState): ChargeRow[] =>
   byDescription(charges).get(operation.id) ?? [];
+
+/** The charge of a reply that was there before the run. */
+const oldChargeOf = ({ recorded }: Story) => recorded && parse(recorded.reply.body)['id'];
 
 export function checkCharge(story: Story, { database, journal }: Snapshot, report: Report): void {
   const { operation, recorded } = story;
   const { id, account, body } = operation;
   const charges = chargesOf(story, database);
-  const made = charges.filter((charge) => parse(recorded?.reply.body ?? '{}')['id'] !== charge.id);
+  const made = charges.filter((charge) => charge.id !== oldChargeOf(story));
   if (made.length > 1) report('one effect', `${id}: ${made.map((charge) => charge.id).join(' and ')}`);
   if (recorded && made.some(({ created_at }) => created_at < recorded.expiresAt)) {
     report('one effect', `${id}: charged again before its reply had expired`);
@@ -86,14 +90,14 @@ export function checkRecord(story: Story, { requests }: DatabaseState, report: R
 }
 
 /** Of an operation with a key: its effect came in one commit with a record, which has not expired. */
-export function checkRecorded({ operation, recorded }: Story, database: DatabaseState, report: Report): void {
-  const { id, key } = operation;
+export function checkRecorded(story: Story, database: DatabaseState, report: Report): void {
+  const { id, key } = story.operation;
   if (key === undefined) return;
   const records = byKey(database.requests).get(id) ?? [];
-  const named = new Set(records.map(({ request_id }) => chargeOf(request_id)));
-  const old = parse(recorded?.reply.body ?? '{}')['id'];
+  const charges = new Set(records.map(({ request_id }) => chargeIdOf(request_id)));
+  const old = oldChargeOf(story);
   for (const charge of byDescription(database.charges).get(id) ?? []) {
-    if (charge.id !== old && !named.has(charge.id))
+    if (charge.id !== old && !charges.has(charge.id))
       report('record and effect agree', `${id}: ${charge.id} is on no record`);
   }
   if (byOrder(database.orders).has(id) && records.length === 0)
@@ -105,7 +109,7 @@ export function checkAskedFor(stories: readonly Story[], database: DatabaseState
   const asked = new Set(stories.map(({ operation }) => operation.id));
   const found = [
     ...database.charges.map(({ id, description }) => [`${id}, ${description}`, description ?? '']),
-    ...database.orders.map(({ account_id, order_id }) => `${account_id}:${order_id}`).map((id) => [id, id]),
+    ...database.orders.map(({ account_id, order_id }) => named(account_id, order_id)).map((id) => [id, id]),
     ...[...byKey(database.requests).keys()].map((id) => [`the record of ${id}`, id]),
   ] as [string, string][];
   for (const [about, id] of found) if (!asked.has(id)) report('one effect', `${about}: nobody has asked for it`);

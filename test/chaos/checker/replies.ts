@@ -1,6 +1,6 @@
-import type { Reply } from '../history.js';
+import { parse, type Reply } from '../history.js';
 import { LEASE_MS } from '../timing.js';
-import { acknowledged, contentOf, parse, type Story } from './stories.js';
+import { acknowledged, contentOf, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
 /** What the clients of one operation saw, held against itself. */

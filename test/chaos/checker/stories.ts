@@ -54,17 +54,11 @@ export function storiesOf(history: readonly HistoryEvent[]): Map<string, Story> 
 export const acknowledged = ({ attempts }: Story) =>
   attempts.flatMap((attempt) => (attempt.reply ? [{ ...attempt, reply: attempt.reply }] : []));
 
-/** What a body says; nothing, where it is not JSON. */
-export const parse = (body: string): Record<string, unknown> => {
-  try {
-    return JSON.parse(body) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
-};
-
 /** What must be the same in every reply. */
 export const contentOf = ({ status, body }: Reply) => `${status} ${body}`;
 
 /** The charge of a request, by the request's id. */
-export const chargeOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
+export const chargeIdOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
+
+/** What an account calls its own, in one text, as operations are named. */
+export const named = (account: string, name: string) => `${account}:${name}`;
