@@ -6,17 +6,19 @@ import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
 import { recordedLongAgo } from './expiring.js';
 import type { StopCase } from './fail-points.js';
-import type { Operation } from './history.js';
+import type { Operation, Outcome } from './history.js';
 import { chargeOf, ITEMS, orderOf } from './operations.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 import { FREEZE_MS } from './timing.js';
 
-/** Until a process has come to a step. What the other replica may do first is tried again. */
+/** Until a process has come to a step: what it was given last may have missed it, so it is given more. */
 const REACH_MS = 30_000;
 const PAUSE_MS = 30;
 /** Of what expired before it is swept. */
 const EXPIRED_MS = 1_000;
 const GIVE_UP_MS = 30_000;
+/** Steps of work that any replica may do. */
+const IN_THE_BACKGROUND = /^(take-over|relay|consumer|sweep)/;
 
 /**
  * Stops one of two processes at a step of the protocol, has the other finish what it was at, and brings it back.
@@ -27,25 +29,33 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   const { history } = arena;
   const [target, other] = arena.replicas as [ChaosReplica, ChaosReplica];
   const operations: Operation[] = [];
-  const attempts: Promise<unknown>[] = [];
+  const attempts: Promise<Outcome>[] = [];
   const begin = (operation: Operation, replica: ChaosReplica) => {
     operations.push(operation);
     history.add({ type: 'operation', operation });
-    attempts.push(attempt(history, operation, replica));
+    const outcome = attempt(history, operation, replica);
+    attempts.push(outcome);
+    return outcome;
   };
   const kind = `${point}, ${stop}`;
   history.add({ type: 'fault', kind, state: 'attempted', about: '' });
   let reached: boolean | undefined;
   const reach = target.stopAt({ point, stop }, REACH_MS).then((is) => (reached = is));
   // To be taken over, a request has to be left unfinished first, by a bank that is away.
-  if (point.startsWith('take-over')) arena.orderBank('down');
+  if (point.startsWith('take-over')) {
+    arena.orderBank('down');
+    // The bank may not have heard yet.
+    while ((await begin(charge(), other)).type === 'ok');
+  }
+  // What any replica may do would be the other's as often as not, and with bad luck each time.
+  if (IN_THE_BACKGROUND.test(point)) other.signal('SIGSTOP');
   for (let n = 0; reached === undefined; n++) {
     if (point.startsWith('sweep')) operations.push(await expired(arena));
-    else if (point.startsWith('take-over')) begin(charge(), other);
-    else begin(n % 2 ? order() : charge(), target);
+    else if (!point.startsWith('take-over')) void begin(n % 2 ? order() : charge(), target);
     for (let looks = 0; reached === undefined && looks < 10; looks++) await pause(PAUSE_MS);
   }
   await reach;
+  other.signal('SIGCONT');
   arena.orderBank(undefined);
   if (reached) history.add({ type: 'fault', kind, state: 'landed', about: '' });
   if (reached && stop === 'kill') {
