@@ -8,8 +8,10 @@ const READY = 'Z\0\0\0\x05I';
 
 /** Something that answers whatever it is sent, as PostgreSQL answers a COMMIT. */
 const connections = new Set<Socket>();
+let accepted = 0;
 const commits: string[] = [];
 const server = createServer((socket) => {
+  accepted++;
   connections.add(socket);
   socket.on('close', () => connections.delete(socket)).on('error', () => undefined);
   socket.on('data', (data) => (commits.push(data.toString()), socket.write(READY)));
@@ -32,7 +34,8 @@ afterEach(async () => {
 
 async function commit(): Promise<Socket> {
   const client = connect(Number(new URL(proxy.url).port), '127.0.0.1').on('error', () => undefined);
-  await until(() => connections.size === 1);
+  const before = accepted;
+  await until(() => accepted > before);
   client.write(COMMIT);
   return client;
 }
@@ -54,6 +57,34 @@ describe('the proxy before PostgreSQL', () => {
     await proxy.releaseLate();
     expect(commits).toHaveLength(1);
     await until(() => connections.size === 0);
+  });
+
+  it('lets each of two late COMMITs through', async () => {
+    const clients: Socket[] = [];
+    for (let n = 0; n < 2; n++) {
+      proxy.failCommit('late');
+      clients.push(await commit());
+      await until(() => clients.every(({ closed }) => closed));
+    }
+    expect(commits).toHaveLength(0);
+    await proxy.releaseLate();
+    await proxy.releaseLate();
+    expect(commits).toHaveLength(2);
+    await until(() => connections.size === 0);
+    await expect(proxy.releaseLate()).rejects.toThrow('No COMMIT has been held back');
+  });
+
+  it('lets a COMMIT through when its fault was taken back, and takes back no other', async () => {
+    const takeBack = proxy.failCommit('drop request');
+    takeBack();
+    await commit();
+    await until(() => commits.length === 1);
+    proxy.failCommit('drop request');
+    takeBack();
+    const client = await commit();
+    await until(() => client.closed);
+    expect(commits).toHaveLength(1);
+    expect(landed).toEqual(['drop request']);
   });
 
   it('says that a late COMMIT has not been answered, when its connection has ended before', async () => {

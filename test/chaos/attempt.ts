@@ -1,6 +1,6 @@
 import { Agent, type ClientRequest, request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import { type History, type Operation, type Outcome, parse } from './history.js';
+import { type History, type Operation, type Outcome, parse, type Reply } from './history.js';
 import { secretOf } from './replicas.js';
 
 /** Longer than the service may take: it waits for another holder, and then asks the bank. */
@@ -57,16 +57,18 @@ function send(operation: Operation, port: number, { hangUpAfterMs, onHungUp }: A
     const broken = (error: Error) => end({ type: 'info', reason: error.message });
     outgoing.on('error', broken);
     outgoing.on('response', (incoming) => {
-      const replayed = incoming.headers['idempotent-replayed'] === 'true';
+      const { statusCode: status = 0, headers } = incoming;
+      const contentType = headers['content-type'] ?? '';
+      const replayed = headers['idempotent-replayed'] === 'true';
       // A reply that breaks off is none.
-      text(incoming).then((body) => end(outcomeOf({ status: incoming.statusCode ?? 0, body, replayed })), broken);
+      text(incoming).then((body) => end(outcomeOf({ status, contentType, body, replayed })), broken);
     });
     outgoing.end(JSON.stringify(body));
   });
 }
 
 /** By what the answer itself says; what it does not say is not known. */
-function outcomeOf(reply: { status: number; body: string; replayed: boolean }): Outcome {
+function outcomeOf(reply: Reply): Outcome {
   const { retryable, code = '', outcome } = parse(reply.body);
   if (retryable !== true && reply.status < 500) return { type: 'ok', reply };
   const reason = `${reply.status} ${String(code)}`.trim();

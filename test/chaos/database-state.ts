@@ -4,8 +4,8 @@ import type { DatabaseState } from './evidence.js';
 const TABLES: Record<keyof DatabaseState, string> = {
   charges: `SELECT account_id, id, amount, currency, description, order_id, status,
                    extract(epoch FROM created_at)::float8 * 1000 AS created_at FROM charges`,
-  requests: `SELECT account_id, idempotency_key, request_id, operation, response_status, response_body,
-                    completed_at IS NOT NULL AS completed FROM processed_requests`,
+  requests: `SELECT account_id, idempotency_key, request_id, operation, response_status,
+                    response_headers->>'content-type' AS content_type, response_body, completed_at IS NOT NULL AS completed FROM processed_requests`,
   orders: 'SELECT account_id, order_id, status, amount::float8 AS amount, customer_id, items FROM orders',
   stock: 'SELECT account_id, item_id, stock FROM inventory',
   messages: 'SELECT account_id, id, published_at IS NOT NULL AS published FROM outbox',

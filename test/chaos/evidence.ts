@@ -18,6 +18,7 @@ export interface RequestRow {
   request_id: string;
   operation: string;
   response_status: number | null;
+  content_type: string | null;
   response_body: string | null;
   /** Whether it is completed. */
   completed: boolean;

@@ -10,6 +10,7 @@ import type { Operation, Reply } from './history.js';
 
 const DAY_MS = 86_400_000;
 const RETRY_MS = 50;
+const JSON_TYPE = 'application/json; charset=utf-8';
 const UNIQUE_VIOLATION = '23505';
 
 /**
@@ -31,7 +32,7 @@ export async function recordedLongAgo(arena: Arena, operation: Operation, expire
   const values = [account, key, requestId, fingerprint, resource, createdAt, id, amount, currency, description];
   await untilThere(() => arena.database.query(RECORD, values));
   appendFileSync(join(arena.directory, 'journal.jsonl'), `${JSON.stringify(entry)}\n`);
-  return { status: 200, body: resource, replayed: true };
+  return { status: 200, contentType: JSON_TYPE, body: resource, replayed: true };
 }
 
 /** Whatever else breaks meanwhile: a row that is there already is the one that was lost sight of. */
@@ -52,7 +53,7 @@ const RECORD = `
     INSERT INTO processed_requests (account_id, idempotency_key, request_id, operation, fingerprint, lock_token,
       response_status, response_headers, response_body, created_at, completed_at)
     VALUES ($1, $2, $3, 'POST /charges', $4, gen_random_uuid(), 200,
-      '{"content-type": "application/json; charset=utf-8"}', $5, $6, $6)
+      '{"content-type": "${JSON_TYPE}"}', $5, $6, $6)
   ), message AS (
     INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
     VALUES ($1, 'charge.succeeded.' || $7::text, 'charge.succeeded',

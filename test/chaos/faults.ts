@@ -67,9 +67,10 @@ const commitFault =
   (fault: CommitFault): Fault =>
   async (arena, random) => {
     const { database } = random.pick(arena.replicas);
-    database.failCommit(fault, random.integer(0, 3));
+    const takeBack = database.failCommit(fault, random.integer(0, 3));
     // Landing is told by the proxy, whenever it comes.
     await pause(COMMIT_FAULT_MS);
+    takeBack();
   };
 
 const bankFault =

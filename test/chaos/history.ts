@@ -14,6 +14,8 @@ export interface Operation {
 /** An answer as it came. */
 export interface Reply {
   readonly status: number;
+  /** The one header that is on record. */
+  readonly contentType: string;
   readonly body: string;
   readonly replayed: boolean;
 }

@@ -12,13 +12,17 @@ export type CommitFault =
 /** A TCP proxy before PostgreSQL that knows a COMMIT when it sees one. It listens on loopback and owns its target. */
 export interface PostgresProxy {
   url: string;
-  /** Arms the fault for one COMMIT, after `skip` others. */
-  failCommit(fault: CommitFault, skip?: number): void;
+  /**
+   * Arms the fault for one COMMIT, after `skip` others.
+   *
+   * @returns how to take it back, should it not have landed by then
+   */
+  failCommit(fault: CommitFault, skip?: number): () => void;
   /** How many faults have landed. */
   landed: number;
   /** How many statements have been sent through it. */
   statements: number;
-  /** Lets a late COMMIT through, and resolves once it has been answered; rejects when its connection ends before. */
+  /** Lets the late COMMIT through that waits longest, and resolves once it has been answered; rejects when its connection ends before. */
   releaseLate(): Promise<void>;
   /**
    * Ends every connection, and takes others.
@@ -37,7 +41,7 @@ export async function startProxy(
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   let armed: { fault: CommitFault; skip: number } | undefined;
-  let late: (() => Promise<void>) | undefined;
+  const late: (() => Promise<void>)[] = [];
 
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
@@ -76,14 +80,16 @@ export async function startProxy(
       }
       if (fault === 'drop request') upstream.destroy();
       if (fault === 'late') {
-        late = () =>
-          new Promise((resolve, reject) => {
-            const hasEnded = () => reject(new Error('The connection ended before the COMMIT was answered'));
-            if (upstream.destroyed) return hasEnded();
-            upstream.once('close', hasEnded);
-            upstream.once('data', () => (resolve(), upstream.destroy()));
-            upstream.write(commit);
-          });
+        late.push(
+          () =>
+            new Promise((resolve, reject) => {
+              const hasEnded = () => reject(new Error('The connection ended before the COMMIT was answered'));
+              if (upstream.destroyed) return hasEnded();
+              upstream.once('close', hasEnded);
+              upstream.once('data', () => (resolve(), upstream.destroy()));
+              upstream.write(commit);
+            }),
+        );
       }
       client.destroy();
       count(fault);
@@ -109,10 +115,17 @@ export async function startProxy(
     url: url.href,
     landed: 0,
     statements: 0,
-    failCommit: (fault, skip = 0) => (armed = { fault, skip }),
+    failCommit: (fault, skip = 0) => {
+      const mine = { fault, skip };
+      armed = mine;
+      return () => {
+        if (armed === mine) armed = undefined;
+      };
+    },
     releaseLate: async () => {
-      if (!late) throw new Error('No COMMIT has been held back');
-      await late();
+      const release = late.shift();
+      if (!release) throw new Error('No COMMIT has been held back');
+      await release();
     },
     cut: () => {
       const { size } = sockets;

@@ -35,23 +35,28 @@ export const failed: Operation = {
   body: { amount: 1, description: 'acct_b:k-1' },
 };
 
-export const CHARGED: Reply = {
-  status: 200,
-  body: JSON.stringify({ id: chargeId(1), description: charge.id }),
+/** A first reply. */
+export const replyOf = (status: number, content: object): Reply => ({
+  status,
+  contentType: status === 200 ? 'application/json' : 'application/problem+json',
+  body: JSON.stringify(content),
   replayed: false,
-};
-export const ORDERED: Reply = {
-  status: 200,
-  body: JSON.stringify({ order_id: 'o-1', customer_id: order.id }),
-  replayed: false,
-};
-const DECLINED: Reply = { status: 402, body: JSON.stringify({ charge_id: chargeId(4) }), replayed: false };
+});
+export const CHARGED = replyOf(200, { id: chargeId(1), description: charge.id });
+export const ORDERED = replyOf(200, { order_id: 'o-1', customer_id: order.id });
+const DECLINED = replyOf(402, { charge_id: chargeId(4) });
+const recordOf = ({ status, contentType, body }: Reply) => ({
+  response_status: status,
+  content_type: contentType,
+  response_body: body,
+  completed: true,
+});
 export const replay = (reply: Reply): Reply => ({ ...reply, replayed: true });
 export const ok = (reply: Reply): Outcome => ({ type: 'ok', reply });
 /** The order without a key, as it is then. */
 export const asItIs = (values: object = {}): Outcome => {
   const content = { customer_id: natural.id, status: 'placed', paid_at: null, ...values };
-  return ok({ status: 200, body: JSON.stringify(content), replayed: false });
+  return ok(replyOf(200, content));
 };
 export const LOST: Outcome = { type: 'info', reason: 'socket hang up' };
 export const PAID = asItIs({ status: 'paid', paid_at: 'today' });
@@ -92,18 +97,14 @@ export class Run {
         idempotency_key: 'k-1',
         request_id: uuid(1),
         operation: 'POST /charges',
-        response_status: 200,
-        response_body: CHARGED.body,
-        completed: true,
+        ...recordOf(CHARGED),
       },
       {
         account_id: 'acct_a',
         idempotency_key: 'o-1',
         request_id: uuid(2),
         operation: 'POST /orders',
-        response_status: 200,
-        response_body: ORDERED.body,
-        completed: true,
+        ...recordOf(ORDERED),
       },
     ],
     orders: [
@@ -245,7 +246,6 @@ export class Run {
     const declined = { ...CHARGE, ...this.declined };
     const { account_id, id, amount, currency } = declined;
     const record = { account_id, idempotency_key: 'k-1', request_id: uuid(4), operation: 'POST /charges' };
-    const reply = { response_status: DECLINED.status, response_body: DECLINED.body, completed: true };
     const entry = {
       at: 9_015,
       account: account_id,
@@ -256,7 +256,11 @@ export class Run {
       decision: 'declined',
     } as const;
     return {
-      database: { ...this.database, charges: [...charges, declined], requests: [...requests, { ...record, ...reply }] },
+      database: {
+        ...this.database,
+        charges: [...charges, declined],
+        requests: [...requests, { ...record, ...recordOf(DECLINED) }],
+      },
       journal: [...this.journal, ...(this.isDecided ? [entry] : [])],
     };
   }

@@ -1,4 +1,4 @@
-import type { ChargeRow, DatabaseState, JournalEntry, Snapshot } from '../evidence.js';
+import type { ChargeRow, DatabaseState, JournalEntry, RequestRow, Snapshot } from '../evidence.js';
 import { parse } from '../history.js';
 import { acknowledged, chargeIdOf, contentOf, named, type Story } from './stories.js';
 import type { Report } from './verdict.js';
@@ -74,6 +74,9 @@ export function checkOrder(story: Story, { orders }: DatabaseState, report: Repo
   if (pieces(order.items) !== pieces(body['items'])) report('nothing lost', `${id}: ordered ${pieces(order.items)}`);
 }
 
+const onRecord = ({ response_status, content_type, response_body }: RequestRow) =>
+  [response_status, content_type, response_body].join(' ');
+
 /** Of an operation with a key: what was acknowledged last is what is on record. */
 export function checkRecord(story: Story, { requests }: DatabaseState, report: Report): void {
   const { id, key } = story.operation;
@@ -84,8 +87,8 @@ export function checkRecord(story: Story, { requests }: DatabaseState, report: R
   if (!last) return;
   const [record] = records;
   if (!record?.completed) report('nothing lost', `${id}: was acknowledged, and is not on record`);
-  else if (`${record.response_status} ${record.response_body}` !== contentOf(last)) {
-    report('same reply', `${id}: ${contentOf(last)} was acknowledged, ${record.response_body} is on record`);
+  else if (onRecord(record) !== contentOf(last)) {
+    report('same reply', `${id}: ${contentOf(last)} was acknowledged, ${onRecord(record)} is on record`);
   }
 }
 

@@ -55,7 +55,7 @@ export const acknowledged = ({ attempts }: Story) =>
   attempts.flatMap((attempt) => (attempt.reply ? [{ ...attempt, reply: attempt.reply }] : []));
 
 /** What must be the same in every reply. */
-export const contentOf = ({ status, body }: Reply) => `${status} ${body}`;
+export const contentOf = ({ status, contentType, body }: Reply) => [status, contentType, body].join(' ');
 
 /** The charge of a request, by the request's id. */
 export const chargeIdOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
