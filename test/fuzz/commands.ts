@@ -8,7 +8,7 @@ import { type Account, call } from '../support/client.js';
 import type { TestDatabase } from '../support/database.js';
 import type { TestService } from '../support/service.js';
 import { recover } from './charges.contract.js';
-import { explain, narrow, type State } from './contract.js';
+import { attemptsOf, explain, narrow, type State } from './contract.js';
 import { tell } from './ledger.js';
 import { type IfMatch, lostCharge, type Request, request, sendTo } from './requests.js';
 
@@ -78,11 +78,12 @@ class SendAgain implements Command {
 async function sendAll(model: Model, { replicas }: Real, all: readonly Sent[]): Promise<void> {
   const exchanges = await Promise.all(
     all.map(async ({ request, tag }) => {
-      const { url } = replicas[model.requests++ % replicas.length] as TestService;
-      return { request, tag, answer: await sendTo(url, request, tag) };
+      const replica = model.requests++ % replicas.length;
+      const { url } = replicas[replica] as TestService;
+      return { request, tag, replica, answer: await sendTo(url, request, tag) };
     }),
   );
-  model.possible = explain(model.possible, exchanges);
+  model.possible = explain(model.possible, attemptsOf(exchanges));
 }
 
 function tagOf([state]: readonly State[], { account, id = '', ifMatch }: Request): string | undefined {

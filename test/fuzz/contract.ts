@@ -8,10 +8,12 @@ import * as charges from './charges.contract.js';
 import { pathOf, type Request } from './requests.js';
 import { copyOf, type Ledger, type Recorded } from './ledger.js';
 
-/** A request, what it said in If-Match, and how it was answered. */
+/** A request, what it said in If-Match, who was asked, and how it was answered. */
 export interface Exchange {
   request: Request;
   tag: string | undefined;
+  /** Its number. */
+  replica: number;
   answer: Answer;
 }
 
@@ -39,6 +41,19 @@ export function explain(possible: readonly State[], exchanges: readonly Exchange
   if (after.length === 0) throw contradiction;
   return distinct(after);
 }
+
+/**
+ * The attempts that there were: a duplicate that has waited in one process for the one before it shares its reply, and its
+ * failure too, which nothing but the answer tells of.
+ */
+export const attemptsOf = (exchanges: readonly Exchange[]): Exchange[] =>
+  exchanges.filter((exchange, i) => !exchanges.slice(0, i).some((earlier) => sharesFailure(exchange, earlier)));
+
+const sharesFailure = (one: Exchange, other: Exchange) =>
+  one.answer.status === 504 &&
+  one.replica === other.replica &&
+  one.request === other.request &&
+  one.answer.text === other.answer.text;
 
 /**
  * Leaves out what cannot be so.

@@ -40,7 +40,7 @@ const CHARGES: Record<string, Json>[] = [
   { amount: 700, currency: 'eur', source: 'tok_insufficientFunds' },
   { amount: 900, currency: 'eur', source: 'tok_unavailable', order_id: 'order_1' },
 ];
-/** The bank takes as long to lose an answer as it is given, so that is rare, and never sent twice at once. */
+/** The bank takes as long to lose an answer as it is given, so that is rare. At once it is only sent again. */
 const LOST_CHARGE: Record<string, Json> = { amount: 100, currency: 'usd', source: 'tok_timeout' };
 const REFUSED_CHARGES: [Record<string, Json>, ProblemCode][] = [
   [{ amount: 0, currency: 'eur' }, 'validation_failed'],
