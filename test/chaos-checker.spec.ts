@@ -2,17 +2,20 @@ import { describe, expect, it } from '@jest/globals';
 import { check } from './chaos/checker/checker.js';
 import { type Invariant, INVARIANTS } from './chaos/checker/verdict.js';
 import type { DatabaseState, Evidence } from './chaos/evidence.js';
+import { parse } from './chaos/history.js';
 import { LEASE_MS } from './chaos/timing.js';
 import {
   asItIs,
   charge,
-  chargeId,
   CHARGED,
+  chargedAs,
+  chargeId,
   failed,
   LOST,
   natural,
   ok,
   order,
+  ORDERED,
   REFUSED,
   replay,
   replyOf,
@@ -28,6 +31,14 @@ const change = <Table extends keyof DatabaseState>(run: Run, table: Table, value
 const OTHERWISE = { ...replay(CHARGED), body: `${CHARGED.body} ` };
 const BODY_OF_ANOTHER = JSON.stringify({ id: chargeId(1), description: failed.id });
 
+/** Has every reply of an operation, and its record, say something else. */
+const answer = (run: Run, operation: typeof charge, values: object) => {
+  const [was, row] = operation === charge ? [CHARGED, 0] : [ORDERED, 1];
+  const reply = replay({ ...was, body: JSON.stringify({ ...parse(was.body), ...values }) });
+  run.instead(operation, ok(reply)).resent[operation.id] = ok(reply);
+  change(run, 'requests', { response_body: reply.body }, row);
+};
+
 /** What breaks each invariant. */
 const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['one effect', 'a key that was charged twice', (run) => run.chargeAgain(7)],
@@ -39,7 +50,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   [
     'nothing lost',
     'an order of other pieces',
-    (run) => change(run, 'orders', { items: [{ item_id: 'item_1', quantity: 1 }] }),
+    (run) => change(run, 'orders', { items: [{ item_id: 'item_1', quantity: 1, unit_amount: 600 }] }),
   ],
   ['nothing lost', 'a charge of another amount', (run) => change(run, 'charges', { amount: 599 })],
   ['nothing lost', 'a reply that is no longer on record', (run) => run.database.requests.shift()],
@@ -116,6 +127,16 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ],
   ['nothing lost', 'a charge of another currency', (run) => change(run, 'charges', { currency: 'usd' })],
   ['nothing lost', 'a charge for another order', (run) => change(run, 'charges', { order_id: 'o-2' })],
+  ['nothing lost', 'an order of another amount', (run) => change(run, 'orders', { amount: 599 })],
+  ['nothing lost', 'a charge that was acknowledged with another amount', (run) => answer(run, charge, { amount: 1 })],
+  ['nothing lost', 'an order that was acknowledged with another amount', (run) => answer(run, order, { amount: 1 })],
+  ['nothing lost', 'an order that was acknowledged with other pieces', (run) => answer(run, order, { items: [] })],
+  ['nothing lost', 'an order that was acknowledged by another name', (run) => answer(run, order, { order_id: 'o-9' })],
+  [
+    'nothing lost',
+    'an order that was acknowledged as paid and is not',
+    (run) => change(run, 'orders', { status: 'placed' }, 1),
+  ],
   ['nothing lost', 'an acknowledged decline that is none', (run) => (run.declined = { id: chargeId(5) })],
   [
     'same reply',
@@ -244,7 +265,7 @@ describe('the checker of the chaos run', () => {
 
   it('takes a charge for a second one only when the reply of the first has not expired', () => {
     const run = new Run().expires().chargeAgain(500);
-    const reply = replyOf(200, { id: chargeId(3), description: charge.id });
+    const reply = chargedAs(3);
     run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
     run.resent[charge.id] = ok(replay(reply));
     change(run, 'requests', { response_body: reply.body });
@@ -257,7 +278,7 @@ describe('the checker of the chaos run', () => {
       .attempt(charge, ok(replay(CHARGED)))
       .chargeAgain(500)
       .pass(LEASE_MS);
-    const reply = replyOf(200, { id: chargeId(3), description: charge.id });
+    const reply = chargedAs(3);
     run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
     run.resent[charge.id] = ok(replay(reply));
     change(run, 'requests', { response_body: reply.body });

@@ -30,7 +30,7 @@ export interface OrderRow {
   status: 'placed' | 'paid';
   amount: number;
   customer_id: string | null;
-  items: { item_id: string; quantity: number }[];
+  items: { item_id: string; quantity: number; unit_amount: number }[];
 }
 
 export interface StockRow {

@@ -42,8 +42,10 @@ export const replyOf = (status: number, content: object): Reply => ({
   body: JSON.stringify(content),
   replayed: false,
 });
-export const CHARGED = replyOf(200, { id: chargeId(1), description: charge.id });
-export const ORDERED = replyOf(200, { order_id: 'o-1', customer_id: order.id });
+/** The reply of the charge, or of the one that was made for its key later. */
+export const chargedAs = (n: number) => replyOf(200, { id: chargeId(n), description: charge.id, amount: 600 });
+export const CHARGED = chargedAs(1);
+export const ORDERED = replyOf(200, { ...order.body, amount: 600 });
 const DECLINED = replyOf(402, { charge_id: chargeId(4) });
 const recordOf = ({ status, contentType, body }: Reply) => ({
   response_status: status,
@@ -55,7 +57,7 @@ export const replay = (reply: Reply): Reply => ({ ...reply, replayed: true });
 export const ok = (reply: Reply): Outcome => ({ type: 'ok', reply });
 /** The order without a key, as it is then. */
 export const asItIs = (values: object = {}): Outcome => {
-  const content = { customer_id: natural.id, status: 'placed', paid_at: null, ...values };
+  const content = { ...natural.body, amount: 0, status: 'placed', paid_at: null, ...values };
   return ok(replyOf(200, content));
 };
 export const LOST: Outcome = { type: 'info', reason: 'socket hang up' };
@@ -114,7 +116,7 @@ export class Run {
         status: 'paid',
         amount: 600,
         customer_id: order.id,
-        items: [{ item_id: 'item_1', quantity: 2 }],
+        items: [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }],
       },
       { account_id: 'acct_a', order_id: 'o-2', status: 'paid', amount: 0, customer_id: natural.id, items: [] },
     ],

@@ -1,5 +1,6 @@
 import type { ChargeRow, DatabaseState, JournalEntry, RequestRow, Snapshot } from '../evidence.js';
 import { parse } from '../history.js';
+import type { Line } from '../operations.js';
 import { acknowledged, chargeIdOf, contentOf, named, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
@@ -57,6 +58,8 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
     if (reply.status !== 200 && reply.status !== 402) continue;
     const isThere = charges.some((charge) => charge.id === chargeId && charge.status === status);
     if (!isThere) report('nothing lost', `${id}: ${String(chargeId)} was acknowledged, and is not there`);
+    if (reply.status === 200 && content['amount'] !== body['amount'])
+      report('nothing lost', `${id}: ${String(content['amount'])} acknowledged of ${String(body['amount'])}`);
   }
 }
 
@@ -68,11 +71,26 @@ export function checkOrder(story: Story, { orders }: DatabaseState, report: Repo
     if (acknowledged(story).some(({ reply }) => reply.status === 200)) report('nothing lost', `${id}: no such order`);
     return;
   }
-  const pieces = (items: unknown) =>
-    (items as { item_id: string; quantity: number }[]).map(({ item_id, quantity }) => `${quantity} ${item_id}`).join();
   if (order.customer_id !== id) report('accounts do not cross', `${id}: is an order of ${order.customer_id}`);
-  if (pieces(order.items) !== pieces(body['items'])) report('nothing lost', `${id}: ordered ${pieces(order.items)}`);
+  const asked = contentsOf({ ...body, amount: costOf(body['items'] as Line[]) });
+  if (contentsOf(order) !== asked) report('nothing lost', `${id}: ordered ${contentsOf(order)} of ${asked}`);
+  for (const { reply } of acknowledged(story)) {
+    if (reply.status !== 200) continue;
+    const content = parse(reply.body);
+    if (contentsOf(content) !== asked) report('nothing lost', `${id}: ${contentsOf(content)} acknowledged of ${asked}`);
+    if (content['status'] === 'paid' && order.status !== 'paid')
+      report('nothing lost', `${id}: was acknowledged as paid, and is not`);
+  }
 }
+
+const costOf = (lines: Line[]) => lines.reduce((sum, { quantity, unit_amount }) => sum + quantity * unit_amount, 0);
+
+/** What an order is about, in one text, wherever it is read. */
+const contentsOf = (order: { order_id?: unknown; amount?: unknown; items?: unknown }) => {
+  const lines = (order.items ?? []) as Line[];
+  const pieces = lines.map(({ item_id, quantity, unit_amount }) => `${quantity} ${item_id} at ${unit_amount}`);
+  return [order.order_id, ...pieces, order.amount].join(', ');
+};
 
 const onRecord = ({ response_status, content_type, response_body }: RequestRow) =>
   [response_status, content_type, response_body].join(' ');
