@@ -205,6 +205,16 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['nothing unfinished', 'a dead letter', (run) => run.database.deadLetters.push(run.database.processed[0]!)],
   ['messages once', 'a charge of which nobody was told', (run) => (run.database.messages = [])],
   ['messages once', 'a consumer that has not heard', (run) => run.database.processed.pop()],
+  [
+    'messages once',
+    'a message that was let in twice',
+    (run) => run.database.processed.push({ ...run.database.processed[0]! }),
+  ],
+  [
+    'messages once',
+    'a message of a charge that is not there',
+    (run) => run.database.messages.push({ account_id: 'acct_a', id: 'charge.succeeded.ch_9', published: true }),
+  ],
   ['messages once', 'an order that was paid twice by one charge', (run) => change(run, 'payments', { amount: 1200 })],
   ['messages once', 'an order that is not marked paid', (run) => change(run, 'orders', { status: 'placed' })],
   [
