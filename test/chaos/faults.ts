@@ -224,4 +224,5 @@ const TERMINATE = `
   SELECT pid FROM (
     SELECT pid, row_number() OVER (ORDER BY pid) AS number FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') AS connections
-  WHERE number % 2 = 0 AND pg_terminate_backend(pid)`;
+  -- Of two conditions joined by AND the planner takes the cheaper first, which is the one that ends them all.
+  WHERE CASE WHEN number % 2 = 0 THEN pg_terminate_backend(pid) END`;
