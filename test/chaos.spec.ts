@@ -29,7 +29,11 @@ describe('the options of npm run chaos', () => {
     [['--seed', 'x'], '--seed x: expected an integer from 0'],
     [['--replicas', '1'], '--replicas 1: expected an integer from 2 to 8'],
     [['--faults', 'kill,fire'], '--faults fire: expected some of kill, '],
+    [['--faults', ''], '--faults : expected some of kill, '],
     [['kill'], 'kill: expected options only'],
+    [['--planted', 'lock-in-memory', 'lock'], 'lock: expected some of no-unique-constraint, '],
+    [['--fail-points', 'claim.before', 'claim'], 'claim: expected some of claim.before, '],
+    [['--planted', '--fail-points'], '--planted, --fail-points: expected one of them'],
     [['--fautls', 'kill'], "Unknown option '--fautls'"],
   ])('are refused with what was expected: %j', (args, message) => {
     expect(() => readOptions(args)).toThrow(UsageError);

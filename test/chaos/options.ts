@@ -1,5 +1,7 @@
 import { parseArgs } from 'node:util';
+import { FAIL_POINTS } from './fail-points.js';
 import { FAULT_KINDS, type FaultKind } from './faults.js';
+import { PLANTED_BUGS } from './planted/bugs.js';
 
 /** What is to be done. */
 export interface Options {
@@ -38,11 +40,12 @@ Exit code: 0 when valid, 1 when invalid or unknown, 2 when it could not be run. 
 export function readOptions(args: string[]): Options | 'help' {
   const { values, positionals } = parse(args);
   if (values.help) return 'help';
-  const faults = values.faults === undefined ? FAULT_KINDS : values.faults.split(',').filter(Boolean);
-  const unknown = faults.find((kind) => !FAULT_KINDS.includes(kind as FaultKind));
-  if (unknown !== undefined) throw new UsageError(`--faults ${unknown}: expected some of ${FAULT_KINDS.join(', ')}`);
+  // None at all is refused like any other name that there is not: a run that breaks nothing proves nothing.
+  const faults = values.faults?.split(',') ?? FAULT_KINDS;
+  refuseOthers('--faults ', faults, FAULT_KINDS);
+  if (values.planted && values['fail-points']) throw new UsageError('--planted, --fail-points: expected one of them');
   const mode = values.planted ? 'planted' : values['fail-points'] ? 'fail points' : 'random';
-  if (mode === 'random' && positionals.length > 0) throw new UsageError(`${positionals[0]}: expected options only`);
+  refuseOthers('', positionals, NAMES[mode]);
   return {
     mode,
     seconds: integer('--seconds', values.seconds ?? '60', 1, 86_400),
@@ -51,6 +54,20 @@ export function readOptions(args: string[]): Options | 'help' {
     faults: faults as FaultKind[],
     only: positionals,
   };
+}
+
+const NAMES: Record<Options['mode'], readonly string[]> = {
+  random: [],
+  'fail points': FAIL_POINTS,
+  planted: PLANTED_BUGS.map(({ name }) => name),
+};
+
+function refuseOthers(option: string, names: readonly string[], known: readonly string[]): void {
+  const other = names.find((name) => !known.includes(name));
+  if (other === undefined) return;
+  throw new UsageError(
+    `${option}${other}: expected ${known.length > 0 ? `some of ${known.join(', ')}` : 'options only'}`,
+  );
 }
 
 function integer(option: string, text: string, least: number, most: number): number {
