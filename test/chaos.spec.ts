@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { FAULT_KINDS } from './chaos/faults.js';
 import { History, type HistoryEvent, type Operation } from './chaos/history.js';
 import { chargeOf, orderOf, paymentOf } from './chaos/operations.js';
-import { readOptions, UsageError } from './chaos/options.js';
+import { argumentsOf, type Options, readOptions, UsageError } from './chaos/options.js';
 import { Random } from './chaos/random.js';
 import { timeline } from './chaos/timeline.js';
 
@@ -22,6 +22,12 @@ describe('the options of npm run chaos', () => {
     expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
     expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
     expect(readOptions(['--help'])).toBe('help');
+  });
+
+  it('are told for the same again: each that matters', () => {
+    const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
+    expect(argumentsOf(options as Options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
+    expect(argumentsOf(readOptions(['--seed', '7']) as Options)).toBe('--seed 7 --seconds 60 --replicas 3');
   });
 
   it.each([

@@ -9,7 +9,7 @@ import { Arena } from './arena.js';
 import type { Verdict } from './checker/verdict.js';
 import { USUAL } from './clients.js';
 import { STOP_CASES } from './fail-points.js';
-import { type Options, readOptions, USAGE, UsageError } from './options.js';
+import { argumentsOf, type Options, readOptions, USAGE, UsageError } from './options.js';
 import { PLANTED_BUGS } from './planted/bugs.js';
 import { buildWith } from './planted/build.js';
 import { run, type RunResult } from './run.js';
@@ -43,7 +43,7 @@ async function random(postgres: EmbeddedPostgres, options: Options): Promise<boo
   for (const [kind, { attempted, landed }] of result.faults) {
     print(`  ${kind.padEnd(22)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
-  await tell(result, directory, `--seed ${seed} --seconds ${seconds}`);
+  await tell(result, directory, argumentsOf(options));
   print(`history, journal, logs and a picture are in ${relative('.', directory)}`);
   print(summary(seed, result));
   return result.verdict === 'valid';

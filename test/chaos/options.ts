@@ -14,6 +14,12 @@ export interface Options {
   readonly only: readonly string[];
 }
 
+/** The options of a run of random faults, as they are given. */
+export function argumentsOf({ seed, seconds, replicas, faults }: Options): string {
+  const kinds = faults.length < FAULT_KINDS.length ? ` --faults '${faults.join()}'` : '';
+  return `--seed ${seed} --seconds ${seconds} --replicas ${replicas}${kinds}`;
+}
+
 /** A command line that makes no sense. */
 export class UsageError extends Error {}
 
