@@ -94,7 +94,6 @@ describe('the history', () => {
       const attempt = history.invoke('acct_a:k-1', 2);
       history.add({ type: 'info', attempt, reason: 'socket hang up' });
     }
-    history.flush();
     const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
     expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(history.events);
     expect(history.events).toHaveLength(601);

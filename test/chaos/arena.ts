@@ -107,7 +107,6 @@ export class Arena {
   }
 
   async end(): Promise<void> {
-    this.history.flush();
     await Promise.all([this.bank.end(), ...this.replicas.map((replica) => replica.end())]);
   }
 }

@@ -59,7 +59,6 @@ type WithoutTime<T> = T extends At ? Omit<T, 'at'> : never;
 export class History {
   readonly events: HistoryEvent[] = [];
   private attempts = 0;
-  private unwritten: HistoryEvent[] = [];
 
   /** @param file of JSON lines, made anew */
   constructor(private readonly file: string) {
@@ -69,8 +68,8 @@ export class History {
   add(event: WithoutTime<HistoryEvent>): void {
     const stamped = { at: Date.now(), ...event } as HistoryEvent;
     this.events.push(stamped);
-    this.unwritten.push(stamped);
-    if (this.unwritten.length >= LINES_AT_ONCE) this.flush();
+    // At once: whoever interrupts a run, or sees it break off, wants the end of it most.
+    appendFileSync(this.file, `${JSON.stringify(stamped)}\n`);
   }
 
   /** @returns the number of the attempt */
@@ -83,11 +82,4 @@ export class History {
   get attemptsSoFar(): number {
     return this.attempts;
   }
-
-  flush(): void {
-    appendFileSync(this.file, this.unwritten.map((event) => `${JSON.stringify(event)}\n`).join(''));
-    this.unwritten = [];
-  }
 }
-
-const LINES_AT_ONCE = 200;

@@ -96,7 +96,6 @@ export async function run({
   await arena.quiescence();
   const end = await tryToRead(arena, 'end');
   history.add({ type: 'phase', name: 'end' });
-  history.flush();
   const evidence = { history: history.events, healed, end, faults, initialStock: INITIAL_STOCK };
   return { ...check(evidence), faults: tally };
 

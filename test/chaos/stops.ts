@@ -72,7 +72,6 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
   const end = await arena.snapshot('end').catch(() => undefined);
   history.add({ type: 'phase', name: 'end' });
-  history.flush();
   return check({ history: history.events, healed: end, end, faults: [kind], initialStock: INITIAL_STOCK });
 }
 
