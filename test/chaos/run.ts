@@ -96,6 +96,7 @@ export async function run({
   await arena.quiescence();
   const end = await tryToRead(arena, 'end');
   history.add({ type: 'phase', name: 'end' });
+  progress.finish('read for the last time', seconds);
   const evidence = { history: history.events, healed, end, faults, initialStock: INITIAL_STOCK };
   return { ...check(evidence), faults: tally };
 
