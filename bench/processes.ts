@@ -13,6 +13,9 @@ export async function endProcesses(): Promise<void> {
   await Promise.all([...running].map((program) => program.end()));
 }
 
+// Also when this one ends by an error that nobody has caught. Whoever is frozen would otherwise stay so.
+process.on('exit', () => running.forEach(({ child }) => child.kill('SIGKILL')));
+
 /** A process of ours. It never outlives this one by its own choice, and what it wrote is known. */
 export class Program {
   /** The end of what it wrote, both streams. */

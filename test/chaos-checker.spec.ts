@@ -234,6 +234,12 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     'a bank that charged somebody else',
     (run) => Object.assign(run.journal[0] ?? {}, { account: 'acct_b' }),
   ],
+  ['as documented', 'a process that has ended by itself', (run) => run.crashed.push(2)],
+  [
+    'as documented',
+    'a good card that is declined',
+    (run) => run.attempt(charge, ok(replyOf(402, { charge_id: chargeId(1) }))),
+  ],
   ['as documented', 'an internal error', (run) => run.attempt(failed, { type: 'info', reason: '500 internal_error' })],
   [
     'as documented',

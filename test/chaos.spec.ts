@@ -60,6 +60,7 @@ describe('what is random', () => {
     draw(busy);
     expect(draw(busy.fork(3))).toEqual(draw(idle.fork(3)));
     expect(draw(busy.fork(3))).not.toEqual(draw(busy.fork(4)));
+    expect(draw(busy.fork(0).fork(1))).not.toEqual(draw(busy.fork(2)));
   });
 
   it('comes to every number from the least to the most, and to no other', () => {

@@ -5,8 +5,10 @@ import { until } from './support/waiting.js';
 
 const COMMIT = Buffer.from('Q\0\0\0\x0bCOMMIT\0');
 const READY = 'Z\0\0\0\x05I';
+const ERROR = 'E\0\0\0\x05\0';
 
-/** Something that answers whatever it is sent, as PostgreSQL answers a COMMIT. */
+/** Something that answers whatever it is sent, as PostgreSQL answers a COMMIT, or gives up instead. */
+let givesUp: boolean;
 const connections = new Set<Socket>();
 let accepted = 0;
 const commits: string[] = [];
@@ -14,13 +16,18 @@ const server = createServer((socket) => {
   accepted++;
   connections.add(socket);
   socket.on('close', () => connections.delete(socket)).on('error', () => undefined);
-  socket.on('data', (data) => (commits.push(data.toString()), socket.write(READY)));
+  socket.on('data', (data) => {
+    commits.push(data.toString());
+    if (givesUp) socket.end(ERROR);
+    else socket.write(READY);
+  });
 });
 let proxy: PostgresProxy;
 let landed: CommitFault[];
 
 beforeEach(async () => {
   commits.length = 0;
+  givesUp = false;
   landed = [];
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -95,5 +102,13 @@ describe('the proxy before PostgreSQL', () => {
     await until(() => connections.size === 0);
     await expect(proxy.releaseLate()).rejects.toThrow('before the COMMIT was answered');
     expect(commits).toHaveLength(0);
+  });
+
+  it('does not take an error for the answer to a late COMMIT', async () => {
+    proxy.failCommit('late');
+    const client = await commit();
+    await until(() => client.closed);
+    givesUp = true;
+    await expect(proxy.releaseLate()).rejects.toThrow('before the COMMIT was answered');
   });
 });

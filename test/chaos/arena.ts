@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -48,6 +48,8 @@ export class Arena {
   ) {}
 
   static async start({ postgres, name, build, replicas, directory }: ArenaSettings): Promise<Arena> {
+    // What an earlier run with this seed has left would mix with this one's.
+    rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { recursive: true });
     const journal = join(directory, 'journal.jsonl');
     writeFileSync(journal, '');
@@ -78,6 +80,11 @@ export class Arena {
     );
     arena.replicas.push(...started);
     return arena;
+  }
+
+  /** Replicas that have ended by themselves, by their numbers; to be asked when whatever was killed runs again. */
+  get crashed(): number[] {
+    return this.replicas.filter(({ runs }) => !runs).map(({ number }) => number);
   }
 
   /** Has the bank misbehave until told otherwise. */

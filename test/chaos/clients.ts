@@ -101,7 +101,8 @@ export class Client {
     if (givesUp) {
       await attempt(history, operation, this.random.pick(replicas));
     } else if (isTwin) {
-      await Promise.all([0, 1].map((twin) => drive(this.options, operation, this.random.fork(twin), deadline)));
+      const twins = [0, 1].map(() => this.random.fork(this.random.integer(0, 2 ** 30)));
+      await Promise.all(twins.map((twin) => drive(this.options, operation, twin, deadline)));
     } else {
       await drive(this.options, operation, this.random, deadline);
       if (kind > 1 - habits.again) {

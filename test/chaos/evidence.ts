@@ -104,6 +104,8 @@ export interface Evidence {
   healed?: Snapshot;
   /** When every key had been sent again. */
   end?: Snapshot;
+  /** Replicas that nobody has ended, and that do not run any more. */
+  crashed: readonly number[];
   /** The kinds of faults that were to be injected, each of which has to land. */
   faults: readonly string[];
   /** Stock of each item, of each account, before the first order. */

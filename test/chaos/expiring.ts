@@ -10,6 +10,8 @@ import type { Operation, Reply } from './history.js';
 
 const DAY_MS = 86_400_000;
 const RETRY_MS = 50;
+/** A database that is away for longer is not coming back. */
+const GIVE_UP_MS = 60_000;
 const JSON_TYPE = 'application/json; charset=utf-8';
 const UNIQUE_VIOLATION = '23505';
 
@@ -37,11 +39,12 @@ export async function recordedLongAgo(arena: Arena, operation: Operation, expire
 
 /** Whatever else breaks meanwhile: a row that is there already is the one that was lost sight of. */
 async function untilThere(insert: () => Promise<unknown>): Promise<void> {
-  for (;;) {
+  for (const deadline = performance.now() + GIVE_UP_MS; ;) {
     try {
       return void (await insert());
     } catch (error) {
       if ((error as { code?: string }).code === UNIQUE_VIOLATION) return;
+      if (performance.now() > deadline) throw error;
       await pause(RETRY_MS);
     }
   }

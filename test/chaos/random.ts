@@ -39,6 +39,7 @@ export class Random {
 
   /** One of its own for each who draws at their own pace, so that nobody's numbers depend on another's speed. */
   fork(index: number): Random {
-    return new Random(this.seed + Math.imul(index + 1, 0x9e3779b1));
+    // Mixed: were it a sum, the forks of one fork would be those of another.
+    return new Random(new Random(this.seed ^ Math.imul(index + 1, 0x9e3779b1)).next() * 2 ** 32);
   }
 }

@@ -2,7 +2,6 @@ import { subscribe } from 'node:diagnostics_channel';
 import { writeSync } from 'node:fs';
 import { ServerResponse } from 'node:http';
 import { Client } from 'pg';
-import { HttpGateway } from '../../src/charges/gateway/http-gateway.js';
 import { SWEEP, TAKE_OVER } from '../../src/idempotency/idempotency.sql.js';
 import type { Arm, Disarmed, FailPoint } from './fail-points.js';
 
@@ -132,15 +131,14 @@ function watchTransactions(): void {
 }
 
 function watchGateway(): void {
-  const { prototype } = HttpGateway as unknown as { prototype: { send: (...args: unknown[]) => Promise<unknown> } };
-  const { send } = prototype;
-  prototype.send = async function (...args) {
+  // Only the gateway uses it.
+  const { fetch } = globalThis;
+  globalThis.fetch = async (...args) => {
     reach('gateway.before');
-    const answer = await send.apply(this, args);
+    const answer = await fetch(...args);
     reach('gateway.answered');
     return answer;
   };
-  // By Node's own fetch, which only the gateway uses.
   subscribe('undici:request:bodySent', () => reach('gateway.sent'));
 }
 

@@ -97,7 +97,8 @@ export async function run({
   const end = await tryToRead(arena, 'end');
   history.add({ type: 'phase', name: 'end' });
   progress.finish('read for the last time', seconds);
-  const evidence = { history: history.events, healed, end, faults, initialStock: INITIAL_STOCK };
+  const { crashed } = arena;
+  const evidence = { history: history.events, healed, end, crashed, faults, initialStock: INITIAL_STOCK };
   return { ...check(evidence), faults: tally };
 
   /** One kind after the other, in another order each round, until the time is over and each has landed. */

@@ -72,7 +72,8 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
   const end = await arena.snapshot('end').catch(() => undefined);
   history.add({ type: 'phase', name: 'end' });
-  return check({ history: history.events, healed: end, end, faults: [kind], initialStock: INITIAL_STOCK });
+  const { crashed } = arena;
+  return check({ history: history.events, healed: end, end, crashed, faults: [kind], initialStock: INITIAL_STOCK });
 }
 
 async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<void> {

@@ -86,7 +86,7 @@ export async function startProxy(
               const hasEnded = () => reject(new Error('The connection ended before the COMMIT was answered'));
               if (upstream.destroyed) return hasEnded();
               upstream.once('close', hasEnded);
-              upstream.once('data', () => (resolve(), upstream.destroy()));
+              upstream.on('data', (data: Buffer) => isIdleAfter(data) && (resolve(), upstream.destroy()));
               upstream.write(commit);
             }),
         );

@@ -32,7 +32,7 @@ export const failed: Operation = {
   account: 'acct_b',
   key: 'k-1',
   path: '/charges',
-  body: { amount: 1, description: 'acct_b:k-1' },
+  body: { amount: 1, description: 'acct_b:k-1', source: 'tok_chargeDeclined' },
 };
 
 /** A first reply. */
@@ -80,6 +80,7 @@ const CHARGE: ChargeRow = {
 export class Run {
   readonly events: HistoryEvent[] = [];
   faults = ['kill'];
+  crashed: number[] = [];
   database: DatabaseState = {
     charges: [
       {
@@ -239,7 +240,7 @@ export class Run {
       ]),
       { at: 10_000, type: 'phase', name: 'end' },
     ];
-    return { history: events, healed, end: this.end, faults, initialStock: 100 };
+    return { history: events, healed, end: this.end, crashed: this.crashed, faults, initialStock: 100 };
   }
 
   /** With the one that failed, which is declined when it is sent again. */

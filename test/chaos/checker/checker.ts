@@ -18,9 +18,10 @@ export function check(evidence: Evidence): Verdict {
   const violations: Violation[] = [];
   const report: Report = (invariant, about) => void violations.push({ invariant, about });
   const stories = [...storiesOf(evidence.history).values()];
-  const { history, healed, end, initialStock } = evidence;
+  const { history, healed, end, crashed, initialStock } = evidence;
   const resentAt = history.find((event) => event.type === 'phase' && event.name === 'resend')?.at;
   for (const story of stories) checkReplies(story, stories, report);
+  for (const replica of crashed) report('as documented', `replica ${replica}: has ended by itself`);
   if (healed) {
     checkFinished(healed.database, 'once healed', report);
     checkRecords(healed.database, report);

@@ -7,14 +7,14 @@ import type { Report } from './verdict.js';
 export function checkReplies(story: Story, stories: readonly Story[], report: Report): void {
   const { operation, attempts, recorded } = story;
   const { id, path, key, account } = operation;
-  const expected = path === '/charges' ? [200, 402] : [200];
+  const expected = operation.body['source'] === 'tok_chargeDeclined' ? 402 : 200;
   for (const { reason } of attempts) {
     if (reason?.startsWith('500')) report('as documented', `${id}: answered with ${reason}`);
   }
   const replies = acknowledged(story);
   for (const { reply } of replies) {
     const content = parse(reply.body);
-    if (!expected.includes(reply.status)) {
+    if (reply.status !== expected) {
       const twin = stories.some(({ operation: other }) => other.key === key && other.account !== account);
       const isBlocked = twin && content['code'] === 'idempotency_key_reused';
       report(isBlocked ? 'accounts do not cross' : 'as documented', `${id}: answered with ${contentOf(reply)}`);
