@@ -1,7 +1,7 @@
 import { CHECKS } from './checks.js';
 import { Failure, type Finding, Unknown } from './finding.js';
 import type { Profile } from './profiles.js';
-import type { Target } from './target.js';
+import { NoAnswer, reach, type Target } from './target.js';
 
 /** Hears of each finding as it is made. */
 export type OnFinding = (finding: Finding) => void;
@@ -12,6 +12,7 @@ export type OnFinding = (finding: Finding) => void;
  * @throws TargetError when the service cannot be checked
  */
 export async function findAll(target: Target, profile: Profile, onFinding: OnFinding): Promise<Finding[]> {
+  await reach(target);
   const findings: Finding[] = [];
   for (const { id, title, run } of CHECKS) {
     const judged = await run(target, profile).then(
@@ -19,6 +20,9 @@ export async function findAll(target: Target, profile: Profile, onFinding: OnFin
       (error: unknown) => {
         if (error instanceof Failure) return { verdict: 'failed' as const, detail: error.message };
         if (error instanceof Unknown) return { verdict: 'unknown' as const, detail: error.message };
+        // It was there before: now it is stuck, or has gone down.
+        if (error instanceof NoAnswer)
+          return { verdict: 'failed' as const, detail: `expected an answer, but ${error.message}` };
         throw error;
       },
     );

@@ -49,6 +49,9 @@ export interface Attempt {
 /** The service cannot be checked: it cannot be reached, or does not show its effects where it was said to. */
 export class TargetError extends Error {}
 
+/** A request that is never answered: a service that cannot be reached, or one that got stuck. */
+export class NoAnswer extends TargetError {}
+
 /** A key that was never used before. */
 export const freshKey = () => `conformance-${randomUUID()}`;
 
@@ -70,6 +73,15 @@ export function sendAndHangUp(target: Target, key: string): Promise<void> {
     request.on('close', () => resolve());
     request.end(target.body, () => setImmediate(() => request.destroy()));
   });
+}
+
+/**
+ * Sends a request that has no effect. Any answer will do.
+ *
+ * @throws NoAnswer when there is none
+ */
+export async function reach(target: Target): Promise<void> {
+  await exchange(target, 'GET', target.effects?.path ?? target.path, hostAnd(target, [...target.headers]));
 }
 
 /** The ids of what was made, the newest first; `undefined` when nobody said where to read them. */
@@ -102,7 +114,7 @@ function parse(json: string): unknown {
 
 function exchange(target: Target, method: string, path: string, headers: string[], body = ''): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error) => reject(new TargetError(`${target.url} does not answer: ${error.message}`));
+    const fail = (error: Error) => reject(new NoAnswer(`${target.url} does not answer: ${error.message}`));
     const request = open(target, method, path, headers, (incoming) => {
       text(incoming).then(
         (received) => resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text: received }),

@@ -74,7 +74,7 @@ describe('the conformance kit, on a server that', () => {
   const refused = ['--refused-body', '{"amount": 1, "source": "declined"}'];
   const inspect = async (fault: Fault) => {
     server = await startBrokenServer(fault);
-    return check(server.url, ...options, ...refused);
+    return check(server.url, ...options, ...refused, '--timeout-ms', '2000');
   };
 
   it('does everything right, fails nothing', async () => {
@@ -100,6 +100,8 @@ describe('the conformance kit, on a server that', () => {
     ['runs again after a hang-up', 'hang-up'],
     ['makes one effect for all keys', 'another-key'],
     ['reads a quoted key as another', 'quoted-key'],
+    ['never answers a duplicate at once', 'storm'],
+    ['hangs up on a duplicate', 'duplicate'],
   ])('%s, fails %s', async (fault, id) => {
     const report = await inspect(fault);
     expect([report.verdict, report.exitCode]).toEqual(['failed', 1]);

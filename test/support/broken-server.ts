@@ -21,7 +21,9 @@ export type Fault =
   | 'marks every reply'
   | 'runs again after a hang-up'
   | 'makes one effect for all keys'
-  | 'reads a quoted key as another';
+  | 'reads a quoted key as another'
+  | 'never answers a duplicate at once'
+  | 'hangs up on a duplicate';
 
 interface Stored {
   fingerprint: string;
@@ -56,7 +58,7 @@ export async function startBrokenServer(fault: Fault): Promise<{ url: string; st
     response.end(body);
   };
 
-  const handle = async (request: IncomingMessage, response: ServerResponse) => {
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
     if (request.method === 'GET') return answer(response, 200, JSON.stringify({ data: made }));
     const raw = await text(request);
     const keys = request.rawHeaders.filter(
@@ -87,6 +89,8 @@ export async function startBrokenServer(fault: Fault): Promise<{ url: string; st
     if (known && known.status === undefined && is('runs again after a hang-up')) known = undefined;
     if (known) {
       const first = known;
+      if (is('hangs up on a duplicate')) return request.socket.destroy();
+      if (is('never answers a duplicate at once') && first.status === undefined) return;
       if (first.status === undefined) await new Promise<void>((resolve) => first.waiting.push(resolve));
       if (is('answers a duplicate anew'))
         return answer(
@@ -118,6 +122,10 @@ export async function startBrokenServer(fault: Fault): Promise<{ url: string; st
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    stop: () => new Promise((resolve) => server.close(() => resolve())),
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
