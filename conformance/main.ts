@@ -1,6 +1,5 @@
 import type { Finding, Verdict } from './finding.js';
 import { type Options, readOptions, USAGE, UsageError } from './options.js';
-import { PROFILES } from './profiles.js';
 import { findAll } from './run.js';
 import { TargetError } from './target.js';
 
@@ -21,14 +20,13 @@ async function main(options: Options | 'help'): Promise<number> {
     print(USAGE);
     return 0;
   }
-  const { target, json } = options;
-  const profile = PROFILES[options.profile];
+  const { target, profile, profileName, json } = options;
   if (!json) print(`${target.method} ${new URL(target.path, target.url).href}, held to ${profile.title}\n\n`);
   const findings = await findAll(target, profile, (finding) => json || print(lineOf(finding)));
   const hasFailed = findings.some(({ verdict }) => verdict === 'failed');
   if (json) {
     const verdict = hasFailed ? 'failed' : 'passed';
-    print(`${JSON.stringify({ url: target.url, profile: options.profile, verdict, findings }, null, 2)}\n`);
+    print(`${JSON.stringify({ url: target.url, profile: profileName, verdict, findings }, null, 2)}\n`);
   } else print(`\n${summary(findings)}`);
   return hasFailed ? 1 : 0;
 }

@@ -1,11 +1,13 @@
 import { parseArgs } from 'node:util';
-import { PROFILES, type ProfileName } from './profiles.js';
+import { type Profile, PROFILES, type ProfileName } from './profiles.js';
 import type { Target } from './target.js';
 
 /** What is to be checked, and how it is told. */
 export interface Options {
   readonly target: Target;
-  readonly profile: ProfileName;
+  readonly profileName: ProfileName;
+  /** With the statuses that were given in place of its own. */
+  readonly profile: Profile;
   readonly json: boolean;
 }
 
@@ -29,6 +31,9 @@ for as this service has it. It makes dozens of charges, or whatever the operatio
   --invalid-body JSON   one that validation refuses; '' for none
   --refused-body JSON   one that is refused for good, such as a declined card; '' for none
   --success STATUSES    of a success: 200; several with commas
+  --mismatch STATUSES   of a key with another body: as the profile has it
+  --in-progress STATUSES of a duplicate while the first is under way, beside its reply; '' for none: as the profile has it
+  --missing-key STATUSES of a request without a key, or accepted: as the profile has it
   --id MEMBER           the member of a reply that names what was made: id
   --effects PATH        where what was made is listed, the newest first; '' where nowhere: /charges?limit=100
   --effects-list MEMBER the member of that answer that is the list: data
@@ -48,18 +53,23 @@ export function readOptions(args: string[]): Options | 'help' {
   const url = values.url ?? '';
   if (!/^https?:\/\//.test(url) || !URL.canParse(url))
     throw new UsageError(`--url ${url}: expected http://… or https://…`);
-  const profile = values.profile as ProfileName;
-  if (!Object.hasOwn(PROFILES, profile)) {
-    throw new UsageError(`--profile ${profile}: expected one of ${Object.keys(PROFILES).join(', ')}`);
+  const profileName = values.profile as ProfileName;
+  if (!Object.hasOwn(PROFILES, profileName)) {
+    throw new UsageError(`--profile ${profileName}: expected one of ${Object.keys(PROFILES).join(', ')}`);
   }
-  const success = values.success.split(',').map(Number);
-  if (!success.every((status) => status >= 200 && status < 600)) {
-    throw new UsageError(`--success ${values.success}: expected statuses such as 200,201`);
-  }
+  const { mismatch, 'in-progress': inProgress, 'missing-key': missingKey } = values;
   const timeoutMs = Number(values['timeout-ms']);
   if (!(timeoutMs >= 1)) throw new UsageError(`--timeout-ms ${values['timeout-ms']}: expected milliseconds`);
   return {
-    profile,
+    profileName,
+    profile: {
+      ...PROFILES[profileName],
+      ...(mismatch !== undefined && { otherBody: statuses('--mismatch', mismatch) }),
+      ...(inProgress !== undefined && { inProgress: inProgress === '' ? [] : statuses('--in-progress', inProgress) }),
+      ...(missingKey !== undefined && {
+        missingKey: missingKey === 'accepted' ? missingKey : statuses('--missing-key', missingKey),
+      }),
+    },
     json: values.json,
     target: {
       url,
@@ -72,7 +82,7 @@ export function readOptions(args: string[]): Options | 'help' {
       otherBody: json('--other-body', values['other-body']),
       ...(values['invalid-body'] !== '' && { invalidBody: values['invalid-body'] }),
       ...(values['refused-body'] !== '' && { refusedBody: json('--refused-body', values['refused-body']) }),
-      success,
+      success: statuses('--success', values.success),
       id: values.id,
       ...(values.effects !== '' && { effects: { path: values.effects, list: values['effects-list'] } }),
       timeoutMs,
@@ -99,6 +109,9 @@ function parse(args: string[]) {
         'invalid-body': text('{"amount": -1, "currency": "eur"}'),
         'refused-body': text('{"amount": 1999, "currency": "eur", "source": "tok_chargeDeclined"}'),
         success: text('200'),
+        mismatch: { type: 'string' },
+        'in-progress': { type: 'string' },
+        'missing-key': { type: 'string' },
         id: text('id'),
         effects: text('/charges?limit=100'),
         'effects-list': text('data'),
@@ -119,6 +132,14 @@ function headersOf(option: string, lines: string[]): string[] {
     if (name === undefined || value === undefined) throw new UsageError(`${option}: expected 'Name: value'`);
     return [name, value];
   });
+}
+
+function statuses(option: string, text: string): number[] {
+  const all = text.split(',').map(Number);
+  if (!all.every((status) => Number.isInteger(status) && status >= 200 && status < 600)) {
+    throw new UsageError(`${option} ${text}: expected statuses such as 200,201`);
+  }
+  return all;
 }
 
 function json(option: string, text: string): string {

@@ -64,6 +64,19 @@ describe('the conformance kit, on this service,', () => {
     const report = await check(service.url, '--profile', 'stripe', '--header', 'Authorization: Bearer sk_a');
     expect([report.exitCode, failed(report)]).toEqual([1, ['mismatch', 'missing-key']]);
   });
+
+  it('holds it to the statuses that it is told instead', async () => {
+    const statuses = ['--mismatch', '422', '--missing-key', '400', '--in-progress', ''];
+    const report = await check(
+      service.url,
+      '--profile',
+      'stripe',
+      ...statuses,
+      '--header',
+      'Authorization: Bearer sk_a',
+    );
+    expect([report.exitCode, failed(report)]).toEqual([0, []]);
+  });
 });
 
 describe('the conformance kit, on a server that', () => {
@@ -135,6 +148,7 @@ describe('the command line of the conformance kit', () => {
     [['--url', 'http://localhost', '--body', '{'], /--body \{: expected JSON/],
     [['--url', 'http://localhost', '--header', 'secret'], /--header: expected 'Name: value'/],
     [['--url', 'http://localhost', '--success', 'fine'], /expected statuses/],
+    [['--url', 'http://localhost', '--mismatch', '4x9'], /--mismatch 4x9: expected statuses/],
     [['--url', 'http://localhost', '--colour', 'red'], /--colour/],
   ])('says what it expected: %s', async (args, message) => {
     const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), ...args]);
