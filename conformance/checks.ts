@@ -14,9 +14,9 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'duplicate',
     title: 'the same request again has no effect and gets the same reply',
-    run: async (target) => {
+    run: async (target, profile) => {
       const effects = await EffectCount.from(target);
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key });
       expectSuccess(target, first, 'a first request');
       const again = [await send(target, { key }), await send(target, { key })];
@@ -27,9 +27,9 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'another-key',
     title: 'the same body under another key is another operation',
-    run: async (target) => {
+    run: async (target, profile) => {
       const effects = await EffectCount.from(target);
-      const answers = [await send(target, { key: freshKey() }), await send(target, { key: freshKey() })];
+      const answers = [await send(target, { key: freshKey(profile) }), await send(target, { key: freshKey(profile) })];
       answers.forEach((answer) => expectSuccess(target, answer, 'a request with a key of its own'));
       return effects.expect(2, answers, 'two keys');
     },
@@ -37,10 +37,11 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'replay-header',
     title: 'a repeated reply says so, and a first one does not',
-    run: async (target, { replayHeader }) => {
+    run: async (target, profile) => {
+      const { replayHeader } = profile;
       if (!replayHeader) throw new Unknown('this profile has no such header');
       const [name, value] = replayHeader;
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key });
       const again = await send(target, { key });
       expect(first.headers[name] === undefined, `expected a first reply without ${name}`);
@@ -54,9 +55,10 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'storm',
     title: 'the same request many times at once has one effect, and one reply',
-    run: async (target, { inProgress }) => {
+    run: async (target, profile) => {
+      const { inProgress } = profile;
       const effects = await EffectCount.from(target);
-      const key = freshKey();
+      const key = freshKey(profile);
       const answers = await Promise.all(Array.from({ length: STORM }, () => send(target, { key })));
       const replies = answers.filter(({ status }) => target.success.includes(status));
       const refused = answers.filter(({ status }) => !target.success.includes(status));
@@ -75,9 +77,10 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'mismatch',
     title: 'a key with another body is refused, has no effect, and keeps its reply',
-    run: async (target, { otherBody }) => {
+    run: async (target, profile) => {
+      const { otherBody } = profile;
       const effects = await EffectCount.from(target);
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key });
       const other = await send(target, { key, body: target.otherBody });
       expect(otherBody.includes(other.status), `expected ${otherBody.join(' or ')}, got ${other.status}`);
@@ -121,10 +124,11 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'quoted-key',
     title: 'a bare key and the same in double quotes are one',
-    run: async (target, { quotedIsBare }) => {
+    run: async (target, profile) => {
+      const { quotedIsBare } = profile;
       if (!quotedIsBare) throw new Unknown('this profile does not say so');
       const effects = await EffectCount.from(target);
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key });
       const quoted = await send(target, { key: `"${key}"` });
       expectSame(first, quoted, 'the quoted key');
@@ -134,12 +138,13 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'body-order',
     title: 'a body that says the same in another order is the same request',
-    run: async (target, { comparesMeaning }) => {
+    run: async (target, profile) => {
+      const { comparesMeaning } = profile;
       if (!comparesMeaning) throw new Unknown('this profile leaves it to the service');
       const members = Object.entries(JSON.parse(target.body) as Record<string, unknown>);
       if (members.length < 2) throw new Unknown('the body has fewer than two members');
       const effects = await EffectCount.from(target);
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key });
       const reordered = JSON.stringify(Object.fromEntries(members.reverse()), null, 2);
       const again = await send(target, { key, body: reordered });
@@ -150,9 +155,9 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'refusal',
     title: 'a final refusal is repeated like a success',
-    run: async (target) => {
+    run: async (target, profile) => {
       if (target.refusedBody === undefined) throw new Unknown('no body was given that is refused for good');
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key, body: target.refusedBody });
       expect(first.status >= 400 && first.status < 500, `expected 4xx for the refused body, got ${first.status}`);
       const again = await send(target, { key, body: target.refusedBody });
@@ -163,10 +168,11 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'invalid-body',
     title: 'a body that validation refuses burns no key',
-    run: async (target, { invalidBodyBurnsNoKey }) => {
+    run: async (target, profile) => {
+      const { invalidBodyBurnsNoKey } = profile;
       if (!invalidBodyBurnsNoKey) throw new Unknown('this profile leaves it to the service');
       if (target.invalidBody === undefined) throw new Unknown('no invalid body was given');
-      const key = freshKey();
+      const key = freshKey(profile);
       const invalid = await send(target, { key, body: target.invalidBody });
       expect(invalid.status >= 400 && invalid.status < 500, `expected 4xx for the invalid body, got ${invalid.status}`);
       expectSuccess(target, await send(target, { key }), 'the corrected body under the same key');
@@ -176,9 +182,10 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'scope',
     title: 'the same key of somebody else is another key',
-    run: async (target, { scoped }) => {
+    run: async (target, profile) => {
+      const { scoped } = profile;
       if (!scoped || !target.otherHeaders) throw new Unknown('no second credential was given');
-      const key = freshKey();
+      const key = freshKey(profile);
       const first = await send(target, { key });
       const other = await send(target, { key, asOther: true });
       expectSuccess(target, other, 'the key under another credential');
@@ -193,9 +200,9 @@ export const CHECKS: readonly Check[] = [
   {
     id: 'hang-up',
     title: 'a client that hangs up and comes back gets the reply of one effect',
-    run: async (target) => {
+    run: async (target, profile) => {
       const effects = await EffectCount.from(target);
-      const key = freshKey();
+      const key = freshKey(profile);
       await sendAndHangUp(target, key);
       const answers: Answer[] = [];
       for (let attempt = 0; attempt < RETRIES; attempt++) {

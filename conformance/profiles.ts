@@ -11,6 +11,8 @@ export interface Profile {
   readonly badKeys: Readonly<Record<string, string | readonly string[]>>;
   /** The header, and its value, of a reply that is repeated. */
   readonly replayHeader?: readonly [name: string, value: string];
+  /** Whether a key is sent in double quotes. */
+  readonly quotesKeys: boolean;
   /** Whether a bare key and the same in double quotes are one. */
   readonly quotedIsBare: boolean;
   /** Whether bodies are compared by what they say, not by their bytes. */
@@ -37,18 +39,21 @@ export const PROFILES = {
       'sent twice': ['order_1', 'order_2'],
     },
     replayHeader: ['idempotent-replayed', 'true'],
+    quotesKeys: false,
     quotedIsBare: true,
     comparesMeaning: true,
     scoped: true,
     invalidBodyBurnsNoKey: true,
   },
-  /** draft-ietf-httpapi-idempotency-key-header, §2.6 and §2.7. */
+  /** draft-ietf-httpapi-idempotency-key-header, §2.1, §2.6 and §2.7. */
   draft: {
     title: 'draft-ietf-httpapi-idempotency-key-header',
     missingKey: [400],
     otherBody: [422],
     inProgress: [409],
     badKeys: {},
+    // A String of RFC 8941: a bare key is none.
+    quotesKeys: true,
     quotedIsBare: false,
     comparesMeaning: false,
     scoped: true,
@@ -62,6 +67,7 @@ export const PROFILES = {
     inProgress: [409],
     badKeys: { 'too long': TOO_LONG },
     replayHeader: ['idempotent-replayed', 'true'],
+    quotesKeys: false,
     quotedIsBare: false,
     comparesMeaning: true,
     scoped: true,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { text } from 'node:stream/consumers';
+import type { Profile } from './profiles.js';
 
 /** What is checked: one operation of a service, and how its effects can be seen. */
 export interface Target {
@@ -52,8 +53,8 @@ export class TargetError extends Error {}
 /** A request that is never answered: a service that cannot be reached, or one that got stuck. */
 export class NoAnswer extends TargetError {}
 
-/** A key that was never used before. */
-export const freshKey = () => `conformance-${randomUUID()}`;
+/** A key that was never used before: a UUID, which is all that some services take. */
+export const freshKey = ({ quotesKeys }: Profile) => (quotesKeys ? `"${randomUUID()}"` : randomUUID());
 
 export function send(target: Target, { key, body = target.body, asOther = false }: Attempt): Promise<Answer> {
   return exchange(target, target.method, target.path, headersOf(target, key, body, asOther), body);

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { CHECKS } from '../conformance/checks.js';
 import type { Finding } from '../conformance/finding.js';
-import { type Fault, startBrokenServer } from './support/broken-server.js';
+import { type Fault, startBrokenServer, type Variant } from './support/broken-server.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { killAll, type ServiceProcess, spawnService } from './support/process.js';
 
@@ -93,6 +93,15 @@ describe('the conformance kit, on a server that', () => {
   it('does everything right, fails nothing', async () => {
     const report = await inspect('none');
     expect([report.exitCode, failed(report), unknown(report)]).toEqual([0, [], []]);
+  });
+
+  it.each<[Variant, string[]]>([
+    ['takes quoted keys only', ['--profile', 'draft']],
+    ['takes UUIDs only', ['--profile', 'stripe', '--missing-key', '400', '--mismatch', '422']],
+  ])('%s, as it may, fails nothing', async (variant, more) => {
+    server = await startBrokenServer(variant);
+    const report = await check(server.url, ...options, ...refused, ...more);
+    expect([report.exitCode, failed(report)]).toEqual([0, []]);
   });
 
   it.each<[Fault, string]>([

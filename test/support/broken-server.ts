@@ -25,6 +25,9 @@ export type Fault =
   | 'never answers a duplicate at once'
   | 'hangs up on a duplicate';
 
+/** What a server may do in another way, and be right. */
+export type Variant = 'takes quoted keys only' | 'takes UUIDs only';
+
 interface Stored {
   fingerprint: string;
   status?: number;
@@ -33,13 +36,13 @@ interface Stored {
 }
 
 /**
- * A server with idempotency keys in memory, right in all that can be seen from outside, but for one fault. `none` is the
- * proof that it would be right without.
+ * A server with idempotency keys in memory, right in all that can be seen from outside, but for one fault. `none` and the
+ * variants are the proof that it would be right without.
  */
-export async function startBrokenServer(fault: Fault): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: string; stop(): Promise<void> }> {
   const stored = new Map<string, Stored>();
   const made: { id: string }[] = [];
-  const is = (other: Fault) => fault === other;
+  const is = (other: Fault | Variant) => fault === other;
 
   /** The effect, in a turn of its own, as if a database were asked. */
   const charge = async (body: { amount?: number; source?: string }) => {
@@ -71,6 +74,8 @@ export async function startBrokenServer(fault: Fault): Promise<{ url: string; st
       keys.length === 1 &&
       key !== undefined &&
       /^[\x21\x23-\x7e]{1,255}$/.test(key.replaceAll('"', is('reads a quoted key as another') ? '' : '"'));
+    if (is('takes quoted keys only') && !keys[0]?.startsWith('"')) return answer(response, 400, '{}');
+    if (is('takes UUIDs only') && !/^[\da-f-]{36}$/.test(keys[0] ?? '')) return answer(response, 400, '{}');
     if (keys.length > 0 && !isGood && !is('takes any key')) return answer(response, 400, '{}');
     if (keys.length === 0 || is('ignores the key')) {
       const fresh = await charge(body);
