@@ -23,7 +23,7 @@ for as this service has it. It makes dozens of charges, or whatever the operatio
   --profile NAME        what it is held to: ${Object.keys(PROFILES).join(', ')}
   --method METHOD       the operation's method: POST
   --path PATH           and its path: /charges
-  --header 'Name: v'    sent with every request, such as credentials; may be repeated
+  --header 'Name: v'    sent with every request, such as credentials, or another Content-Type; may be repeated
   --other-header '…'    credentials of somebody else, to see that keys do not cross; may be repeated
   --key-header NAME     the header of the key: Idempotency-Key
   --body JSON           a valid body

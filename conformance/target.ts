@@ -144,18 +144,20 @@ function open(
 
 function headersOf(target: Target, key: Attempt['key'], body: string, asOther: boolean): string[] {
   const others = asOther ? (target.otherHeaders ?? []) : [];
-  const replaced = new Set(others.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase()));
-  const own = target.headers.filter((_, i) => !replaced.has((target.headers[i - (i % 2)] ?? '').toLowerCase()));
+  const own = [...without(target.headers, others), ...others];
   const keys = (key === undefined ? [] : [key].flat()).flatMap((value) => [target.keyHeader, value]);
-  const length = ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body))];
-  return hostAnd(target, [...length, ...own, ...others, ...keys]);
+  const content = ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body))];
+  return hostAnd(target, [...without(content, own), ...own, ...keys]);
+}
+
+/** Headers but for those whose names are among others. */
+function without(headers: readonly string[], others: readonly string[]): string[] {
+  const names = new Set(others.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase()));
+  return headers.filter((_, i) => !names.has((headers[i - (i % 2)] ?? '').toLowerCase()));
 }
 
 // An array of headers is sent as it is, so that Node adds none and joins none.
 const hostAnd = (target: Target, headers: string[]) => [
-  'Host',
-  new URL(target.url).host,
-  'Connection',
-  'close',
+  ...without(['Host', new URL(target.url).host, 'Connection', 'close'], headers),
   ...headers,
 ];

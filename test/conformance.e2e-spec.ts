@@ -97,6 +97,7 @@ describe('the conformance kit, on a server that', () => {
 
   it.each<[Variant, string[]]>([
     ['takes quoted keys only', ['--profile', 'draft']],
+    ['takes a type of its own', ['--header', 'Content-Type: application/vnd.api+json']],
     ['takes UUIDs only', ['--profile', 'stripe', '--missing-key', '400', '--mismatch', '422']],
   ])('%s, as it may, fails nothing', async (variant, more) => {
     server = await startBrokenServer(variant);

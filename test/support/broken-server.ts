@@ -26,7 +26,10 @@ export type Fault =
   | 'hangs up on a duplicate';
 
 /** What a server may do in another way, and be right. */
-export type Variant = 'takes quoted keys only' | 'takes UUIDs only';
+export type Variant = 'takes quoted keys only' | 'takes UUIDs only' | 'takes a type of its own';
+
+const valuesOf = ({ rawHeaders }: IncomingMessage, name: string) =>
+  rawHeaders.filter((_, i) => rawHeaders[i - 1]?.toLowerCase() === name && i % 2 === 1);
 
 interface Stored {
   fingerprint: string;
@@ -64,9 +67,7 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
     if (request.method === 'GET') return answer(response, 200, JSON.stringify({ data: made }));
     const raw = await text(request);
-    const keys = request.rawHeaders.filter(
-      (_, i) => request.rawHeaders[i - 1]?.toLowerCase() === 'idempotency-key' && i % 2 === 1,
-    );
+    const keys = valuesOf(request, 'idempotency-key');
     const body = JSON.parse(raw) as { amount?: number; source?: string };
     if (keys.length === 0 && !is('wants no key')) return answer(response, 400, '{}');
     const key = is('reads a quoted key as another') ? keys[0] : keys[0]?.replace(/^"(.*)"$/, '$1');
@@ -75,6 +76,8 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
       key !== undefined &&
       /^[\x21\x23-\x7e]{1,255}$/.test(key.replaceAll('"', is('reads a quoted key as another') ? '' : '"'));
     if (is('takes quoted keys only') && !keys[0]?.startsWith('"')) return answer(response, 400, '{}');
+    if (is('takes a type of its own') && valuesOf(request, 'content-type').join() !== 'application/vnd.api+json')
+      return answer(response, 415, '{}');
     if (is('takes UUIDs only') && !/^[\da-f-]{36}$/.test(keys[0] ?? '')) return answer(response, 400, '{}');
     if (keys.length > 0 && !isGood && !is('takes any key')) return answer(response, 400, '{}');
     if (keys.length === 0 || is('ignores the key')) {
