@@ -85,9 +85,10 @@ describe('the conformance kit, on a server that', () => {
 
   const options = ['--header', 'Authorization: a', '--other-header', 'Authorization: b'];
   const refused = ['--refused-body', '{"amount": 1, "source": "declined"}'];
+  const body = ['--body', '{"amount": 1, "to": {"bank": "b", "account": "a"}}'];
   const inspect = async (fault: Fault) => {
     server = await startBrokenServer(fault);
-    return check(server.url, ...options, ...refused, '--timeout-ms', '2000');
+    return check(server.url, ...options, ...refused, ...body, '--timeout-ms', '2000');
   };
 
   it('does everything right, fails nothing', async () => {
@@ -112,6 +113,7 @@ describe('the conformance kit, on a server that', () => {
     ['makes the key when the effect is done', 'hang-up'],
     ['ignores the body', 'mismatch'],
     ['compares bytes', 'body-order'],
+    ['compares bytes of what is nested', 'body-order'],
     ['shares keys between accounts', 'scope'],
     ['says 409 to every duplicate', 'duplicate'],
     ['burns the key of an invalid body', 'invalid-body'],

@@ -11,6 +11,7 @@ export type Fault =
   | 'makes the key when the effect is done'
   | 'ignores the body'
   | 'compares bytes'
+  | 'compares bytes of what is nested'
   | 'shares keys between accounts'
   | 'says 409 to every duplicate'
   | 'burns the key of an invalid body'
@@ -30,6 +31,13 @@ export type Variant = 'takes quoted keys only' | 'takes UUIDs only' | 'takes a t
 
 const valuesOf = ({ rawHeaders }: IncomingMessage, name: string) =>
   rawHeaders.filter((_, i) => rawHeaders[i - 1]?.toLowerCase() === name && i % 2 === 1);
+
+const sortDeep = (value: unknown): unknown =>
+  value !== null && typeof value === 'object'
+    ? Object.entries(value)
+        .sort()
+        .map(([name, member]) => [name, sortDeep(member)])
+    : value;
 
 interface Stored {
   fingerprint: string;
@@ -86,7 +94,9 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     }
     const account = is('shares keys between accounts') ? '' : String(request.headers.authorization);
     const name = JSON.stringify([account, keys.length === 1 ? key : keys]);
-    const sorted = JSON.stringify(Object.entries(body).sort());
+    const sorted = JSON.stringify(
+      is('compares bytes of what is nested') ? Object.entries(body).sort() : sortDeep(body),
+    );
     const fingerprint = is('ignores the body') ? '' : is('compares bytes') ? raw : sorted;
     const isInvalid = (body.amount ?? 0) <= 0;
     if (isInvalid && !is('burns the key of an invalid body')) return answer(response, 400, '{}');
