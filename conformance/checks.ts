@@ -1,5 +1,5 @@
-import { type Check, EffectCount, expect, expectSame, expectSuccess, Unknown } from './finding.js';
-import { type Answer, freshKey, idOf, send, sendAndHangUp } from './target.js';
+import { type Check, EffectCount, expect, expectId, expectSame, expectSuccess, Unknown } from './finding.js';
+import { type Answer, freshKey, send, sendAndHangUp, type Target } from './target.js';
 
 /** Duplicates sent at once: enough that two of them meet in whatever is not atomic. */
 const STORM = 24;
@@ -8,6 +8,12 @@ const RETRIES = 50;
 const RETRY_MS = 200;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function sendFirst(target: Target, key: string): Promise<Answer> {
+  const first = await send(target, { key });
+  expectSuccess(target, first, 'a first request');
+  return first;
+}
 
 /** The same JSON, spaced out, with the members of every object the other way round. */
 const reorder = (body: unknown) =>
@@ -28,8 +34,7 @@ export const CHECKS: readonly Check[] = [
     run: async (target, profile) => {
       const effects = await EffectCount.from(target);
       const key = freshKey(profile);
-      const first = await send(target, { key });
-      expectSuccess(target, first, 'a first request');
+      const first = await sendFirst(target, key);
       const again = [await send(target, { key }), await send(target, { key })];
       again.forEach((answer) => expectSame(first, answer, 'a duplicate'));
       return effects.expect(1, [first, ...again], 'three attempts with one key');
@@ -53,7 +58,7 @@ export const CHECKS: readonly Check[] = [
       if (!replayHeader) throw new Unknown('this profile has no such header');
       const [name, value] = replayHeader;
       const key = freshKey(profile);
-      const first = await send(target, { key });
+      const first = await sendFirst(target, key);
       const again = await send(target, { key });
       expect(first.headers[name] === undefined, `expected a first reply without ${name}`);
       expect(
@@ -92,7 +97,7 @@ export const CHECKS: readonly Check[] = [
       const { otherBody } = profile;
       const effects = await EffectCount.from(target);
       const key = freshKey(profile);
-      const first = await send(target, { key });
+      const first = await sendFirst(target, key);
       const other = await send(target, { key, body: target.otherBody });
       expect(otherBody.includes(other.status), `expected ${otherBody.join(' or ')}, got ${other.status}`);
       const again = await send(target, { key });
@@ -140,7 +145,7 @@ export const CHECKS: readonly Check[] = [
       if (!quotedIsBare) throw new Unknown('this profile does not say so');
       const effects = await EffectCount.from(target);
       const key = freshKey(profile);
-      const first = await send(target, { key });
+      const first = await sendFirst(target, key);
       const quoted = await send(target, { key: `"${key}"` });
       expectSame(first, quoted, 'the quoted key');
       return effects.expect(1, [first, quoted], 'a key in two spellings');
@@ -156,7 +161,7 @@ export const CHECKS: readonly Check[] = [
       if (reordered === reorder(JSON.parse(reordered))) throw new Unknown('the body has fewer than two members');
       const effects = await EffectCount.from(target);
       const key = freshKey(profile);
-      const first = await send(target, { key });
+      const first = await sendFirst(target, key);
       const again = await send(target, { key, body: reordered });
       expectSame(first, again, 'the same body in another order');
       return effects.expect(1, [first, again], 'a body in two orders');
@@ -196,12 +201,11 @@ export const CHECKS: readonly Check[] = [
       const { scoped } = profile;
       if (!scoped || !target.otherHeaders) throw new Unknown('no second credential was given');
       const key = freshKey(profile);
-      const first = await send(target, { key });
+      const first = await sendFirst(target, key);
       const other = await send(target, { key, asOther: true });
       expectSuccess(target, other, 'the key under another credential');
-      const [mine, theirs] = [idOf(target, first), idOf(target, other)];
       expect(
-        theirs !== undefined && theirs !== mine,
+        expectId(target, first) !== expectId(target, other),
         'expected another effect for another credential, got the reply of the first',
       );
       return 'two effects, two replies';

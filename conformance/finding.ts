@@ -1,5 +1,5 @@
 import type { Profile } from './profiles.js';
-import { type Answer, idOf, idsOfEffects, type Target } from './target.js';
+import { type Answer, effectsOf, idOf, type Target } from './target.js';
 
 /** What a check came to. Unknown: it could not be told, since something to tell it by was not given. */
 export type Verdict = 'passed' | 'failed' | 'unknown';
@@ -57,35 +57,43 @@ export function expectSame(first: Answer, other: Answer, what: string): void {
   }
 }
 
+/** @throws Unknown when an answer, a success, names nothing */
+export function expectId(target: Target, answer: Answer): string {
+  const id = idOf(target, answer);
+  if (id === undefined) throw new Unknown(`a reply has no ${target.id} that names what was made: see --id`);
+  return id;
+}
+
 /**
- * Counts what was made in the meantime: by the list of the service where there is one, else by the ids that its replies name,
- * which cannot see what nobody was told of.
+ * Counts what was made in the meantime: by the list or number of the service where there is one, else by the ids that its replies
+ * name, which cannot see what nobody was told of.
  */
 export class EffectCount {
   private constructor(
     private readonly target: Target,
-    private readonly before: ReadonlySet<string> | undefined,
+    private readonly before: number | readonly string[] | undefined,
   ) {}
 
   static async from(target: Target): Promise<EffectCount> {
-    const ids = await idsOfEffects(target);
-    return new EffectCount(target, ids && new Set(ids));
+    return new EffectCount(target, await effectsOf(target));
   }
 
   get isExact(): boolean {
     return this.before !== undefined;
   }
 
-  async since(answers: readonly Answer[]): Promise<number> {
-    const named = new Set(answers.flatMap((answer) => idOf(this.target, answer) ?? []));
-    const ids = await idsOfEffects(this.target);
-    return ids ? ids.filter((id) => !this.before?.has(id)).length : named.size;
+  private async since(answers: readonly Answer[]): Promise<number> {
+    const { before, target } = this;
+    const now = await effectsOf(target);
+    if (typeof now === 'number') return now - Number(before);
+    if (now) return now.filter((id) => !(before as readonly string[]).includes(id)).length;
+    return new Set(answers.map((answer) => expectId(target, answer))).size;
   }
 
   /** @throws Failure when there are more or fewer */
   async expect(count: number, answers: readonly Answer[], what: string): Promise<string> {
     const found = await this.since(answers);
-    const how = this.isExact ? 'by its list' : 'by the ids in its replies';
+    const how = this.isExact ? 'as it says itself' : 'by the ids in its replies';
     expect(found === count, `expected ${what} to make ${count}, but ${how} it made ${found}`);
     return `${found} made, ${how}`;
   }

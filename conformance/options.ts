@@ -34,9 +34,9 @@ for as this service has it. It makes dozens of charges, or whatever the operatio
   --mismatch STATUSES   of a key with another body: as the profile has it
   --in-progress STATUSES of a duplicate while the first is under way, beside its reply; '' for none: as the profile has it
   --missing-key STATUSES of a request without a key, or accepted: as the profile has it
-  --id MEMBER           the member of a reply that names what was made: id
-  --effects PATH        where what was made is listed, the newest first; '' where nowhere: /charges?limit=100
-  --effects-list MEMBER the member of that answer that is the list: data
+  --id MEMBER           the member of a reply that names what was made, such as data.id: id
+  --effects PATH        where what was made is listed, the newest first, or counted; '' where nowhere: /charges?limit=100
+  --effects-list MEMBER the member of that answer that is the list, or the number; '' for the answer itself: data
   --timeout-ms MS       that an answer may take: 15000
   --json                prints the findings as JSON
 
@@ -84,7 +84,7 @@ export function readOptions(args: string[]): Options | 'help' {
       ...(values['refused-body'] !== '' && { refusedBody: json('--refused-body', values['refused-body']) }),
       success: statuses('--success', values.success),
       id: values.id,
-      ...(values.effects !== '' && { effects: { path: values.effects, list: values['effects-list'] } }),
+      ...(values.effects !== '' && { effects: { path: values.effects, member: values['effects-list'] } }),
       timeoutMs,
     },
   };

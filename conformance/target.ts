@@ -25,10 +25,10 @@ export interface Target {
   readonly refusedBody?: string;
   /** Statuses of a success. */
   readonly success: readonly number[];
-  /** The member of a reply that names what was made. */
+  /** The member of a reply that names what was made; of a member, `data.id`. */
   readonly id: string;
-  /** Where to read what was made: a path, and the member of its answer that is the list, the newest first. */
-  readonly effects?: { readonly path: string; readonly list: string };
+  /** Where to read what was made: a path, and the member of its answer that is the list, the newest first, or the number. */
+  readonly effects?: { readonly path: string; readonly member: string };
   /** Milliseconds an answer may take. */
   readonly timeoutMs: number;
 }
@@ -85,25 +85,32 @@ export async function reach(target: Target): Promise<void> {
   await exchange(target, 'GET', target.effects?.path ?? target.path, hostAnd(target, [...target.headers]));
 }
 
-/** The ids of what was made, the newest first; `undefined` when nobody said where to read them. */
-export async function idsOfEffects(target: Target): Promise<string[] | undefined> {
+/** How many were made, or the ids of those that are listed; `undefined` when nobody said where to read that. */
+export async function effectsOf(target: Target): Promise<number | readonly string[] | undefined> {
   const { effects } = target;
   if (!effects) return undefined;
   const answer = await exchange(target, 'GET', effects.path, hostAnd(target, [...target.headers]));
-  const list = (parse(answer.text) as Record<string, unknown> | undefined)?.[effects.list];
-  if (!Array.isArray(list)) {
-    throw new TargetError(
-      `GET ${effects.path} answers ${answer.status} without a list named ${effects.list}: see --effects and --effects-list`,
-    );
-  }
-  return list.map((one: Record<string, unknown>) => String(one[target.id]));
+  const made = memberOf(parse(answer.text), effects.member);
+  if (typeof made === 'number') return made;
+  // Where the reply has the id further in, each of a list has it right there.
+  const name = target.id.split('.').at(-1) ?? '';
+  const ids = Array.isArray(made) ? made.map((one: unknown) => nameOf(memberOf(one, name))) : [undefined];
+  if (ids.every((id) => id !== undefined)) return ids;
+  throw new TargetError(
+    `GET ${effects.path} answers ${answer.status} without a number or a list named ${effects.member}, each with its ${name}: see --effects, --effects-list and --id`,
+  );
 }
 
 /** What a reply names as made; `undefined` for a reply that names nothing. */
-export function idOf(target: Target, answer: Answer): string | undefined {
-  const id = (parse(answer.text) as Record<string, unknown> | null | undefined)?.[target.id];
-  return typeof id === 'string' || typeof id === 'number' ? String(id) : undefined;
-}
+export const idOf = (target: Target, answer: Answer) => nameOf(memberOf(parse(answer.text), target.id));
+
+const nameOf = (id: unknown) => (typeof id === 'string' || typeof id === 'number' ? String(id) : undefined);
+
+/** @param path names of members, each within the one before, with dots; '' for the value itself */
+const memberOf = (value: unknown, path: string): unknown =>
+  path
+    .split('.')
+    .reduce((whole, name) => (name === '' ? whole : (whole as Record<string, unknown> | null)?.[name]), value);
 
 function parse(json: string): unknown {
   try {

@@ -99,6 +99,10 @@ describe('the conformance kit, on a server that', () => {
   it.each<[Variant, string[]]>([
     ['takes quoted keys only', ['--profile', 'draft']],
     ['takes a type of its own', ['--header', 'Content-Type: application/vnd.api+json']],
+    ['counts what it made', ['--effects-list', 'made.total']],
+    ['puts all it says in data', ['--id', 'data.id', '--effects-list', '']],
+    ['puts all it says in data', ['--id', 'data.id', '--effects', '']],
+    ['names nothing', ['--effects', '']],
     ['takes UUIDs only', ['--profile', 'stripe', '--missing-key', '400', '--mismatch', '422']],
   ])('%s, as it may, fails nothing', async (variant, more) => {
     server = await startBrokenServer(variant);
@@ -143,7 +147,27 @@ describe('the conformance kit, on a server that', () => {
       '--effects-list',
       'charges',
     ]);
-    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('without a list named charges')]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('a list named charges')]);
+  });
+
+  it('names nothing in its replies, is not held to that', async () => {
+    server = await startBrokenServer('names nothing');
+    const report = await check(server.url, ...options, '--effects', '');
+    expect(unknown(report)).toEqual(expect.arrayContaining(['duplicate', 'storm', 'mismatch', 'scope', 'hang-up']));
+    expect(report.findings[0]?.detail).toMatch(/no id that names what was made: see --id/);
+  });
+
+  it('lists things without the member that names them, is no verdict', async () => {
+    server = await startBrokenServer('none');
+    const { stdout, stderr, exitCode } = await run([
+      resolve('dist/conformance/main.js'),
+      '--url',
+      server.url,
+      '--id',
+      'no',
+    ]);
+    expect([exitCode, stdout]).toEqual([2, expect.not.stringContaining('FAILED')]);
+    expect(stderr).toContain('each with its no');
   });
 
   it('is not there, is no verdict', async () => {

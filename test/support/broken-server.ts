@@ -27,7 +27,13 @@ export type Fault =
   | 'hangs up on a duplicate';
 
 /** What a server may do in another way, and be right. */
-export type Variant = 'takes quoted keys only' | 'takes UUIDs only' | 'takes a type of its own';
+export type Variant =
+  | 'takes quoted keys only'
+  | 'takes UUIDs only'
+  | 'takes a type of its own'
+  | 'counts what it made'
+  | 'puts all it says in data'
+  | 'names nothing';
 
 const valuesOf = ({ rawHeaders }: IncomingMessage, name: string) =>
   rawHeaders.filter((_, i) => rawHeaders[i - 1]?.toLowerCase() === name && i % 2 === 1);
@@ -60,7 +66,8 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     await new Promise((resolve) => setTimeout(resolve, 20));
     if (body.source === 'declined') return { status: 402, body: '{"code":"card_declined"}' };
     if (!is('makes one effect for all keys') || made.length === 0) made.unshift({ id: `ch_${made.length + 1}` });
-    return { status: 200, body: JSON.stringify({ id: made[0]?.id, amount: body.amount }) };
+    const charge = { amount: body.amount, ...(!is('names nothing') && { id: made[0]?.id }) };
+    return { status: 200, body: JSON.stringify(is('puts all it says in data') ? { data: charge } : charge) };
   };
 
   const answer = (response: ServerResponse, status: number, body: string, isReplay = false) => {
@@ -73,7 +80,10 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
   };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
-    if (request.method === 'GET') return answer(response, 200, JSON.stringify({ data: made }));
+    if (request.method === 'GET') {
+      const list = is('puts all it says in data') ? made : { data: made };
+      return answer(response, 200, JSON.stringify(is('counts what it made') ? { made: { total: made.length } } : list));
+    }
     const raw = await text(request);
     const keys = valuesOf(request, 'idempotency-key');
     const body = JSON.parse(raw) as { amount?: number; source?: string };
