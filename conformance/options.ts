@@ -26,7 +26,7 @@ for as this service has it. It makes dozens of charges, or whatever the operatio
   --header 'Name: v'    sent with every request, such as credentials, or another Content-Type; may be repeated
   --other-header '…'    credentials of somebody else, to see that keys do not cross; may be repeated
   --key-header NAME     the header of the key: Idempotency-Key
-  --body JSON           a valid body
+  --body JSON           a valid body; {{unique}} in this and the others becomes another word for each key, such as an order number
   --other-body JSON     another valid body
   --invalid-body JSON   one that validation refuses; '' for none
   --refused-body JSON   one that is refused for good, such as a declined card; '' for none

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { text } from 'node:stream/consumers';
@@ -15,7 +15,7 @@ export interface Target {
   /** Credentials of somebody else, in place of those headers that have the same names. */
   readonly otherHeaders?: readonly string[];
   readonly keyHeader: string;
-  /** A valid body, JSON. */
+  /** A valid body, JSON. `{{unique}}`, here as in the others, becomes another word for each key. */
   readonly body: string;
   /** Another valid body. */
   readonly otherBody: string;
@@ -56,23 +56,25 @@ export class NoAnswer extends TargetError {}
 /** A key that was never used before: a UUID, which is all that some services take. */
 export const freshKey = ({ quotesKeys }: Profile) => (quotesKeys ? `"${randomUUID()}"` : randomUUID());
 
-export function send(target: Target, { key, body = target.body, asOther = false }: Attempt): Promise<Answer> {
+export function send(target: Target, { key, body: template = target.body, asOther = false }: Attempt): Promise<Answer> {
+  const body = fill(template, key);
   return exchange(target, target.method, target.path, headersOf(target, key, body, asOther), body);
+}
+
+/** The same for one key in every spelling, so that its duplicates are duplicates; for requests without one, never the same. */
+function fill(template: string, key: Attempt['key'] = randomUUID()): string {
+  const bare = String(key).replaceAll('"', '');
+  return template.replaceAll('{{unique}}', createHash('sha256').update(bare).digest('hex').slice(0, 16));
 }
 
 /** Sends a request and hangs up as soon as it is on its way, as a client does whose own time is up. */
 export function sendAndHangUp(target: Target, key: string): Promise<void> {
+  const body = fill(target.body, key);
   return new Promise((resolve) => {
-    const request = open(
-      target,
-      target.method,
-      target.path,
-      headersOf(target, key, target.body, false),
-      () => undefined,
-    );
+    const request = open(target, target.method, target.path, headersOf(target, key, body, false), () => undefined);
     request.on('error', () => undefined);
     request.on('close', () => resolve());
-    request.end(target.body, () => setImmediate(() => request.destroy()));
+    request.end(body, () => setImmediate(() => request.destroy()));
   });
 }
 

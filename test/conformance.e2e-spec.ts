@@ -65,6 +65,22 @@ describe('the conformance kit, on this service,', () => {
     expect([report.exitCode, failed(report)]).toEqual([1, ['mismatch', 'missing-key']]);
   });
 
+  it('finds that it keeps keys on top of a natural key too, which is another in each body', async () => {
+    const auth = { Authorization: 'Bearer sk_a', 'Content-Type': 'application/json' };
+    await fetch(`${service.url}/inventory/beans`, { method: 'PUT', headers: auth, body: '{"stock": 1000}' });
+    const order = (item_id: string, quantity: number) =>
+      `{"order_id": "order_{{unique}}", "items": [{"item_id": "${item_id}", "quantity": ${quantity}, "unit_amount": 100}]}`;
+    const bodies = [order('beans', 1), order('beans', 2), order('beans', 0), order('gold', 1)];
+    const names = ['--body', '--other-body', '--invalid-body', '--refused-body'];
+    const report = await check(
+      service.url,
+      ...names.flatMap((name, i) => [name, bodies[i] ?? '']),
+      ...['--path', '/orders', '--id', 'order_id', '--effects', '/orders?limit=100', '--missing-key', 'accepted'],
+      ...['--header', 'Authorization: Bearer sk_a'],
+    );
+    expect([failed(report), unknown(report)]).toEqual([[], ['scope']]);
+  });
+
   it('holds it to the statuses that it is told instead', async () => {
     const statuses = ['--mismatch', '422', '--missing-key', '400', '--in-progress', ''];
     const report = await check(
