@@ -11,6 +11,9 @@ export interface Options {
   readonly json: boolean;
 }
 
+/** What a timer can wait. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
 /** A command line that makes no sense. */
 export class UsageError extends Error {}
 
@@ -38,7 +41,7 @@ for as this service has it. It makes dozens of charges, or whatever the operatio
   --effects PATH        where what was made is listed, the newest first, or counted; '' where nowhere: /charges?limit=100
   --effects-list MEMBER the member of that answer that is the list, or the number; '' for the answer itself: data
   --timeout-ms MS       that an answer may take: 15000
-  --json                prints the findings as JSON
+  --json                prints the findings as JSON, and nothing else with npm run --silent
 
 Exit code: 0 when nothing failed, 1 when something did, 2 when it could not be run.
 `;
@@ -50,16 +53,15 @@ Exit code: 0 when nothing failed, 1 when something did, 2 when it could not be r
 export function readOptions(args: string[]): Options | 'help' {
   const values = parse(args);
   if (values.help) return 'help';
-  const url = values.url ?? '';
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
-    throw new UsageError(`--url ${url}: expected http://… or https://…`);
+  const url = expected('--url', values.url ?? '', isService, 'http://… or https://… without a path');
   const profileName = values.profile as ProfileName;
   if (!Object.hasOwn(PROFILES, profileName)) {
     throw new UsageError(`--profile ${profileName}: expected one of ${Object.keys(PROFILES).join(', ')}`);
   }
   const { mismatch, 'in-progress': inProgress, 'missing-key': missingKey } = values;
   const timeoutMs = Number(values['timeout-ms']);
-  if (!(timeoutMs >= 1)) throw new UsageError(`--timeout-ms ${values['timeout-ms']}: expected milliseconds`);
+  if (!(timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS))
+    throw new UsageError(`--timeout-ms ${values['timeout-ms']}: expected milliseconds`);
   return {
     profileName,
     profile: {
@@ -73,18 +75,23 @@ export function readOptions(args: string[]): Options | 'help' {
     json: values.json,
     target: {
       url,
-      method: values.method.toUpperCase(),
-      path: values.path,
+      method: expected('--method', values.method, isToken, 'a method such as POST').toUpperCase(),
+      path: expected('--path', values.path, isPath, 'a path such as /charges'),
       headers: headersOf('--header', values.header),
       ...(values['other-header'].length > 0 && { otherHeaders: headersOf('--other-header', values['other-header']) }),
-      keyHeader: values['key-header'],
+      keyHeader: expected('--key-header', values['key-header'], isToken, 'the name of a header'),
       body: json('--body', values.body),
       otherBody: json('--other-body', values['other-body']),
       ...(values['invalid-body'] !== '' && { invalidBody: values['invalid-body'] }),
       ...(values['refused-body'] !== '' && { refusedBody: json('--refused-body', values['refused-body']) }),
       success: statuses('--success', values.success),
       id: values.id,
-      ...(values.effects !== '' && { effects: { path: values.effects, member: values['effects-list'] } }),
+      ...(values.effects !== '' && {
+        effects: {
+          path: expected('--effects', values.effects, isPath, 'a path such as /charges'),
+          member: values['effects-list'],
+        },
+      }),
       timeoutMs,
     },
   };
@@ -125,11 +132,21 @@ function parse(args: string[]) {
   }
 }
 
+const isToken = (text: string) => /^[\w-]+$/.test(text);
+const isPath = (text: string) => text.startsWith('/') && !text.startsWith('//');
+const isService = (text: string) =>
+  /^https?:\/\//.test(text) && URL.canParse(text) && new URL(text).href === `${new URL(text).origin}/`;
+
+function expected(option: string, text: string, isRight: (text: string) => boolean, what: string): string {
+  if (!isRight(text)) throw new UsageError(`${option} ${text}: expected ${what}`);
+  return text;
+}
+
 function headersOf(option: string, lines: string[]): string[] {
   return lines.flatMap((line) => {
-    const [, name, value] = /^([\w-]+): *(.*)$/.exec(line) ?? [];
+    const [, name, value] = /^([\w-]+): *([\t\x20-\x7e]*)$/.exec(line) ?? [];
     // The value may be a secret.
-    if (name === undefined || value === undefined) throw new UsageError(`${option}: expected 'Name: value'`);
+    if (name === undefined || value === undefined) throw new UsageError(`${option}: expected 'Name: value', in ASCII`);
     return [name, value];
   });
 }

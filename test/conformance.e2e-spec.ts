@@ -196,6 +196,13 @@ describe('the command line of the conformance kit', () => {
   it.each([
     [[], /--url : expected http/],
     [['--url', 'localhost:3000'], /expected http/],
+    [['--url', 'http://localhost/api'], /--url http:\/\/localhost\/api: expected .* without a path/],
+    [['--url', 'http://localhost', '--path', 'http://elsewhere/charges'], /--path http:.*: expected a path/],
+    [['--url', 'http://localhost', '--effects', 'charges'], /--effects charges: expected a path/],
+    [['--url', 'http://localhost', '--method', 'P OST'], /--method P OST: expected a method/],
+    [['--url', 'http://localhost', '--key-header', ''], /--key-header : expected the name of a header/],
+    [['--url', 'http://localhost', '--header', 'X-Name: \u20ac'], /--header: expected 'Name: value', in ASCII/],
+    [['--url', 'http://localhost', '--timeout-ms', '1e12'], /--timeout-ms 1e12: expected milliseconds/],
     [['--url', 'http://localhost', '--profile', 'mine'], /expected one of ours, draft, stripe/],
     [['--url', 'http://localhost', '--body', '{'], /--body \{: expected JSON/],
     [['--url', 'http://localhost', '--header', 'secret'], /--header: expected 'Name: value'/],
