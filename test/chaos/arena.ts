@@ -8,14 +8,14 @@ import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-post
 import type { CommitFault } from '../support/proxy.js';
 import type { BankFault, BankOrder, BankReport } from './bank.js';
 import { ObservedDatabase } from './database-state.js';
-import type { JournalEntry, Snapshot } from './evidence.js';
+import type { Evidence, JournalEntry, Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
 import { History } from './history.js';
 import { ITEMS } from './operations.js';
 import { ACCOUNTS, ChaosReplica } from './replicas.js';
 import { GATEWAY_TIMEOUT_MS } from './timing.js';
 
-export const INITIAL_STOCK = 1_000_000;
+const INITIAL_STOCK = 1_000_000;
 /** Of no progress at all, after which there will be none: a lease, a retry and a restart of the database, several times over. */
 const STANDSTILL_MS = 12_000;
 const LOOK_INTERVAL_MS = 50;
@@ -82,11 +82,6 @@ export class Arena {
     return arena;
   }
 
-  /** Replicas that have ended by themselves, by their numbers; to be asked when whatever was killed runs again. */
-  get crashed(): number[] {
-    return this.replicas.filter(({ runs }) => !runs).map(({ number }) => number);
-  }
-
   /** Has the bank misbehave until told otherwise. */
   orderBank(fault: BankFault | undefined): void {
     this.bank.child.send({ fault } satisfies BankOrder);
@@ -104,8 +99,23 @@ export class Arena {
     }
   }
 
-  /** @param moment names the file in which it is kept */
-  async snapshot(moment: string): Promise<Snapshot> {
+  /**
+   * Reads the database and the journal.
+   *
+   * @param moment names the file in which that is kept
+   * @returns nothing, where it cannot be read: the verdict is unknown then
+   */
+  read(moment: string): Promise<Snapshot | undefined> {
+    return this.snapshot(moment).catch(() => undefined);
+  }
+
+  /** All that a verdict is made of; to be asked for when whatever was killed runs again. */
+  evidence(healed: Snapshot | undefined, end: Snapshot | undefined, faults: readonly string[]): Evidence {
+    const crashed = this.replicas.filter(({ runs }) => !runs).map(({ number }) => number);
+    return { history: this.history.events, healed, end, crashed, faults, initialStock: INITIAL_STOCK };
+  }
+
+  private async snapshot(moment: string): Promise<Snapshot> {
     const lines = readFileSync(join(this.directory, 'journal.jsonl'), 'utf8').split('\n').filter(Boolean);
     const journal = lines.map((line) => JSON.parse(line) as JournalEntry);
     const snapshot = { database: await this.database.read(), journal };

@@ -7,11 +7,10 @@ import type { Arena } from './arena.js';
 import { chargeIdOf } from './checker/stories.js';
 import type { JournalEntry } from './evidence.js';
 import type { Operation, Reply } from './history.js';
+import { RECOVERY_MS } from './timing.js';
 
 const DAY_MS = 86_400_000;
 const RETRY_MS = 50;
-/** A database that is away for longer is not coming back. */
-const GIVE_UP_MS = 60_000;
 const JSON_TYPE = 'application/json; charset=utf-8';
 const UNIQUE_VIOLATION = '23505';
 
@@ -39,7 +38,7 @@ export async function recordedLongAgo(arena: Arena, operation: Operation, expire
 
 /** Whatever else breaks meanwhile: a row that is there already is the one that was lost sight of. */
 async function untilThere(insert: () => Promise<unknown>): Promise<void> {
-  for (const deadline = performance.now() + GIVE_UP_MS; ;) {
+  for (const deadline = performance.now() + RECOVERY_MS; ;) {
     try {
       return void (await insert());
     } catch (error) {

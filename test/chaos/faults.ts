@@ -8,7 +8,7 @@ import { recordedLongAgo } from './expiring.js';
 import { chargeOf } from './operations.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
-import { FREEZE_MS } from './timing.js';
+import { FREEZE_MS, RECOVERY_MS } from './timing.js';
 
 /** Tells that a fault has landed, and at what. */
 type Landed = (about?: string) => void;
@@ -27,8 +27,6 @@ const FAIL_POINT_MS = 4_000;
 /** Of waiting for a replica to which nothing is being done. */
 const IDLE_MS = 5_000;
 const LOOK_INTERVAL_MS = 50;
-/** A database that has not recovered by then is not coming back. */
-const RECOVERY_MS = 60_000;
 /** Until a process that died is started again, as a supervisor would. */
 const RESTART_MS = { least: 50, most: 800 };
 const STORM_REQUESTS = 40;

@@ -1,11 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Progress } from '../../bench/progress.js';
 import type { Arena } from './arena.js';
-import { INITIAL_STOCK } from './arena.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
 import { Client, type ClientOptions, drive, type Habits, USUAL } from './clients.js';
-import type { Snapshot } from './evidence.js';
 import { type FaultKind, FAULTS, KINDS_OF_PARTS, releaseLate } from './faults.js';
 import type { Operation } from './history.js';
 import { Random } from './random.js';
@@ -88,18 +86,16 @@ export async function run({
   progress.show('healed, and waiting for what is under way', seconds);
   await Promise.all(working);
   await arena.quiescence();
-  const healed = await tryToRead(arena, 'healed');
+  const healed = await arena.read('healed');
 
   history.add({ type: 'phase', name: 'resend' });
   progress.show('sending every key again', seconds);
   await resend(options, random.fork(RESEND), patienceMs);
   await arena.quiescence();
-  const end = await tryToRead(arena, 'end');
+  const end = await arena.read('end');
   history.add({ type: 'phase', name: 'end' });
   progress.finish('read for the last time', seconds);
-  const { crashed } = arena;
-  const evidence = { history: history.events, healed, end, crashed, faults, initialStock: INITIAL_STOCK };
-  return { ...check(evidence), faults: tally };
+  return { ...check(arena.evidence(healed, end, faults)), faults: tally };
 
   /** One kind after the other, in another order each round, until the time is over and each has landed. */
   async function injectFaults(): Promise<void> {
@@ -157,7 +153,3 @@ async function resend(options: ClientOptions, random: Random, patienceMs: number
   };
   await Promise.all(Array.from({ length: RESEND_AT_ONCE }, sendAll));
 }
-
-/** Nothing, where it cannot be read: the verdict is unknown then. */
-const tryToRead = (arena: Arena, moment: string): Promise<Snapshot | undefined> =>
-  arena.snapshot(moment).catch(() => undefined);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Arena, INITIAL_STOCK } from './arena.js';
+import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
@@ -70,10 +70,9 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   await arena.quiescence();
   // Once more, each: what has been answered is answered alike.
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
-  const end = await arena.snapshot('end').catch(() => undefined);
+  const end = await arena.read('end');
   history.add({ type: 'phase', name: 'end' });
-  const { crashed } = arena;
-  return check({ history: history.events, healed: end, end, crashed, faults: [kind], initialStock: INITIAL_STOCK });
+  return check(arena.evidence(end, end, [kind]));
 }
 
 async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<void> {

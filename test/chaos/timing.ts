@@ -2,5 +2,7 @@
 export const LEASE_MS = 2_000;
 /** Past the lease of whatever a process was at. */
 export const FREEZE_MS = 1.5 * LEASE_MS;
+/** A database that has not recovered by then is not coming back. */
+export const RECOVERY_MS = 60_000;
 /** How long the bank may take. */
 export const GATEWAY_TIMEOUT_MS = 1_000;

@@ -26,14 +26,18 @@ const byOrder = (orders: DatabaseState['orders']) =>
 const chargesOf = ({ operation }: Story, { charges }: DatabaseState): ChargeRow[] =>
   byDescription(charges).get(operation.id) ?? [];
 
-/** The charge of a reply that was there before the run. */
-const oldChargeOf = ({ recorded }: Story) => recorded && parse(recorded.reply.body)['id'];
+/** Without the charge of a reply that was there before the run. */
+function newChargesOf(story: Story, database: DatabaseState): ChargeRow[] {
+  const { recorded } = story;
+  const old = recorded && parse(recorded.reply.body)['id'];
+  return chargesOf(story, database).filter(({ id }) => id !== old);
+}
 
 export function checkCharge(story: Story, { database, journal }: Snapshot, report: Report): void {
   const { operation, recorded } = story;
   const { id, account, body } = operation;
   const charges = chargesOf(story, database);
-  const made = charges.filter((charge) => charge.id !== oldChargeOf(story));
+  const made = newChargesOf(story, database);
   if (made.length > 1) report('one effect', `${id}: ${made.map((charge) => charge.id).join(' and ')}`);
   if (recorded && made.some(({ created_at }) => created_at < recorded.expiresAt)) {
     report('one effect', `${id}: charged again before its reply had expired`);
@@ -93,7 +97,7 @@ const contentsOf = (order: { order_id?: unknown; amount?: unknown; items?: unkno
 };
 
 const onRecord = ({ response_status, content_type, response_body }: RequestRow) =>
-  [response_status, content_type, response_body].join(' ');
+  contentOf({ status: response_status, contentType: content_type, body: response_body });
 
 /** Of an operation with a key: what was acknowledged last is what is on record. */
 export function checkRecord(story: Story, { requests }: DatabaseState, report: Report): void {
@@ -116,10 +120,8 @@ export function checkRecorded(story: Story, database: DatabaseState, report: Rep
   if (key === undefined) return;
   const records = byKey(database.requests).get(id) ?? [];
   const charges = new Set(records.map(({ request_id }) => chargeIdOf(request_id)));
-  const old = oldChargeOf(story);
-  for (const charge of byDescription(database.charges).get(id) ?? []) {
-    if (charge.id !== old && !charges.has(charge.id))
-      report('record and effect agree', `${id}: ${charge.id} is on no record`);
+  for (const charge of newChargesOf(story, database)) {
+    if (!charges.has(charge.id)) report('record and effect agree', `${id}: ${charge.id} is on no record`);
   }
   if (byOrder(database.orders).has(id) && records.length === 0)
     report('record and effect agree', `${id}: ordered, and on no record`);

@@ -54,8 +54,9 @@ export function storiesOf(history: readonly HistoryEvent[]): Map<string, Story> 
 export const acknowledged = ({ attempts }: Story) =>
   attempts.flatMap((attempt) => (attempt.reply ? [{ ...attempt, reply: attempt.reply }] : []));
 
-/** What must be the same in every reply. */
-export const contentOf = ({ status, contentType, body }: Reply) => [status, contentType, body].join(' ');
+/** What must be the same in every reply, and on record. */
+export const contentOf = ({ status, contentType, body }: Record<keyof Omit<Reply, 'replayed'>, unknown>) =>
+  [status, contentType, body].join(' ');
 
 /** The charge of a request, by the request's id. */
 export const chargeIdOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
