@@ -165,6 +165,7 @@ describe('card data', () => {
     ['a number in spaces of its own', 'description', '"3782 822463 10005"'],
     ['a number within a text', 'description', `"paid with ${NUMBER}, thanks"`],
     ['a number within a word', 'description', `"card${NUMBER}visa"`],
+    ['a number as an id', 'description', `"ch_${NUMBER}"`],
     ['a number before its expiry', 'description', '"4242 4242 4242 4242 12/29"'],
     ['a number before its CVC', 'description', `"${NUMBER} ${CVC}"`],
     ['a number after another', 'description', `"order 7 ${NUMBER}"`],
@@ -198,6 +199,11 @@ describe('card data', () => {
     expect([corrected.status, corrected.headers['idempotent-replayed']]).toEqual([200, undefined]);
   });
 
+  it('is not looked for in the id of a charge, from which a page goes on', async () => {
+    const answer = await service.http.get('/charges?starting_after=ch_3f0041d6094919339959a83103b500cc');
+    expect(answer.status).toBe(200);
+  });
+
   it('does not break the check by being no text at all', async () => {
     expectProblem(await post(withMember('metadata', '{"cvc":{"toString":1,"valueOf":2}}')), 400, 'validation_failed');
   });
@@ -225,6 +231,7 @@ describe('card data', () => {
     ['12 digits', '424242424242'],
     ['20 digits', '42424242424242424242'],
     ['a UUID', '123e4567-e89b-42d3-a456-426614174000'],
+    ['the id of a charge', 'as ch_3f0041d6094919339959a83103b500cc'],
     ['a date and a time', '2026-11-24 04:09:14'],
     ['a telephone number', '+49 30 901820'],
     ['a word that begins like a CVC', 'cvc not stored, room 123'],

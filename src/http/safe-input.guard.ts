@@ -4,7 +4,8 @@ import { Problem, validationFailed } from './problem.js';
 
 // Digits, with the single or double spaces, hyphens and dots that people put between them.
 const DIGIT_GROUPS = /\d+(?:[ .-]{1,2}\d+)*/g;
-const UUID = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/gi;
+/** A UUID, and the id of a charge, which is one. Some have digits in a row that a card could have. */
+const ID = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\bch_[0-9a-f]{32}\b/gi;
 const SHORTEST_CARD_NUMBER = 13;
 const LONGEST_CARD_NUMBER = 19;
 const CVC_NAME = /^(?:cvc|cvv|cid|csc|card_?cvc|security_?code)\d?$/i;
@@ -60,7 +61,7 @@ const isCvc = (value: unknown) =>
 /** Whether any run of neighbouring groups of digits is one: others may stand before and behind it. */
 function hasCardNumber(text: string): boolean {
   if (text.length < SHORTEST_CARD_NUMBER) return false;
-  return (text.replace(UUID, ' ; ').match(DIGIT_GROUPS) ?? []).some((match) => {
+  return (text.replace(ID, ' ; ').match(DIGIT_GROUPS) ?? []).some((match) => {
     const groups = match.split(/\D+/);
     return groups.some((_, first) => {
       let digits = '';
