@@ -59,7 +59,7 @@ export const COMPLETE = `
         completed_at = clock_timestamp(), locked_until = NULL,
         -- Finished late, after an outage of hours, it is kept as long as if it had just come. Otherwise it would expire as
         -- it is finished, and the client that has been sending it all the while would make it anew.
-        created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $8 / 2) THEN held.created_at
+        created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $8::float8 / 2) THEN held.created_at
                           ELSE clock_timestamp() END
     FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
         AS done (account_id, idempotency_key, lock_token, status, headers, body),
