@@ -156,6 +156,8 @@ export const FAULTS = {
   'gateway lost answer': bankFault('lost answer'),
   'gateway slow': bankFault('slow'),
   'gateway down': bankFault('down'),
+  /** The bank decides, and answers with bytes that are not a decision. */
+  'gateway nonsense': bankFault('nonsense'),
 
   /** Many at once with one new key, at every replica. */
   storm: async (arena, random, landed) => {
@@ -200,6 +202,7 @@ export const KINDS_OF_PARTS: Record<CommitFault | BankFault, FaultKind> = {
   'lost answer': 'gateway lost answer',
   slow: 'gateway slow',
   down: 'gateway down',
+  nonsense: 'gateway nonsense',
 };
 
 /**
