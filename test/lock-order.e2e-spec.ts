@@ -54,8 +54,7 @@ const itemsOf = <Input>(input: (i: number) => Input): PhaseItem<Input>[] =>
 const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonly PhaseItem<Input>[]) =>
   inTransaction(
     app.nest.get(DataSource),
-    async ({ manager, begun }) => {
-      await begun;
+    async ({ manager }) => {
       return (await phase(manager, items)).map(({ status }) => status);
     },
     { attempts: 1 },
@@ -129,8 +128,7 @@ describe('two deliveries at once about the same accounts', () => {
       const handle = (app: TestService, count: number, round: number) =>
         inTransaction(
           app.nest.get(DataSource),
-          async ({ manager, begun }) => {
-            await begun;
+          async ({ manager }) => {
             const messages = Array.from({ length: count }, (_, i) => charged(i, round));
             await consumer.handle(manager, messages);
           },

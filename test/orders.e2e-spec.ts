@@ -219,8 +219,7 @@ describe('orders at the same time', () => {
 
 describe('orders in one commit', () => {
   const inOneCommit = (...inputs: PlaceOrder[]) =>
-    inTransaction(service.nest.get(DataSource), async ({ manager, begun }) => {
-      await begun;
+    inTransaction(service.nest.get(DataSource), async ({ manager }) => {
       const items = inputs.map((input, i) => ({ accountId: 'acct_a', requestId: String(i), input }));
       return (await place(manager, items)).map(({ status }) => status);
     });

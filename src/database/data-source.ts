@@ -1,3 +1,4 @@
+import { Client, type ClientConfig } from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
 import { Balance } from '../balance/balance.entity.js';
@@ -10,12 +11,44 @@ import { Order } from '../orders/order.entity.js';
 const LOCK_TIMEOUT_MS = 2_000;
 /** No statement of this service takes a hundredth of it. */
 const STATEMENT_TIMEOUT_MS = 10_000;
-/** A process that freezes within a transaction blocks its rows no longer than this. */
-const IDLE_IN_TRANSACTION_MS = 5_000;
+/**
+ * A process that freezes within a transaction blocks its rows no longer than this: neither while PostgreSQL waits for the next
+ * statement, nor while PostgreSQL waits for the process to read an answer. Only TCP can end the second wait, because a backend that
+ * waits for its client to read takes no notice of its own timeouts.
+ */
+const FROZEN_MS = 5_000;
 /** When no connection can be had in this time, the request is told that the database is away. */
 const CONNECT_TIMEOUT_MS = 3_000;
+/**
+ * A statement without an answer after this time has lost its connection: a network that forgets a connection does not say so. pg then
+ * destroys the connection, because `pipeline` is on. Longer than the statement timeout, so that a server that does answer
+ * reports its own error first.
+ */
+const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
+/**
+ * Shorter than the query timeout. So when the first statement finds out that the network has forgotten its connection, every
+ * connection that was idle at that time has left the pool, and none of them costs another request the same wait.
+ */
+const IDLE_TIMEOUT_MS = 10_000;
 
-/** The one description of the database, for Nest, the command line and the tests. */
+/**
+ * A client whose errors never end the process. An 'error' event without a listener would, and pg-pool removes its own listener
+ * before TypeORM adds one: a server that ends a connection right after it was made is heard in between. The error is not lost:
+ * the next statement on this connection fails with it.
+ */
+class PooledClient extends Client {
+  constructor(config?: string | ClientConfig) {
+    super(config);
+    this.on('error', () => undefined);
+  }
+}
+
+/** What every connection needs. */
+const CONNECTION = { Client: PooledClient, keepAlive: true };
+
+/**
+ * The one description of the database, for Nest and the tests. The query of `url` overrides the limits: `?query_timeout=30000`.
+ */
 export function dataSourceOptions(url: string, poolSize = 2) {
   return {
     type: 'postgres',
@@ -32,11 +65,17 @@ export function dataSourceOptions(url: string, poolSize = 2) {
     // A pool whose idle connection breaks, as at every restart of the database, must not end the process.
     poolErrorHandler: () => undefined,
     extra: {
+      ...CONNECTION,
       lock_timeout: LOCK_TIMEOUT_MS,
       statement_timeout: STATEMENT_TIMEOUT_MS,
-      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      idle_in_transaction_session_timeout: FROZEN_MS,
+      options: `-c tcp_user_timeout=${FROZEN_MS}`,
+      query_timeout: QUERY_TIMEOUT_MS,
+      idleTimeoutMillis: IDLE_TIMEOUT_MS,
       pipeline: true,
-      keepAlive: true,
     },
   } satisfies DataSourceOptions;
 }
+
+/** The same database without the limits of the service: a migration may take its time, and so may the replica that runs it. */
+export const migrationOptions = (url: string): DataSourceOptions => ({ ...dataSourceOptions(url), extra: CONNECTION });

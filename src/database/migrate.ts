@@ -1,5 +1,5 @@
 import { DataSource } from 'typeorm';
-import { dataSourceOptions } from './data-source.js';
+import { migrationOptions } from './data-source.js';
 
 /** Any number that nothing else in the database locks. */
 const ADVISORY_LOCK = 7_318_004_512;
@@ -12,8 +12,7 @@ const ADVISORY_LOCK = 7_318_004_512;
  * @returns the names of the migrations that were run
  */
 export async function migrate(url: string): Promise<string[]> {
-  // Without the limits of the service: a migration may take its time, and so may the replica that runs it.
-  const dataSource = await new DataSource({ ...dataSourceOptions(url), extra: {} }).initialize();
+  const dataSource = await new DataSource(migrationOptions(url)).initialize();
   try {
     const lock = dataSource.createQueryRunner();
     await lock.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCK]);

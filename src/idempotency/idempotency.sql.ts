@@ -1,17 +1,25 @@
+import { IS_IN_TRANSACTION } from './transaction.js';
+
 /**
  * The statements of the store, one for each of its verbs. Every time is the database's `clock_timestamp()`, which moves
  * within a transaction, as `now()` does not. Where an index is searched by time it is `statement_timestamp()`: the index cannot
  * be searched by what may change meanwhile, and all of it would be read when there is less to find than the limit.
  */
 
-// $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 wait
+// $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 wait,
+// $10 bytes of a reply that is read at once
 export const CLAIM = `
   WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::uuid[]) WITH ORDINALITY
       AS w (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, position)
+    -- The invariant: a claim is committed with its intent or its effect, or not at all. The claim is sent before BEGIN is answered,
+    -- so if BEGIN has failed, the claim must not become a transaction of its own.
+    WHERE ${IS_IN_TRANSACTION}
   ), seen AS MATERIALIZED (
     SELECT wanted.*, held.fingerprint AS held_fingerprint, held.lock_token AS held_token,
            held.response_status, held.response_headers, held.response_body, held.created_at,
+           -- octet_length() reads the length that is stored with the value, so a large body is not even fetched.
+           octet_length(held.response_body) + octet_length(held.response_headers::text) <= $10 AS is_small,
            CASE WHEN held.account_id IS NULL THEN true
                 WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
                   AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)
@@ -47,9 +55,16 @@ export const CLAIM = `
     RETURNING account_id, idempotency_key, request_id
   )
   SELECT seen.position, seen.claimable, claimed.request_id,
-         seen.held_fingerprint, seen.held_token, seen.response_status, seen.response_headers, seen.response_body,
+         seen.held_fingerprint, seen.held_token, seen.response_status,
+         CASE WHEN seen.is_small THEN seen.response_headers END AS response_headers,
+         CASE WHEN seen.is_small THEN seen.response_body END AS response_body,
          extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds
   FROM seen LEFT JOIN claimed USING (account_id, idempotency_key)`;
+
+// $1 account, $2 key, $3 lock token. A completed row never changes, so this is the reply that the claim has seen.
+export const READ_REPLY = `
+  SELECT response_headers, response_body FROM processed_requests
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NOT NULL`;
 
 // $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 how many these are, $8 retention s
 export const COMPLETE = `

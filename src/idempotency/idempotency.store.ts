@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLAIM, COMPLETE, FIND, OLDEST_UNFINISHED, RELEASE, SWEEP, TAKE_OVER } from './idempotency.sql.js';
+import { CLAIM, COMPLETE, FIND, OLDEST_UNFINISHED, READ_REPLY, RELEASE, SWEEP, TAKE_OVER } from './idempotency.sql.js';
 import { isLockTimeout, sqlState } from './database-errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { RecordedReply } from './reply.js';
@@ -16,16 +16,33 @@ export type Claim =
    * of `performance.now()`.
    */
   | { kind: 'completed'; reply: RecordedReply; lockToken: string; expiresAt: number }
+  /** The reply is recorded, but too large to be read while locks are held. {@link IdempotencyStore.readReply} reads it. */
+  | LargeReply
   /** Another holder's lease is running, or the key is being written elsewhere: the next look may see more. */
   | { kind: 'in_progress' }
   /** The key stands for another request. */
   | { kind: 'reused' };
+
+/** A recorded reply that is still to be read, with what a claim has seen of it. */
+export interface LargeReply {
+  kind: 'large-reply';
+  status: number;
+  lockToken: string;
+  expiresAt: number;
+}
 
 /** Another holder has taken over: nothing of this attempt may be committed. */
 export class FencedOff extends Error {}
 
 /** The key is locked by a transaction that has not ended within `lock_timeout`. */
 export class KeyLocked extends Error {}
+
+/**
+ * Bytes of replies that one claim reads, all keys together. PostgreSQL cannot end a transaction while it waits for a client to
+ * read, so a process that freezes must not keep it waiting while locks are held. This much fits into the socket buffers
+ * that Linux gives every connection: a receive window of 64 KiB, and more than 40 KiB on the sending side.
+ */
+const REPLIES_BYTES = 64 * 1024;
 
 /** What {@link COMPLETE} fails with. */
 const INVALID_DATETIME_FORMAT = '22007';
@@ -90,6 +107,9 @@ export class IdempotencyStore {
    * is set, for an attempt in doubt: its insert waits for a commit that is still on its way, which a plain SELECT
    * would not see.
    *
+   * The replies that it reads are bounded by {@link REPLIES_BYTES}, in equal parts; a longer one is a `large-reply`.
+   *
+   * @param sql within a transaction or right behind its BEGIN; nothing is claimed if BEGIN fails
    * @param attempts sorted and without a key twice, so that no two transactions lock the same rows in another order
    * @returns what became of each, in order
    * @throws KeyLocked
@@ -105,6 +125,7 @@ export class IdempotencyStore {
       this.options.leaseSeconds,
       this.retentionSeconds,
       wait,
+      Math.floor(REPLIES_BYTES / attempts.length),
     ];
     const askedAt = performance.now();
     const claim = sql.query({ name: 'idempotency_claim', text: CLAIM, values: parameters });
@@ -160,6 +181,22 @@ export class IdempotencyStore {
     }));
   }
 
+  /**
+   * Reads a reply that was too large for its claim, once the transaction of the claim has ended.
+   *
+   * @returns `in_progress` if the row was swept or taken over since: the next claim sees what became of it
+   */
+  async readReply(
+    { accountId, key }: RequestIdentity,
+    large: LargeReply,
+  ): Promise<Extract<Claim, { kind: 'completed' | 'in_progress' }>> {
+    const { status, lockToken, expiresAt } = large;
+    const [row] = await this.dataSource.query<ReplyRow[]>(READ_REPLY, [accountId, key, lockToken]);
+    if (!row) return { kind: 'in_progress' };
+    const reply = new RecordedReply(status, row.response_headers, row.response_body);
+    return { kind: 'completed', reply, lockToken, expiresAt };
+  }
+
   /** The state of one key; `undefined` when it is unknown, or completed and expired. */
   async find(accountId: string, key: string): Promise<KeyStatus | undefined> {
     const [row] = await this.dataSource.query<KeyStatusRow[]>(FIND, [accountId, key, this.retentionSeconds]);
@@ -199,9 +236,15 @@ interface ClaimRow {
   held_fingerprint: Buffer | null;
   held_token: string | null;
   response_status: number | null;
+  /** Headers and body are missing while the request is in progress, and if they are too large. */
   response_headers: Record<string, string> | null;
   response_body: string | null;
   lives_seconds: number | null;
+}
+
+interface ReplyRow {
+  response_headers: Record<string, string>;
+  response_body: string;
 }
 
 interface AbandonedRow {
@@ -223,10 +266,9 @@ function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number
   // Another is writing it, or was faster, so what was read is out of date.
   if (row.claimable) return { kind: 'in_progress' };
   if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
-  const { held_token: lockToken, response_status, response_headers, response_body, lives_seconds } = row;
-  if (!lockToken || response_status === null || !response_headers || response_body === null) {
-    return { kind: 'in_progress' };
-  }
-  const reply = new RecordedReply(response_status, response_headers, response_body);
-  return { kind: 'completed', reply, lockToken, expiresAt: askedAt + Number(lives_seconds) * 1000 };
+  const { held_token: lockToken, response_status: status, response_headers, response_body, lives_seconds } = row;
+  if (!lockToken || status === null) return { kind: 'in_progress' };
+  const expiresAt = askedAt + Number(lives_seconds) * 1000;
+  if (!response_headers || response_body === null) return { kind: 'large-reply', status, lockToken, expiresAt };
+  return { kind: 'completed', reply: new RecordedReply(status, response_headers, response_body), lockToken, expiresAt };
 }

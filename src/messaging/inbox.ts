@@ -69,7 +69,6 @@ export class Inbox implements Receiver {
     const { name, handle } = consumer;
     const values = [name, concerned.map(({ accountId }) => accountId), concerned.map(({ id }) => id), again];
     return inTransaction(this.dataSource, async (tx) => {
-      await tx.begun;
       const { rows } = await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });
       const received = rows as unknown as ReceivedRow[];
       const namesOf = (isDead: boolean) =>
