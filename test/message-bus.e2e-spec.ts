@@ -134,7 +134,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     broker.mend();
 
     const second = await start();
-    await until(() => committed.every((id) => second.delivered.includes(id)), 25_000);
+    await until(() => committed.every((id) => second.delivered.includes(id)));
     await untilEach(messages);
     await untilPublished();
   });
@@ -158,7 +158,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await until(async () => {
       await more();
       return pair.every(({ delivered }) => delivered.length > 0);
-    }, 25_000);
+    });
     for (let i = 0; i < 10; i++) await more();
     await untilEach(messages);
   });
