@@ -12,7 +12,7 @@ import {
   SWEEP_OUTBOX,
 } from '../src/messaging/messaging.sql.js';
 import { call as callUrl, type Call, statusesOf, TWO_ACCOUNTS } from './support/client.js';
-import { connect, createDatabase, type TestDatabase } from './support/database.js';
+import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import {
   append,
   counter,
@@ -267,10 +267,7 @@ describe('the inbox', () => {
     const first = inbox().deliver(marbles, numbered(2));
     await barrier.reached.given;
     const second = inbox(replica).deliver(marbles, numbered(2).reverse());
-    await until(async () => {
-      const waiting = await database.sql("SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid'");
-      return waiting.length === 1;
-    });
+    await until(async () => (await lockWaiters(database)) === 1);
     barrier.open();
     expect(await Promise.all([first, second])).toEqual([Array(2).fill('processed'), Array(2).fill('processed')]);
     expect([marbles.batches, await counts(database, 'marbles')]).toEqual([[2], once(numbered(2))]);

@@ -37,6 +37,10 @@ export async function connect(url: URL | string): Promise<Client> {
   return client;
 }
 
+/** How many sessions wait for a lock. Of this database only, because the test files that run beside this one share the server. */
+export const lockWaiters = async ({ sql }: TestDatabase): Promise<number> =>
+  (await sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")).length;
+
 async function once(url: URL, statement: string): Promise<void> {
   const client = await connect(url);
   try {
