@@ -118,7 +118,7 @@ describe('batches that two replicas get at once, in opposite order', () => {
     await database.sql('DROP FUNCTION dawdle CASCADE');
     // A backend reports what it has counted when it ends.
     await database.sql(
-      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments'",
+      "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments'",
     );
     const counted = 'SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database()';
     expect(await database.sql(counted)).toEqual([{ deadlocks: 0 }]);
