@@ -7,6 +7,7 @@ import { loadConfig } from '../../src/config.js';
 import { Problem } from '../../src/http/problem.js';
 import { GroupCommit } from '../../src/idempotency/group-commit.js';
 import { keepCompany, MAX_GROUP_SIZE } from './company.js';
+import { PATIENT_LIMITS, withLimits } from './database.js';
 import { Barrier, PATIENCE } from './waiting.js';
 
 /** The service of a test: the real application, listening on a port of its own. */
@@ -33,13 +34,17 @@ const SETTINGS = {
   IDEMPOTENCY_CACHE_MIB: '0',
 };
 
-/** @param features modules beside those of the service */
+/**
+ * @param databaseUrl limits in its query, as {@link withLimits} puts them there, replace the patient ones
+ * @param features modules beside those of the service
+ */
 export async function startService(
   databaseUrl: string,
   env: Record<string, string> = {},
   features: Type[] = [],
 ): Promise<TestService> {
-  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), databaseUrl, features);
+  const limits = { ...PATIENT_LIMITS, ...Object.fromEntries(new URL(databaseUrl).searchParams) };
+  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), withLimits(databaseUrl, limits), features);
   keepCompany(app.nest.get(GroupCommit));
   if (!env['GATEWAY_TIMEOUT_MS']) loseAnswersAtOnce(app);
   await app.nest.listen(0, '127.0.0.1');
