@@ -1,23 +1,28 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Recovery } from '../src/idempotency/index.js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Idempotency, Recovery } from '../src/idempotency/index.js';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
-import { CHARGE, replyOf, startService, type TestService } from './support/service.js';
+import { CHARGE, holdAnswer, replyOf, startService, type TestService } from './support/service.js';
 import { effects, leaveBehind, NOTHING, ONE_CHARGE, reset } from './support/state.js';
-import { until } from './support/waiting.js';
+import { Barrier, until } from './support/waiting.js';
 
 let database: TestDatabase;
 let service: TestService;
 let replica: TestService;
+/** Waits for another holder for a moment only. */
+let impatient: TestService;
 
 beforeAll(async () => {
   database = await createDatabase();
-  service = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '400' });
+  service = await startService(database.url);
   replica = await startService(database.url);
+  impatient = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '400' });
 });
 beforeEach(() => reset(database));
+afterEach(Barrier.openAll);
 afterAll(async () => {
   await service?.stop();
   await replica?.stop();
+  await impatient?.stop();
   await database?.drop();
 });
 
@@ -60,13 +65,22 @@ describe.each(CRASHES)('a process that crashed $crashed', ({ captured }) => {
   it('is left alone while its lease runs: it might not have crashed', async () => {
     await leaveBehind(database, { key: 'running', captured, leaseSeconds: 60 });
     expect(await service.nest.get(Recovery).runOnce()).toBe(0);
-    expect((await service.charge('running')).status).toBe(409);
+    expect((await impatient.charge('running')).status).toBe(409);
     expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, captures: Number(captured), in_progress: 1 });
   });
 
   it('is taken over by a retry that waits until the lease lapses', async () => {
-    await leaveBehind(database, { key: 'lapsing', captured, leaseSeconds: 0.3 });
-    expect((await replica.charge('lapsing')).status).toBe(200);
+    await leaveBehind(database, { key: 'lapsing', captured, leaseSeconds: 3600 });
+    let looks = 0;
+    const looking = replica.nest
+      .get(Idempotency)
+      .events.subscribe(({ type }) => void (looks += Number(type === 'committed')));
+    const retry = replica.charge('lapsing');
+    await until(() => looks > 1);
+    looking.unsubscribe();
+    expect(await effects(database)).toMatchObject({ pending: 1, in_progress: 1 });
+    await database.sql('UPDATE processed_requests SET locked_until = clock_timestamp()');
+    expect((await retry).status).toBe(200);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 });
@@ -111,16 +125,16 @@ describe('recovery', () => {
 
 describe('a holder that wakes after it has been taken over', () => {
   it('is fenced off: it commits nothing, and answers with the reply of the other', async () => {
-    const slow = { ...CHARGE, source: 'tok_slow' };
-    const sleeper = await startService(database.url, { GATEWAY_TIMEOUT_MS: '5000' });
-    const asleep = sleeper.charge('asleep', slow);
-    // It is with the bank now. Its lease lapses, as it would had the process been frozen, and the other has a faster bank.
-    await until(async () => (await effects(database)).captures === 1);
+    const sleeper = await startService(database.url);
+    const answer = holdAnswer(sleeper);
+    const asleep = sleeper.charge('asleep');
+    // The bank has captured. The lease lapses, as it would had the process been frozen.
+    await answer.reached.given;
     await database.sql(`UPDATE processed_requests SET locked_until = now() - interval '1 second'`);
-    await database.sql(`UPDATE charges SET source = 'tok_visa'`);
-    const takeover = await replica.charge('asleep', slow);
+    const takeover = await replica.charge('asleep');
     expect(takeover.status).toBe(200);
 
+    answer.open();
     const woken = await asleep;
     expect(replyOf(woken)).toEqual(replyOf(takeover));
     expect(woken.headers['idempotent-replayed']).toBe('true');
@@ -141,8 +155,8 @@ describe('a process that froze within a transaction', () => {
     const frozen = await connect(database.url);
     await frozen.query('BEGIN');
     await frozen.query(UNCOMMITTED);
-    const blocked = service.charge('frozen');
-    expect((await service.charge('free')).status).toBe(200);
+    const blocked = impatient.charge('frozen');
+    expect((await impatient.charge('free')).status).toBe(200);
     expect((await blocked).status).toBe(409);
     await frozen.query('ROLLBACK');
     expect((await service.charge('frozen')).status).toBe(200);

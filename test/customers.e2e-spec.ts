@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { call as callUrl, type Call, etagOf, isReplay, statusesOf, TWO_ACCOUNTS } from './support/client.js';
-import { connect, createDatabase, type TestDatabase } from './support/database.js';
+import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import { replyOf, startService, type TestService } from './support/service.js';
 import { reset } from './support/state.js';
 import { until } from './support/waiting.js';
@@ -301,10 +301,7 @@ describe('a customer that is deleted at the same time', () => {
       'UPDATE customers SET name = NULL, email = NULL, status = NULL, version = 2, deleted_at = now()',
     );
     const anew = put();
-    await until(async () => {
-      const waiting = await database.sql("SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid'");
-      return waiting.length === 1;
-    });
+    await until(async () => (await lockWaiters(database)) === 1);
     await elsewhere.query('COMMIT');
     await elsewhere.end();
     expect([(await anew).status, etagOf(await anew)]).toEqual([201, '"3"']);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Pool } from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { dataSourceOptions } from '../src/database/data-source.js';
 import { isConflict, isDatabaseUnavailable, isLockTimeout } from '../src/idempotency/database-errors.js';
@@ -6,7 +7,7 @@ import { createDatabase, type TestDatabase } from './support/database.js';
 import { until } from './support/waiting.js';
 
 let database: TestDatabase;
-/** Two connections, and little patience. */
+/** Two connections. */
 let dataSource: DataSource;
 
 beforeAll(async () => {
@@ -18,12 +19,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-const open = (url: string) =>
-  new DataSource({
-    ...dataSourceOptions(url),
-    connectTimeoutMS: 200,
-    extra: { lock_timeout: 50, statement_timeout: 100, idle_in_transaction_session_timeout: 100 },
-  }).initialize();
+const open = (url: string) => new DataSource(dataSourceOptions(url)).initialize();
 
 /** The error that `work` fails with, on a connection of its own. */
 async function failureOf(work: (runner: QueryRunner) => Promise<unknown>): Promise<unknown> {
@@ -40,6 +36,26 @@ async function failureOf(work: (runner: QueryRunner) => Promise<unknown>): Promi
 
 const raise = (code: string) => (runner: QueryRunner) =>
   runner.query(`DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '${code}'; END $$`);
+
+/** Patience is short for this statement alone: the others take as long as a busy machine needs. */
+async function takeTooLong(runner: QueryRunner): Promise<void> {
+  await runner.startTransaction();
+  await runner.query('SET LOCAL statement_timeout = 100');
+  await runner.query('SELECT pg_sleep(60)').finally(() => runner.rollbackTransaction());
+}
+
+/** Patience is short once both connections are taken, since making one takes long on a busy machine. */
+async function findNoConnection(runner: QueryRunner): Promise<void> {
+  const others = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
+  await Promise.all(others.map((other) => other.connect()));
+  const { options } = (dataSource.driver as unknown as { master: Pool }).master;
+  const { connectionTimeoutMillis } = options;
+  options.connectionTimeoutMillis = 100;
+  await runner.connect().finally(() => {
+    options.connectionTimeoutMillis = connectionTimeoutMillis;
+    return Promise.all(others.map((other) => other.release()));
+  });
+}
 
 const endOwnConnection = (runner: QueryRunner) => runner.query('SELECT pg_terminate_backend(pg_backend_pid())');
 
@@ -62,15 +78,8 @@ describe('a database that cannot serve now is told from one that refuses:', () =
         await runner.query('SELECT 1');
       },
     ],
-    ['a statement that takes too long', (runner: QueryRunner) => runner.query('SELECT pg_sleep(5)')],
-    [
-      'a pool without a free connection',
-      async (runner: QueryRunner) => {
-        const others = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
-        await Promise.all(others.map((other) => other.connect()));
-        await runner.connect().finally(() => Promise.all(others.map((other) => other.release())));
-      },
-    ],
+    ['a statement that takes too long', takeTooLong],
+    ['a pool without a free connection', findNoConnection],
     ['too many connections', raise('53300')],
     ['a shutdown', raise('57P01')],
     ['a race that was lost for good', raise('40001')],

@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { request as httpRequest } from 'node:http';
 import type { Response } from 'supertest';
 import { Recovery, Sweeper } from '../src/idempotency/index.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
-import { CHARGE, replyOf, startService, type TestService } from './support/service.js';
+import { CHARGE, holdAnswer, replyOf, startService, type TestService } from './support/service.js';
 import { effects, leaveBehind, NOTHING, ONE_CHARGE, reset } from './support/state.js';
-import { until } from './support/waiting.js';
+import { Barrier, until } from './support/waiting.js';
 
 let database: TestDatabase;
 let service: TestService;
@@ -14,11 +14,12 @@ let replica: TestService;
 
 beforeAll(async () => {
   database = await createDatabase();
-  const settings = { GATEWAY_TIMEOUT_MS: '5000', API_KEYS: 'acct_demo:sk_demo,acct_other:sk_other' };
+  const settings = { API_KEYS: 'acct_demo:sk_demo,acct_other:sk_other' };
   service = withKey(await startService(database.url, settings));
   replica = withKey(await startService(database.url, settings));
 });
 beforeEach(() => reset(database));
+afterEach(Barrier.openAll);
 afterAll(async () => {
   await service?.stop();
   await replica?.stop();
@@ -67,12 +68,11 @@ describe('the same request, sent again', () => {
   });
 
   it('goes on when the client hangs up, and gives the reply to the retry', async () => {
-    const body = { ...CHARGE, source: 'tok_slow' };
-    const hungUp = loseReply(service.url, 'hung-up', body, 'at once');
-    await until(async () => (await effects(database)).in_progress === 1);
-    await hungUp;
-    const retry = await service.charge('hung-up', body);
-    expect(retry.status).toBe(200);
+    const answer = holdAnswer(service);
+    await loseReply(service.url, 'hung-up', answer.reached.given);
+    const retry = service.charge('hung-up');
+    answer.open();
+    expect((await retry).status).toBe(200);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
@@ -116,17 +116,18 @@ describe('the same request, many times at once', () => {
   });
 
   it('is told to come back when the first one takes longer than the wait', async () => {
-    const impatient = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '100', GATEWAY_TIMEOUT_MS: '5000' });
-    const slow = { ...CHARGE, source: 'tok_slow' };
-    const first = impatient.charge('impatient', slow);
-    await until(async () => (await effects(database)).in_progress === 1);
+    const impatient = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '100' });
     const other = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '100' });
+    const answer = holdAnswer(impatient);
+    const first = impatient.charge('impatient');
+    await answer.reached.given;
     for (const app of [impatient, other]) {
-      const response = await app.charge('impatient', slow);
+      const response = await app.charge('impatient');
       expect(response.status).toBe(409);
       expect(response.body).toMatchObject({ code: 'idempotency_key_in_progress', retryable: true, outcome: 'unknown' });
       expect(response.headers['retry-after']).toBe('1');
     }
+    answer.open();
     expect((await first).status).toBe(200);
     expect(await effects(database)).toEqual(ONE_CHARGE);
     await impatient.stop();
@@ -134,13 +135,14 @@ describe('the same request, many times at once', () => {
   });
 
   it('holds no connection while it waits: a pool of two serves fifty waiters and others besides', async () => {
-    const small = await startService(database.url, { DATABASE_POOL_SIZE: '2', GATEWAY_TIMEOUT_MS: '5000' });
-    const slow = { ...CHARGE, source: 'tok_slow' };
-    const waiting = Promise.all(Array.from({ length: 50 }, () => small.charge('pool', slow)));
-    await until(async () => (await effects(database)).in_progress === 1);
+    const small = await startService(database.url, { DATABASE_POOL_SIZE: '2' });
+    const answer = holdAnswer(small);
+    const waiting = Promise.all(Array.from({ length: 50 }, () => small.charge('pool')));
+    await answer.reached.given;
     const other = await small.charge('another-key');
     expect(other.status).toBe(200);
     expect((await effects(database)).in_progress).toBe(1);
+    answer.open();
     expectOneFirst(await waiting);
     await small.stop();
   });
@@ -160,10 +162,12 @@ describe('another request with the same key', () => {
   });
 
   it('is refused while the first is in flight, at once', async () => {
-    const first = service.charge('reused', { ...CHARGE, source: 'tok_slow' });
-    await until(async () => (await effects(database)).in_progress === 1);
+    const answer = holdAnswer(service);
+    const first = service.charge('reused');
+    await answer.reached.given;
     for (const app of [service, replica]) expect((await app.charge('reused', other)).status).toBe(422);
     expect((await effects(database)).in_progress).toBe(1);
+    answer.open();
     expect((await first).status).toBe(200);
   });
 
@@ -187,16 +191,20 @@ describe('another request with the same key', () => {
 
 describe('a gateway that does not answer', () => {
   const timeout = { ...CHARGE, source: 'tok_timeout' };
+  /** Gives the bank up after a moment. Whoever asks again is patient, so that a busy machine is not a lost answer. */
+  const HASTY = { GATEWAY_TIMEOUT_MS: '300' };
+  const captured = () => until(async () => (await effects(database)).captures === 1);
 
   it('is unknown, never final: the retry finds out that the money was taken, and takes no more', async () => {
-    const hasty = await startService(database.url);
+    const hasty = await startService(database.url, HASTY);
     const first = await hasty.charge('timeout', timeout);
     expect(first.status).toBe(504);
     expect(first.body).toMatchObject({ code: 'gateway_timeout', outcome: 'unknown', retryable: true });
     expect(first.headers['retry-after']).toBe('1');
+    await captured();
     expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, captures: 1, in_progress: 1 });
 
-    const retry = await hasty.charge('timeout', timeout);
+    const retry = await service.charge('timeout', timeout);
     expect(retry.status).toBe(200);
     expect(isReplay(retry)).toBe(false);
     expect(replyOf(await hasty.charge('timeout', timeout))).toEqual(replyOf(retry));
@@ -205,9 +213,10 @@ describe('a gateway that does not answer', () => {
   });
 
   it('needs no client: recovery finishes the charge, and a later retry gets its reply', async () => {
-    const hasty = await startService(database.url);
+    const hasty = await startService(database.url, HASTY);
     expect((await hasty.charge('recovered', timeout)).status).toBe(504);
-    expect(await hasty.nest.get(Recovery).runOnce()).toBe(1);
+    await captured();
+    expect(await service.nest.get(Recovery).runOnce()).toBe(1);
     expect(await effects(database)).toEqual(ONE_CHARGE);
     const retry = await hasty.charge('recovered', timeout);
     expect(retry.status).toBe(200);
@@ -269,14 +278,9 @@ describe('expiry', () => {
   });
 });
 
-/** Sends a charge and breaks the connection: as soon as the reply arrives, or once the request has been sent. */
-function loseReply(
-  url: string,
-  key: string,
-  body: object = CHARGE,
-  when: 'on reply' | 'at once' = 'on reply',
-): Promise<void> {
-  const payload = JSON.stringify(body);
+/** Sends a charge and breaks the connection: as soon as the reply arrives, or before it, once the request is under way. */
+function loseReply(url: string, key: string, underWay?: Promise<void>): Promise<void> {
+  const payload = JSON.stringify(CHARGE);
   const headers = {
     authorization: 'Bearer sk_demo',
     'content-type': 'application/json',
@@ -287,9 +291,7 @@ function loseReply(
     const request = httpRequest(`${url}/charges`, { method: 'POST', headers });
     request.on('error', () => undefined).on('close', () => resolve());
     request.on('response', (response) => response.destroy());
-    request.end(payload, () => {
-      if (when === 'at once')
-        void until(async () => (await effects(database)).in_progress === 1).then(() => request.destroy());
-    });
+    request.end(payload);
+    void underWay?.then(() => request.destroy());
   });
 }

@@ -4,10 +4,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Client } from 'pg';
 import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
+import { until } from './support/waiting.js';
 
 /** A server as another process sees it. */
 interface Foreign {
@@ -23,8 +23,6 @@ import { EmbeddedPostgres } from ${JSON.stringify(new URL('../dist/src/database/
 const { url, pid, shared } = await EmbeddedPostgres.start(JSON.parse(process.argv[1]));
 console.log(JSON.stringify({ url, pid, shared }));
 setInterval(() => undefined, 1_000);`;
-
-const EXPECTED_WITHIN_MS = 15_000;
 
 let scratch: string;
 let directory: string;
@@ -44,7 +42,7 @@ function leaveDirectory(): void {
 async function endAll(): Promise<void> {
   for (const server of servers) await server.stop();
   for (const node of nodes) node.kill('SIGKILL');
-  await until('the server is gone', () => !isAlive(lockedBy()));
+  await until(() => !isAlive(lockedBy()));
   [servers, nodes] = [[], []];
 }
 
@@ -76,14 +74,6 @@ async function startElsewhere(options: { throwaway?: boolean } = {}): Promise<Fo
 async function kill(node: ChildProcess): Promise<void> {
   node.kill('SIGKILL');
   await once(node, 'exit');
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + EXPECTED_WITHIN_MS;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`Waited in vain until ${what}`);
-    await sleep(5);
-  }
 }
 
 async function query<Row>(url: string, sql: string): Promise<Row[]> {
@@ -162,7 +152,7 @@ describe('an embedded PostgreSQL', () => {
     const killed = await startElsewhere();
     expect(lockedBy()).toBe(killed.pid);
     await kill(killed.node);
-    await until('the server has shut down', () => !existsSync(lockFile()));
+    await until(() => !existsSync(lockFile()));
     expect(await answers(killed.url)).toBe(false);
     expect(readFileSync(join(directory, 'postgres.log'), 'utf8')).toContain('received fast shutdown request');
   });
@@ -186,8 +176,8 @@ describe('an embedded PostgreSQL', () => {
     await kill(killed.node);
 
     const next = start();
-    await until('a start was tried', () => attempts().length > 0);
-    await until('it was given up', () => attempts().length === 0).finally(() => process.kill(backend, 'SIGCONT'));
+    await until(() => attempts().length > 0);
+    await until(() => attempts().length === 0).finally(() => process.kill(backend, 'SIGCONT'));
     expect(await entries((await next).url)).toContain('before both deaths');
   });
 
@@ -200,7 +190,7 @@ describe('an embedded PostgreSQL', () => {
       expect(server.pid).toBe(victim);
       process.kill(victim, 'SIGKILL');
       const returns = () => messages.filter((message) => message.includes(`runs again on port ${server.port}`));
-      await until('the server is back', () => returns().length === deaths);
+      await until(() => returns().length === deaths);
       expect(server.pid).not.toBe(victim);
       expect(await entries(server.url)).toContain(`before death ${deaths}`);
     }
@@ -210,7 +200,7 @@ describe('an embedded PostgreSQL', () => {
     let stopped: Promise<void> | undefined;
     const server = await start({ log: () => void (stopped ??= server.stop()) });
     process.kill(lockedBy(), 'SIGKILL');
-    await until('its death is noticed', () => stopped !== undefined);
+    await until(() => stopped !== undefined);
     await stopped;
     expect(await answers(server.url)).toBe(false);
   });
@@ -256,16 +246,16 @@ describe('an embedded PostgreSQL on an empty directory', () => {
   it('removes a throwaway cluster when its process is killed', async () => {
     const { node, url } = await startElsewhere({ throwaway: true });
     await kill(node);
-    await until('the directory is gone', () => !existsSync(directory));
+    await until(() => !existsSync(directory));
     expect(await answers(url)).toBe(false);
   });
 
   it.each([false, true])('leaves nothing half-made when killed within initdb (throwaway: %s)', async (throwaway) => {
     const node = spawnNode({ throwaway });
     const isUnderWay = (name: string) => existsSync(join(directory, name, 'data', 'base'));
-    await until('initdb is under way', () => existsSync(directory) && attempts().some(isUnderWay));
+    await until(() => existsSync(directory) && attempts().some(isUnderWay));
     await kill(node);
-    if (throwaway) await until('the directory is gone', () => !existsSync(directory));
+    if (throwaway) await until(() => !existsSync(directory));
     else expect(readdirSync(directory)).not.toContain('postgres');
 
     const server = await start();

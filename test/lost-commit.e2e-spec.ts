@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createDatabase, type TestDatabase } from './support/database.js';
+import { createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import { type PostgresProxy, startProxy } from './support/proxy.js';
 import { replyOf, startService, type TestService } from './support/service.js';
 import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
@@ -48,12 +48,7 @@ describe.each(COMMITS)('a lost COMMIT of $commit', ({ skip }) => {
     proxy.failCommit('late', skip);
     const pending = service.charge('late-commit');
     await until(() => proxy.landed === before + 1);
-    await until(async () => {
-      const [row] = await database.sql<{ waiting: number }>(
-        `SELECT count(*)::int AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-      );
-      return row?.waiting === 1;
-    });
+    await until(async () => (await lockWaiters(database)) === 1);
     await proxy.releaseLate();
     const response = await pending;
     expect(response.status).toBe(200);

@@ -12,9 +12,6 @@ const LEFT_OUT = BUSES.flatMap(({ name, missing }) =>
   missing ? [`${name} was left out, since ${missing} is not set: npm run test:brokers starts it`] : [],
 );
 
-/** The relay holds row locks while it publishes, and PostgreSQL ends a transaction that is idle for longer. */
-const IDLE_IN_TRANSACTION_MS = 5_000;
-
 describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open, scribble }: BusUnderTest) => {
   let database: TestDatabase;
   let broker: Broker;
@@ -134,7 +131,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     broker.mend();
 
     const second = await start();
-    await until(() => committed.every((id) => second.delivered.includes(id)), 25_000);
+    await until(() => committed.every((id) => second.delivered.includes(id)));
     await untilEach(messages);
     await untilPublished();
   });
@@ -158,7 +155,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await until(async () => {
       await more();
       return pair.every(({ delivered }) => delivered.length > 0);
-    }, 25_000);
+    });
     for (let i = 0; i < 10; i++) await more();
     await untilEach(messages);
   });
@@ -229,13 +226,13 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
   });
 
   it('gives up a broker that has fallen silent before the row locks of the relay do', async () => {
-    const replica = await start();
+    await start();
     await append(messagesOf(1));
     await untilEach(messagesOf(1));
     broker.stall();
-    const startedAt = performance.now();
-    await expect(replica.bus.publish([messageOf('silence')])).rejects.toThrow();
-    expect(performance.now() - startedAt).toBeLessThan(IDLE_IN_TRANSACTION_MS - 1_000);
+    await append([messageOf('silence')]);
+    // Counted in the transaction that holds the locks, which PostgreSQL ends when it is idle for 5 s.
+    await until(async () => (await unpublished()).some(({ attempts }) => attempts > 0));
     broker.mend();
     await append([messageOf('after')]);
     await until(async () => (await effects()).includes(messageOf('after').id));

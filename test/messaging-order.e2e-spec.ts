@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { type Consumer, Consumers, Inbox, type Message, Relay } from '../src/messaging/index.js';
 import { call as callUrl, type Call, TWO_ACCOUNTS } from './support/client.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
-import { CHARGE, startService, type TestService } from './support/service.js';
+import { CHARGE, holdAnswer, startService, type TestService } from './support/service.js';
 import { effects, reset } from './support/state.js';
 import { until } from './support/waiting.js';
 
@@ -118,7 +118,7 @@ describe('batches that two replicas get at once, in opposite order', () => {
     await database.sql('DROP FUNCTION dawdle CASCADE');
     // A backend reports what it has counted when it ends.
     await database.sql(
-      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments'",
+      "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments'",
     );
     const counted = 'SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database()';
     expect(await database.sql(counted)).toEqual([{ deadlocks: 0 }]);
@@ -127,17 +127,15 @@ describe('batches that two replicas get at once, in opposite order', () => {
 
 describe('a holder of a charge that has been fenced off', () => {
   it('tells nobody: its message is rolled back with its charge', async () => {
-    const sleeper = await startService(database.url, {
-      ...TWO_ACCOUNTS,
-      GATEWAY_TIMEOUT_MS: '5000',
-      IDEMPOTENCY_WAIT_MS: '100',
-    });
-    const asleep = callUrl(sleeper.url, 'POST', '/charges', { key: 'asleep', body: { ...CHARGE, source: 'tok_slow' } });
-    await until(async () => (await effects(database)).captures === 1);
+    const sleeper = await startService(database.url, { ...TWO_ACCOUNTS, IDEMPOTENCY_WAIT_MS: '100' });
+    const answer = holdAnswer(sleeper);
+    const asleep = callUrl(sleeper.url, 'POST', '/charges', { key: 'asleep', body: CHARGE });
+    await answer.reached.given;
     // Somebody else has it now, and has not come to an end.
     await database.sql(
       "UPDATE processed_requests SET lock_token = gen_random_uuid(), locked_until = now() + interval '1 hour'",
     );
+    answer.open();
     expect((await asleep).status).toBe(409);
     expect(await effects(database)).toMatchObject({ pending: 1, captures: 1, in_progress: 1 });
     expect(await database.sql('SELECT FROM outbox')).toEqual([]);

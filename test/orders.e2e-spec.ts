@@ -6,7 +6,7 @@ import { Relay } from '../src/messaging/index.js';
 import type { OrderLineInput, PlaceOrder } from '../src/orders/order.input.js';
 import { place } from '../src/orders/orders.phases.js';
 import { call as callUrl, type Call, isReplay, statusesOf, TWO_ACCOUNTS } from './support/client.js';
-import { connect, createDatabase, type TestDatabase } from './support/database.js';
+import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import { replyOf, startService, type TestService } from './support/service.js';
 import { reset } from './support/state.js';
 import { until } from './support/waiting.js';
@@ -205,10 +205,7 @@ describe('orders at the same time', () => {
       await elsewhere.query('BEGIN');
       await elsewhere.query(insert, [order_id]);
       const answer = order({ ...ORDER, order_id });
-      await until(async () => {
-        const waiting = await database.sql("SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid'");
-        return waiting.length === 1;
-      });
+      await until(async () => (await lockWaiters(database)) === 1);
       await elsewhere.query(end);
       expect((await answer).status).toBe(status);
     }

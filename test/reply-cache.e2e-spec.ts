@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { ReplyCache } from '../src/idempotency/reply-cache.js';
 import { RecordedReply } from '../src/idempotency/reply.js';
 import { RequestIdentity } from '../src/idempotency/request-identity.js';
@@ -46,11 +46,6 @@ describe('a reply that is remembered in the process', () => {
   });
 
   const start = (settings: ToySettings) => startToy(database.url, { ...CACHE, ...settings });
-  const expired = (retentionSeconds: number) =>
-    until(async () => {
-      const past = 'SELECT FROM processed_requests WHERE created_at <= clock_timestamp() - make_interval(secs => $1)';
-      return (await database.sql(past, [retentionSeconds])).length === 1;
-    });
   const age = (seconds: number) =>
     database.sql('UPDATE processed_requests SET created_at = created_at - make_interval(secs => $1)', [seconds]);
 
@@ -130,13 +125,26 @@ describe('a reply that is remembered in the process', () => {
   });
 
   describe('expires with its row, after which the key is new', () => {
-    const RETENTION_SECONDS = 2;
-    const brief = { retentionHours: RETENTION_SECONDS / 3600 };
+    const RETENTION_SECONDS = 3_600;
+    const brief = { retentionHours: RETENTION_SECONDS / 3_600 };
+    afterEach(() => void jest.restoreAllMocks());
+
+    /** What the rest of its retention does to the row, by the clock of the database, and to the clock of this process. */
+    async function expire(): Promise<void> {
+      const [row] = await database.sql<{ left: number }>(
+        'SELECT extract(epoch FROM created_at - clock_timestamp())::float8 + $1 AS left FROM processed_requests',
+        [RETENTION_SECONDS],
+      );
+      const leftSeconds = row?.left ?? NaN;
+      await age(leftSeconds);
+      const now = performance.now.bind(performance);
+      jest.spyOn(performance, 'now').mockImplementation(() => now() + leftSeconds * 1_000);
+    }
 
     it.each([
       ['when it was recorded here', 'here', 0],
-      ['when it was recorded here, long after its claim', 'here', 0.9],
-      ['when it was read, old as it was', 'elsewhere', 1.2],
+      ['when it was recorded here, long after its claim', 'here', 0.45 * RETENTION_SECONDS],
+      ['when it was read, old as it was', 'elsewhere', 0.6 * RETENTION_SECONDS],
     ])('%s', async (_, where, ageSeconds) => {
       const [forgetful, other] = [await start(brief), await start({ ...brief, cacheBytes: 0 })];
       const maker = where === 'here' ? forgetful : other;
@@ -153,7 +161,7 @@ describe('a reply that is remembered in the process', () => {
       const before = commitSizes(forgetful).length;
       expect(replyOf(await forgetful.send('key'))).toEqual(replyOf(await first));
       expect(commitSizes(forgetful)).toHaveLength(before);
-      await expired(RETENTION_SECONDS);
+      await expire();
       forgetful.handler = oneCommit;
       const second = await forgetful.send('key');
       expect(isReplay(second)).toBe(false);

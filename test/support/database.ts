@@ -29,6 +29,23 @@ export async function createDatabase({ empty = false } = {}): Promise<TestDataba
   };
 }
 
+/**
+ * Limits of a connection that a busy machine does not reach, in milliseconds. Those of the service are for processes that are
+ * frozen, and a test that waits for locks beside other tests would run into them.
+ */
+export const PATIENT_LIMITS = {
+  lock_timeout: 60_000,
+  statement_timeout: 60_000,
+  idle_in_transaction_session_timeout: 60_000,
+};
+
+/** The URL for connections with these limits, in milliseconds, instead of those that the service sets. */
+export function withLimits(url: string, limits: Partial<typeof PATIENT_LIMITS>): string {
+  const limited = new URL(url);
+  for (const [name, ms] of Object.entries(limits)) limited.searchParams.set(name, String(ms));
+  return limited.href;
+}
+
 /** A client that a test owns, for transactions that stay open and for sessions that are frozen. */
 export async function connect(url: URL | string): Promise<Client> {
   const client = new Client({ connectionString: String(url) });
@@ -36,6 +53,10 @@ export async function connect(url: URL | string): Promise<Client> {
   await client.connect();
   return client;
 }
+
+/** How many sessions wait for a lock. Of this database only, because the test files that run beside this one share the server. */
+export const lockWaiters = async ({ sql }: TestDatabase): Promise<number> =>
+  (await sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")).length;
 
 async function once(url: URL, statement: string): Promise<void> {
   const client = await connect(url);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { PATIENCE } from './waiting.js';
 
 /** The built service as a process of its own, so that it can be killed and frozen. */
 export interface ServiceProcess {
@@ -20,7 +21,7 @@ export async function spawnService(databaseUrl: string, env: Record<string, stri
   const child = spawn(process.execPath, [resolve('dist/src/main.js')], {
     // Away from the project, whose .env is not the tests'.
     cwd: tmpdir(),
-    env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', GATEWAY_TIMEOUT_MS: '300', ...env },
+    env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', ...PATIENCE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);

@@ -1,9 +1,14 @@
 import type { Type } from '@nestjs/common';
 import request, { type Response } from 'supertest';
 import { type App, createApp } from '../../src/app.setup.js';
+import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
+import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { loadConfig } from '../../src/config.js';
+import { Problem } from '../../src/http/problem.js';
 import { GroupCommit } from '../../src/idempotency/group-commit.js';
 import { keepCompany, MAX_GROUP_SIZE } from './company.js';
+import { PATIENT_LIMITS, withLimits } from './database.js';
+import { Barrier, PATIENCE } from './waiting.js';
 
 /** The service of a test: the real application, listening on a port of its own. */
 export interface TestService extends App {
@@ -16,11 +21,11 @@ export interface TestService extends App {
 
 export const CHARGE = { amount: 1999, currency: 'eur' };
 
-/** Short enough for tests, long enough for a busy machine; silent, and neither sweeping, recovering nor relaying by itself. */
+/** Silent, and neither sweeping, recovering nor relaying by itself. */
 const SETTINGS = {
   PORT: '0',
   LOG_LEVEL: 'silent',
-  GATEWAY_TIMEOUT_MS: '300',
+  ...PATIENCE,
   IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *',
   RECOVERY_INTERVAL_MS: '3600000',
   RELAY_INTERVAL_MS: '3600000',
@@ -29,14 +34,19 @@ const SETTINGS = {
   IDEMPOTENCY_CACHE_MIB: '0',
 };
 
-/** @param features modules beside those of the service */
+/**
+ * @param databaseUrl limits in its query, as {@link withLimits} puts them there, replace the patient ones
+ * @param features modules beside those of the service
+ */
 export async function startService(
   databaseUrl: string,
   env: Record<string, string> = {},
   features: Type[] = [],
 ): Promise<TestService> {
-  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), databaseUrl, features);
+  const limits = { ...PATIENT_LIMITS, ...Object.fromEntries(new URL(databaseUrl).searchParams) };
+  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), withLimits(databaseUrl, limits), features);
   keepCompany(app.nest.get(GroupCommit));
+  if (!env['GATEWAY_TIMEOUT_MS']) loseAnswersAtOnce(app);
   await app.nest.listen(0, '127.0.0.1');
   const url = await app.nest.getUrl();
   const http = request(url);
@@ -53,6 +63,34 @@ export async function startService(
         .then((response) => response),
     stop: () => app.nest.close(),
   };
+}
+
+/**
+ * Answers `tok_timeout` with 504 as soon as the bank has captured, where the service would wait for `GATEWAY_TIMEOUT_MS`. With
+ * a short timeout instead, a capture that takes long on a busy machine would be a lost answer too.
+ */
+function loseAnswersAtOnce({ nest }: App): void {
+  const bank = nest.get(PaymentGateway);
+  if (!(bank instanceof SimulatedBank)) return;
+  const capture = bank['capture'].bind(bank);
+  bank['capture'] = async (charge) => {
+    const isFirst = await capture(charge);
+    if (!isFirst || charge.source !== 'tok_timeout') return isFirst;
+    throw new Problem('gateway_timeout', 'The answer is lost.', { outcome: 'unknown', retryAfterSeconds: 1 });
+  };
+}
+
+/** Holds back the next answer of the bank, which has decided by then, until the barrier is opened. Later answers pass. */
+export function holdAnswer({ nest }: TestService): Barrier {
+  const bank = nest.get(PaymentGateway);
+  const barrier = new Barrier();
+  const authorize = bank.authorize.bind(bank);
+  bank.authorize = async (charge) => {
+    const authorization = await authorize(charge);
+    await barrier.pass();
+    return authorization;
+  };
+  return barrier;
 }
 
 /** What must be the same in every reply to one request. */

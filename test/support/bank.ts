@@ -1,0 +1,50 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { json } from 'node:stream/consumers';
+import type { TestDatabase } from './database.js';
+import { Barrier } from './waiting.js';
+
+/** The bank of services that run as processes of their own, reached over HTTP. It captures whatever it is asked for, once. */
+export interface TestBank {
+  /** For `GATEWAY_URL`. */
+  url: string;
+  /** Holds back the next answer, which the bank has decided by then, until the barrier is opened. Later answers pass. */
+  holdAnswer(): Barrier;
+  close(): Promise<void>;
+}
+
+interface Capture {
+  account_id: string;
+  charge_id: string;
+  amount: number;
+  currency: string;
+}
+
+/** A bank that writes its captures where the simulated bank does, so that a test counts them in the same way. */
+export async function startBank({ sql }: TestDatabase): Promise<TestBank> {
+  let barrier: Barrier | undefined;
+  const server = createServer((request, response) => {
+    const capture = async ({ account_id, charge_id, amount, currency }: Capture) => {
+      await sql(CAPTURE, [account_id, charge_id, amount, currency]);
+      await barrier?.pass();
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+    };
+    json(request)
+      .then((body) => capture(body as Capture))
+      .catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    holdAnswer: () => (barrier = new Barrier()),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+const CAPTURE = `
+  INSERT INTO bank.captures (account_id, idempotency_key, charge_id, amount, currency) VALUES ($1, $2, $2, $3, $4)
+  ON CONFLICT (account_id, idempotency_key) DO NOTHING`;
