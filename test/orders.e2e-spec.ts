@@ -242,10 +242,23 @@ describe('orders in one commit', () => {
     expect([(await orders()).length, await left()]).toEqual([1, { beans: 8 }]);
   });
 
-  it('share the bad luck of one order_id where they are the same, and are judged alone where they are not', async () => {
+  it('judges different orders under one order_id in their order, as if each were alone, and throws for none of them', async () => {
+    const small = { ...ORDER, items: [line('beans')] };
     await stock({ beans: 1 });
     expect(await inOneCommit(ORDER, ORDER)).toEqual([409, 409]);
-    await expect(inOneCommit(ORDER, { ...ORDER, items: [line('beans')] })).rejects.toThrow(/twice in one commit/);
+    expect([await orders(), await left()]).toEqual([[], { beans: 1 }]);
+
+    expect(await inOneCommit(ORDER, small, ORDER, { ...ORDER, order_id: 'order_2' }, small)).toEqual([
+      409, 200, 422, 409, 200,
+    ]);
+    expect(await orders()).toMatchObject([{ order_id: 'order_1', items: small.items }]);
+    expect(await left()).toEqual({ beans: 0 });
+  });
+
+  it('refuses every one of different orders under one order_id that have no stock, and leaves nothing of them', async () => {
+    await stock({ beans: 1 });
+    const inputs = times(20, (i) => ({ ...ORDER, items: [line('beans', 2 + i)] }));
+    expect(await inOneCommit(...inputs)).toEqual(times(20, () => 409));
     expect([await orders(), await left()]).toEqual([[], { beans: 1 }]);
   });
 

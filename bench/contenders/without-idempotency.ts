@@ -12,7 +12,7 @@ import { InventoryItem } from '../../src/inventory/inventory-item.entity.js';
 import { Order } from '../../src/orders/order.entity.js';
 import { PlaceOrder } from '../../src/orders/order.input.js';
 import { type OrderResource, toResource as toOrderResource } from '../../src/orders/order.resource.js';
-import { orderRow } from '../../src/orders/orders.phases.js';
+import { orderRow } from '../../src/orders/new-order.js';
 import { markPaid } from '../../src/orders/payments.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
