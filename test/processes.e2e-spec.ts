@@ -190,7 +190,8 @@ describe('a database that is killed and started again', () => {
     const directory = await mkdtemp(join(tmpdir(), 'payments-restart-'));
     const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
     await migrate(postgres.url);
-    const service = await spawnService(postgres.url, PATIENT);
+    // What the process was at when the database went away, it cannot release: its retry waits until the lease has lapsed.
+    const service = await spawnService(postgres.url, { ...PATIENT, IDEMPOTENCY_LEASE_SECONDS: '1' });
     const before = await charge(service, 'before');
     const during = charge(service, 'during', SLOW);
     await until(async () => (await get(service.url, '/idempotency-keys/during')).status === 200);
@@ -261,17 +262,16 @@ describe('orders, charges and messages of processes that are killed again and ag
         services[i % 2] = await spawnService(database.url, env);
       }
     };
-    const send = async (path: string, body: object, key?: string) => {
-      for (;;) {
+    const send = (path: string, body: object, key?: string) =>
+      until(async () => {
         const { url } = services[Math.random() < 0.5 ? 0 : 1];
         const headers = { 'content-type': 'application/json', ...(key && { 'idempotency-key': key }) };
-        const answer = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) }).catch(
-          () => undefined,
+        const sent = fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+        return sent.then(
+          ({ status }) => status === 200,
+          () => false,
         );
-        if (answer?.status === 200) return;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    };
+      });
     const client = async (number: number) => {
       for (let i = 0; i < 12; i++) {
         const order_id = `order_${number}_${i}`;

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -35,6 +36,8 @@ export type Variant =
   | 'puts all it says in data'
   | 'names nothing';
 
+const EFFECT_MS = 20;
+
 const valuesOf = ({ rawHeaders }: IncomingMessage, name: string) =>
   rawHeaders.filter((_, i) => rawHeaders[i - 1]?.toLowerCase() === name && i % 2 === 1);
 
@@ -61,9 +64,17 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
   const made: { id: string }[] = [];
   const is = (other: Fault | Variant) => fault === other;
 
-  /** The effect, in a turn of its own, as if a database were asked. */
-  const charge = async (body: { amount?: number; source?: string }) => {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  /** How many requests have come with a key, and an event for each. */
+  const requests = new Map<string, number>();
+  const arrivals = new EventEmitter();
+  /**
+   * The effect, in a turn of its own, as if a database were asked. If the client has hung up, it takes until the client is back:
+   * on a busy machine it would be done before, and a server that forgets what is under way would look right.
+   */
+  const charge = async (body: { amount?: number; source?: string }, { socket }: IncomingMessage, name = '') => {
+    const before = requests.get(name);
+    await new Promise((resolve) => setTimeout(resolve, EFFECT_MS));
+    if (socket.destroyed && before !== undefined && requests.get(name) === before) await once(arrivals, name);
     if (body.source === 'declined') return { status: 402, body: '{"code":"card_declined"}' };
     if (!is('makes one effect for all keys') || made.length === 0) made.unshift({ id: `ch_${made.length + 1}` });
     const charge = { amount: body.amount, ...(!is('names nothing') && { id: made[0]?.id }) };
@@ -99,7 +110,7 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     if (is('takes UUIDs only') && !/^[\da-f-]{36}$/.test(keys[0] ?? '')) return answer(response, 400, '{}');
     if (keys.length > 0 && !isGood && !is('takes any key')) return answer(response, 400, '{}');
     if (keys.length === 0 || is('ignores the key')) {
-      const fresh = await charge(body);
+      const fresh = await charge(body, request);
       return answer(response, fresh.status, fresh.body);
     }
     const account = is('shares keys between accounts') ? '' : String(request.headers.authorization);
@@ -111,6 +122,8 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     const isInvalid = (body.amount ?? 0) <= 0;
     if (isInvalid && !is('burns the key of an invalid body')) return answer(response, 400, '{}');
 
+    requests.set(name, (requests.get(name) ?? 0) + 1);
+    arrivals.emit(name);
     let known = stored.get(name);
     if (known && known.fingerprint !== fingerprint) return answer(response, 422, '{}');
     if (known && is('says 409 to every duplicate')) return answer(response, 409, '{}');
@@ -133,7 +146,7 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     const mine: Stored = { fingerprint, waiting: [] };
     if (!is('checks, then acts') && !is('makes the key when the effect is done')) stored.set(name, mine);
     if (is('checks, then acts')) await new Promise((resolve) => setImmediate(resolve));
-    const reply = isInvalid ? { status: 400, body: '{}' } : await charge(body);
+    const reply = isInvalid ? { status: 400, body: '{}' } : await charge(body, request, name);
     Object.assign(mine, reply);
     stored.set(name, mine);
     if (reply.status === 402 && is('forgets refusals')) {
