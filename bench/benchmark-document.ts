@@ -1,6 +1,8 @@
 import type { Panel } from './chart.js';
 import { NAMES } from './contenders/all.js';
 import type { Machine } from './machine.js';
+import { neighbourMarkdown } from './neighbour/document.js';
+import type { NeighbourResult } from './neighbour/results.js';
 import type { Options } from './options.js';
 import { machineMarkdown, percent, readable, resultMarkdown } from './report.js';
 import { type Result, resultsOf } from './results.js';
@@ -24,7 +26,12 @@ export const benchmarkPanels = (results: readonly Result[]): Panel[] =>
   }));
 
 /** `docs/benchmark.md`, all of it. */
-export function benchmarkDocument(series: readonly Series[], { rounds, seconds }: Options, machine: Machine): string {
+export function benchmarkDocument(
+  series: readonly Series[],
+  neighbour: NeighbourResult,
+  { rounds, seconds }: Options,
+  machine: Machine,
+): string {
   const results = resultsOf(series);
   const storm = SCENARIOS.find(({ keys }) => keys === 'one')?.requests?.usual ?? 0;
   return `# Benchmark
@@ -68,6 +75,8 @@ balance by the process that is measured, while it is measured.
 ## Results
 
 ${results.map(resultMarkdown).join('\n\n')}
+
+${neighbourMarkdown(neighbour)}
 
 ## The machine
 

@@ -6,7 +6,7 @@ import { chart } from '../bench/chart.js';
 import { summarize } from '../bench/growth/table-health.js';
 import { checkHonesty } from '../bench/honesty.js';
 import type { Measurement } from '../bench/measurement.js';
-import { markdownTable, readable, terminalTable } from '../bench/report.js';
+import { markdownTable, readable, resultsText } from '../bench/report.js';
 import { resultsOf } from '../bench/results.js';
 import type { Series } from '../bench/rounds.js';
 import { SCENARIOS } from '../bench/scenarios.js';
@@ -21,6 +21,7 @@ const measured = (requestsPerSecond: number, p50Ms = 1): Measurement => ({
   refused: 0,
   broken: 0,
   mismatched: 0,
+  statuses: { 200: 10 },
   requestsPerSecond,
   p50Ms,
   p99Ms: 2 * p50Ms,
@@ -87,7 +88,7 @@ describe('what is made of the measurements', () => {
       { value: 2.75, target: '≥ 2.5', met: true },
       { value: 10, target: '≥ 6', met: true },
     ]);
-    expect(terminalTable(resultsOf(series))).toContain('requests/s: service ÷ textbook: 10 (target ≥ 6: met)');
+    expect(resultsText(resultsOf(series))).toContain('requests/s: service ÷ textbook: 10 (target ≥ 6: met)');
   });
 
   it('is readable', () => {
