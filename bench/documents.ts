@@ -1,4 +1,6 @@
 import { writeFile } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 
 const DOCS = new URL('../../docs/', import.meta.url);
@@ -13,7 +15,8 @@ export async function writeDocuments(files: Record<string, string>, folder = DOC
     const style = await resolveConfig(new URL(name, DOCS));
     const isMarkdown = name.endsWith('.md');
     const content = isMarkdown ? await format(text, { ...style, parser: 'markdown' }) : text;
-    await writeFile(new URL(name, folder), content);
-    process.stdout.write(`Written: ${name}\n`);
+    const url = new URL(name, folder);
+    await writeFile(url, content);
+    process.stdout.write(`Written: ${relative(process.cwd(), fileURLToPath(url))}\n`);
   }
 }

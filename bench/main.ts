@@ -1,9 +1,8 @@
-import { benchmarkDocument, benchmarkPanels } from './benchmark-document.js';
-import { chart } from './chart.js';
+import { benchmarkFiles } from './benchmark-document.js';
 import { withServer } from './database.js';
 import { writeDocuments } from './documents.js';
 import { describeMachine } from './machine.js';
-import { neighbourPanels, neighbourText } from './neighbour/document.js';
+import { neighbourText } from './neighbour/document.js';
 import { measureNeighbour } from './neighbour/neighbour.js';
 import { optionsOfProcess } from './options.js';
 import { endProcesses } from './processes.js';
@@ -25,10 +24,6 @@ await withServer(async (server) => {
   if (neighbour) process.stdout.write(`${neighbourText(neighbour)}\n`);
   // One document has both parts.
   if (!series || !neighbour) return;
-  const files = {
-    'benchmark.md': benchmarkDocument(series, neighbour, options, machine),
-    'benchmark.svg': chart('Requests per second', benchmarkPanels(resultsOf(series))),
-    'noisy-neighbour.svg': chart('A noisy neighbour', neighbourPanels(neighbour)),
-  };
+  const files = benchmarkFiles(series, neighbour, options, machine);
   if (!options.quick) await writeDocuments(files);
 });

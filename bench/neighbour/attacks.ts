@@ -5,7 +5,7 @@ import { charge, get, type Outgoing, post } from './requests.js';
 export interface Attack {
   /** Names the attack to the sender, and is part of its keys. */
   id: string;
-  /** For tables and bars, so short. */
+  /** For headings and bars, so short. */
   name: string;
   /** What is sent, for the document: in Markdown, without a full stop. */
   load: string;
@@ -46,7 +46,7 @@ const orderWithoutStock = (orderId: string, quantity: number) =>
 export const ATTACKS: readonly Attack[] = [
   {
     id: 'query',
-    name: '14 KB query, no API key',
+    name: '14 KB query, no key',
     load: '25 requests a second without an API key: `GET /health/live?a=1.1.1…` of 14 KB',
     pace: { turnsPerSecond: 25 },
     turn: () => [get(ONES_AND_DOTS)],
@@ -64,8 +64,8 @@ export const ATTACKS: readonly Attack[] = [
   },
   {
     id: 'elements',
-    name: 'huge lists and objects',
-    load: 'one body a second, by turns a charge with 20,000 unknown members and an order with a list of 87,000 elements',
+    name: 'Huge lists and objects',
+    load: 'One body a second, by turns a charge with 20,000 unknown members and an order with a list of 87,000 elements',
     pace: { turnsPerSecond: 1 },
     // The larger one first, so that the shortest run has it, too.
     turn: (number, prefix) => [

@@ -61,7 +61,7 @@ export async function checkReading(
 }
 
 /** @throws Error if an answer of the neighbour was not as it must be, or did not come */
-function checkAnswers({ answered, refused, broken, statuses }: Measurement): void {
+export function checkAnswers({ answered, refused, broken, statuses }: Measurement): void {
   const given = JSON.stringify(statuses);
   if (answered === 0) throw new Error('the neighbour got no answer');
   if (refused > 0) throw new Error(`${refused} answers to the neighbour had a wrong status, of ${given}`);

@@ -35,6 +35,8 @@ export interface AttackResult {
 
 /** What came of the whole scenario. */
 export interface NeighbourResult {
+  /** Of the attacks; the crash is measured once. */
+  rounds: number;
   attacks: AttackResult[];
   /** How busy the process was that sent the neighbour's requests, from 0 to 1, in the measurement with the most of it. */
   busiestSender: number;
@@ -48,6 +50,7 @@ export function neighbourResult(
 ): NeighbourResult {
   const text = `seconds until account B's charge is recovered: beside ${charges} undecidable charges ÷ beside ${charges} ordinary ones`;
   return {
+    rounds: Math.max(...series.map(({ readings }) => readings.attack.length)),
     attacks: series.map((one) => ({
       attack: one.attack,
       rows: (['alone', 'honest', 'attack'] as const).map((beside) => rowOf(one, beside)),
