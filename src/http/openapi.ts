@@ -1,5 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
 
 const DESCRIPTION = `
 A payment service in which every request is safe to send twice.
@@ -29,10 +30,20 @@ export function serveDocs(app: INestApplication): void {
     .addTag('operations', 'For those who run the service; no API key needed')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
     .build();
-  SwaggerModule.setup('docs', app, () => closeBodies(SwaggerModule.createDocument(app, config)), {
-    jsonDocumentUrl: 'openapi.json',
-    customSiteTitle: 'Payments, idempotent',
+  const document = once(() => closeBodies(SwaggerModule.createDocument(app, config)));
+  SwaggerModule.setup('docs', app, document, { raw: [], customSiteTitle: 'Payments, idempotent' });
+  // Served here and not by SwaggerModule, which writes the document as JSON for each request. The page needs no API key, so it
+  // must cost no more than sending it.
+  const json = once(() => JSON.stringify(document()));
+  app.getHttpAdapter().get('/openapi.json', (_request: unknown, reply: FastifyReply) => {
+    void reply.type('application/json').send(json());
   });
+}
+
+/** Makes a value when it is first asked for, and keeps it. */
+function once<T extends object | string>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
 }
 
 type Schemas = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>;

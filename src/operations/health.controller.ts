@@ -7,6 +7,7 @@ import { Public } from '../accounts/public.decorator.js';
 import { ApiProblems } from '../http/openapi.decorators.js';
 import { Problem } from '../http/problem.js';
 import { Drain, shuttingDown } from './drain.js';
+import { sharedLook } from './shared-look.js';
 
 /** An orchestrator asks every few seconds; a database that takes longer is not ready. */
 const READY_WITHIN_MS = 2_000;
@@ -20,6 +21,8 @@ class Health {
 @Public()
 @Controller('health')
 export class HealthController {
+  private readonly missingMigrations = sharedLook(() => this.lookForMissingMigrations());
+
   constructor(
     private readonly dataSource: DataSource,
     @Inject(Drain) private readonly drain: Drain,
@@ -49,7 +52,7 @@ export class HealthController {
     return { status: 'ok' };
   }
 
-  private async missingMigrations(): Promise<string[] | undefined> {
+  private async lookForMissingMigrations(): Promise<string[] | undefined> {
     try {
       const rows = await this.dataSource.query<{ name: string }[]>('SELECT name FROM migrations');
       const done = new Set(rows.map(({ name }) => name));

@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { DataSource } from 'typeorm';
 import { Public } from '../accounts/public.decorator.js';
 import { Idempotency, type IdempotencyEvent, IdempotencyStore, type RequestOutcome } from '../idempotency/index.js';
+import { sharedLook } from './shared-look.js';
 
 /** What the pool of `pg` tells of itself. */
 interface PoolCounts {
@@ -115,6 +116,8 @@ export class Metrics {
 @Public()
 @Controller('metrics')
 export class MetricsController {
+  private readonly text = sharedLook(() => this.metrics.registry.metrics());
+
   constructor(private readonly metrics: Metrics) {}
 
   @Get()
@@ -122,6 +125,6 @@ export class MetricsController {
   @ApiOperation({ summary: 'Metrics in the text format of Prometheus' })
   @ApiProduces('text/plain')
   read(): Promise<string> {
-    return this.metrics.registry.metrics();
+    return this.text();
   }
 }
