@@ -34,7 +34,7 @@ function refusalOf(env: Record<string, string>): string {
 }
 
 describe('the settings', () => {
-  it('all have a default but for those that may be missing: the database, the API keys, the broker and the gateway', () => {
+  it('all have a default but for those that may be missing: the database, the API keys, the rate limit, the broker and the gateway', () => {
     expect(loadConfig({})).toEqual(DEFAULTS);
   });
 
@@ -45,7 +45,7 @@ describe('the settings', () => {
     expect(loadConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
   });
 
-  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS', 'AMQP_URL', 'KAFKA_BROKERS', 'GATEWAY_URL'))(
+  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS', 'RATE_LIMIT_PER_SECOND', 'AMQP_URL', 'KAFKA_BROKERS', 'GATEWAY_URL'))(
     'count as unset when empty: %s',
     (name) => {
       expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
@@ -79,6 +79,8 @@ describe('a bad value', () => {
     ['DATABASE_POOL_SIZE', '1', /number of connections/],
     ['DATABASE_POOL_SIZE', '501', /number of connections/],
     ['API_KEYS', 'sk_a', /acct_a:secret_a/],
+    ['RATE_LIMIT_PER_SECOND', '0', /number of requests/],
+    ['RATE_LIMIT_PER_SECOND', '1.5', /number of requests/],
     ['IDEMPOTENCY_RETENTION_HOURS', '0', /number of hours/],
     ['IDEMPOTENCY_RETENTION_HOURS', 'Infinity', /number of hours/],
     ['IDEMPOTENCY_RETENTION_HOURS', 'a day', /number of hours/],
@@ -221,10 +223,10 @@ describe('.env.example', () => {
     expect(parseEnv(text)).toEqual({});
     // One broker or the other, so an example of each.
     const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
-    const { DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
+    const { DATABASE_URL, API_KEYS, RATE_LIMIT_PER_SECOND, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
     const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
-    expect([DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
+    expect([DATABASE_URL, API_KEYS, RATE_LIMIT_PER_SECOND, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
   });
 
   it('explains each variable in one sentence', () => {

@@ -13,6 +13,7 @@ const ACCEPTED: Record<string, readonly string[]> = {
   HOST: ['127.0.0.1', 'localhost'],
   DATABASE_POOL_SIZE: ['2', '3', '500'],
   API_KEYS: ['acct_demo:sk_demo'],
+  RATE_LIMIT_PER_SECOND: ['1', '100000'],
   IDEMPOTENCY_RETENTION_HOURS: ['0.0001', '0.37', '1.1', '23.99', '0.3333333333333333', '8759.123', '8760'],
   IDEMPOTENCY_LEASE_SECONDS: ['0.001', '0.0015', '7.77', '1e3', '3600'],
   IDEMPOTENCY_WAIT_MS: ['0', '1', '3600000'],
