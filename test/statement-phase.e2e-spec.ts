@@ -172,7 +172,7 @@ describe('the plans of the protocol', () => {
 
   it.each([
     ['the sweep', SWEEP, [86_400, 1_000]],
-    ['a takeover', TAKE_OVER, ['POST /effects', '00000000-0000-0000-0000-000000000000', 30, 4]],
+    ['a takeover', TAKE_OVER, ['POST /effects', '00000000-0000-0000-0000-000000000000', 30, '', [], 5, 120]],
   ])('search by time, and read nothing that is not due: %s', async (_, text, values) => {
     await database.sql('TRUNCATE processed_requests');
     await database.sql(

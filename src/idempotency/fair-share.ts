@@ -20,6 +20,10 @@ export class FairShare {
     return (this.held.get(accountId) ?? 0) + amount <= this.left;
   }
 
+  get isUsedUp(): boolean {
+    return this.left <= 0;
+  }
+
   /** The accounts that may take nothing more for now. An account that holds nothing is never among them. */
   get exhausted(): string[] {
     return [...this.held.keys()].filter((accountId) => !this.allows(accountId));

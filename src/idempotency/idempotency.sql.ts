@@ -98,18 +98,49 @@ export const RELEASE = `
   UPDATE processed_requests SET locked_until = clock_timestamp()
   WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
 
-// $1 operation, $2 lock token, $3 lease s, $4 limit
+// $1 operation, $2 lock token, $3 lease s, $4 account before the one whose turn it is, $5 accounts that are passed over,
+// $6 and $7 the shortest and the longest pause in s before recovery takes the request over again
 export const TAKE_OVER = `
-  WITH abandoned AS MATERIALIZED (
-    SELECT account_id, idempotency_key FROM processed_requests
-    WHERE completed_at IS NULL AND locked_until <= statement_timestamp() AND operation = $1
-    ORDER BY locked_until LIMIT $4
-    FOR UPDATE SKIP LOCKED)
+  WITH RECURSIVE turn (account_id, due_at) AS (
+    -- The request that is due first of each account, in the order of their names. It reads one row for each account, however many
+    -- requests the account has, and stops at the account that is served: the rows of a recursion are made as they are asked for.
+    (SELECT account_id, GREATEST(locked_until, recover_at) FROM processed_requests
+     WHERE completed_at IS NULL AND operation = $1 AND account_id > $4
+     ORDER BY account_id, GREATEST(locked_until, recover_at) LIMIT 1)
+    UNION ALL
+    SELECT later.* FROM turn, LATERAL (
+      SELECT account_id, GREATEST(locked_until, recover_at) FROM processed_requests
+      WHERE completed_at IS NULL AND operation = $1 AND account_id > turn.account_id
+      ORDER BY account_id, GREATEST(locked_until, recover_at) LIMIT 1) AS later
+  ), abandoned AS MATERIALIZED (
+    SELECT due.* FROM turn, LATERAL (
+      SELECT account_id, idempotency_key FROM processed_requests
+      WHERE completed_at IS NULL AND operation = $1 AND account_id = turn.account_id
+        AND GREATEST(locked_until, recover_at) <= statement_timestamp()
+      ORDER BY GREATEST(locked_until, recover_at) LIMIT 1
+      FOR UPDATE SKIP LOCKED) AS due
+    WHERE turn.due_at <= statement_timestamp() AND turn.account_id <> ALL ($5::text[])
+    LIMIT 1)
   UPDATE processed_requests AS held
-  SET lock_token = $2, locked_until = clock_timestamp() + make_interval(secs => $3)
+  SET lock_token = $2, locked_until = clock_timestamp() + make_interval(secs => $3),
+      -- As long again as it is old, so that the pauses double, with a maximum. Set here rather than on failure: a request that ends the
+      -- process which resumes it has to be put off as well. Random, so that what was left behind together does not come back together.
+      recover_at = clock_timestamp() + (0.5 + random() / 2)
+        * LEAST(GREATEST(clock_timestamp() - held.created_at, make_interval(secs => $6)), make_interval(secs => $7))
   FROM abandoned
   WHERE held.account_id = abandoned.account_id AND held.idempotency_key = abandoned.idempotency_key
   RETURNING held.account_id, held.idempotency_key, held.request_id, held.fingerprint`;
+
+// $1 account, $2 key, $3 lock token
+export const FORGET = `
+  DELETE FROM processed_requests
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
+
+// $1 operations that are resumed here
+export const UNRESUMED = `
+  SELECT operation, count(*)::integer AS requests FROM processed_requests
+  WHERE completed_at IS NULL AND operation <> ALL ($1::text[]) AND locked_until <= statement_timestamp()
+  GROUP BY operation ORDER BY operation`;
 
 // $1 account, $2 key, $3 retention s
 export const FIND = `

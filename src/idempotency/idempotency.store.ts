@@ -1,6 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLAIM, COMPLETE, FIND, OLDEST_UNFINISHED, READ_REPLY, RELEASE, SWEEP, TAKE_OVER } from './idempotency.sql.js';
+import {
+  CLAIM,
+  COMPLETE,
+  FIND,
+  FORGET,
+  OLDEST_UNFINISHED,
+  READ_REPLY,
+  RELEASE,
+  SWEEP,
+  TAKE_OVER,
+  UNRESUMED,
+} from './idempotency.sql.js';
 import { isLockTimeout, sqlState } from './database-errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { RecordedReply } from './reply.js';
@@ -44,6 +55,12 @@ export class KeyLocked extends Error {}
  */
 const REPLIES_BYTES = 64 * 1024;
 
+/**
+ * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. A charge is finished
+ * that soon after its bank is back, and an undecided charge costs its bank no more than one or two calls in that time.
+ */
+const LONGEST_PAUSE_INTERVALS = 24;
+
 /** What {@link COMPLETE} fails with. */
 const INVALID_DATETIME_FORMAT = '22007';
 
@@ -68,6 +85,20 @@ export interface Abandoned {
   requestId: string;
 }
 
+/** The account whose turn it is, as {@link IdempotencyStore.takeOver} finds it. */
+export interface Turn {
+  /** The account whose turn was before; the empty text for the first turn. */
+  readonly after: string;
+  /** Accounts that are passed over. */
+  readonly except: readonly string[];
+}
+
+/** Unfinished requests of an operation that is not resumed here. */
+export interface Unresumed {
+  operation: string;
+  requests: number;
+}
+
 /** The state of a key, as its owner may read it. */
 export interface KeyStatus {
   status: 'in_progress' | 'completed';
@@ -82,14 +113,14 @@ export interface KeyStatus {
  * ```
  *             claim                       complete
  *  (none) ───────────────▶ in progress ───────────────▶ completed ──retention──▶ (none)
- *     ▲                     │      ▲                        │        sweep, or
- *     │                     └──────┘                        │        the next claim
- *     │       claim, takeOver: once the lease has lapsed    │
- *     └─────────────────────────────────────────────────────┘
+ *   ▲  ▲                    │   │  ▲                        │        sweep, or
+ *   │  └────── forget ──────┘   └──┘                        │        the next claim
+ *   │           claim, takeOver: once the lease has expired │
+ *   └───────────────────────────────────────────────────────┘
  * ```
  *
- * `release` lets a lease lapse at once. In progress is left by `complete` alone: no sweep, no expiry. Only the
- * holder of the lock token completes. Completed rows never change.
+ * `release` ends a lease at once. A request in progress is left by `complete`, and by `forget` if its intent is missing: there is no
+ * sweep and no expiry. Only the holder of the lock token completes or forgets. Completed rows never change.
  */
 @Injectable()
 export class IdempotencyStore {
@@ -171,14 +202,48 @@ export class IdempotencyStore {
     await this.run(RELEASE, [request.accountId, request.key, lockToken]);
   }
 
-  /** Takes over up to `limit` requests of one operation whose lease has lapsed, the longest lapsed first. */
-  async takeOver(operation: string, lockToken: string, limit: number): Promise<Abandoned[]> {
-    const parameters = [operation, lockToken, this.options.leaseSeconds, limit];
-    const { rows } = await this.run(TAKE_OVER, parameters);
-    return (rows as unknown as AbandonedRow[]).map((row) => ({
-      identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
-      requestId: row.request_id,
-    }));
+  /**
+   * Takes over one request of an operation whose lease has expired. Accounts take turns: it is a request of the first account after
+   * `turn.after` that has one due, by name.
+   *
+   * A request that was taken over before is due after a pause, which doubles each time up to {@link LONGEST_PAUSE_INTERVALS}. The
+   * pause holds for this verb alone: a client's retry claims the key as soon as the lease has ended.
+   *
+   * @returns `undefined` if no request is due of any account after `turn.after`
+   */
+  async takeOver(operation: string, lockToken: string, turn: Turn): Promise<Abandoned | undefined> {
+    const { leaseSeconds, recoveryIntervalMs } = this.options;
+    const shortest = recoveryIntervalMs / 1000;
+    const pauses = [shortest, LONGEST_PAUSE_INTERVALS * shortest];
+    const { rows } = await this.run(TAKE_OVER, [
+      operation,
+      lockToken,
+      leaseSeconds,
+      turn.after,
+      turn.except,
+      ...pauses,
+    ]);
+    const [row] = rows as unknown as AbandonedRow[];
+    return (
+      row && {
+        identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
+        requestId: row.request_id,
+      }
+    );
+  }
+
+  /**
+   * Deletes an unfinished request, so that the next request with its key is new. Only for a request that is known to have done
+   * nothing; nothing is deleted if the lock token does not hold the key any more.
+   */
+  async forget(request: RequestIdentity, lockToken: string): Promise<void> {
+    await this.run(FORGET, [request.accountId, request.key, lockToken]);
+  }
+
+  /** The operations other than `resumed` that have unfinished requests whose lease has expired, and how many. */
+  async unresumed(resumed: readonly string[]): Promise<Unresumed[]> {
+    const { rows } = await this.run(UNRESUMED, [resumed]);
+    return rows as unknown as Unresumed[];
   }
 
   /**

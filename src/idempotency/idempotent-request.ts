@@ -109,6 +109,11 @@ export class IdempotentRequest {
     else this.leader.reject(error);
   }
 
+  /** Deletes the key of a request that has done nothing. Another attempt that has taken over keeps it. */
+  forget(): Promise<void> {
+    return this.idempotency.store.forget(this.identity, this.lockToken);
+  }
+
   /** Commits `work` on a key claimed before; `undefined` when only a new claim can tell what became of it. */
   private async asHolder(work: Work): Promise<unknown> {
     if (!this.requestId) return undefined;

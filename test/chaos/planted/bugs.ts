@@ -303,6 +303,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'recovery-forgets-charges-that-have-an-intent',
+    breaks: 'one effect',
+    faults: ['gateway lost answer', 'kill'],
+    patches: [{ file: 'src/charges/charges.recovery.ts', find: 'if (!charge) return', replace: 'if (charge) return' }],
+  },
+  {
     name: 'completion-without-the-lock-token',
     breaks: 'final is final',
     faults: ['fail point', 'freeze'],
