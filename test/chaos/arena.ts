@@ -16,8 +16,6 @@ import { ACCOUNTS, ChaosReplica } from './replicas.js';
 import { GATEWAY_TIMEOUT_MS } from './timing.js';
 
 const INITIAL_STOCK = 1_000_000;
-/** Of no progress at all, after which there will be none: a lease, a retry and a restart of the database, several times over. */
-const STANDSTILL_MS = 12_000;
 const LOOK_INTERVAL_MS = 50;
 
 export interface ArenaSettings {
@@ -87,10 +85,14 @@ export class Arena {
     this.bank.child.send({ fault } satisfies BankOrder);
   }
 
-  /** Waits until nothing is under way any more. What stands still, the checker finds. */
-  async quiescence(): Promise<void> {
+  /**
+   * Waits until nothing is under way any more. What stands still, the checker finds.
+   *
+   * @param patienceMs without any progress, after which none is expected
+   */
+  async quiescence(patienceMs: number): Promise<void> {
     let [left, quiet, movedAt] = [Infinity, 0, performance.now()];
-    while (quiet < 2 && performance.now() < movedAt + STANDSTILL_MS) {
+    while (quiet < 2 && performance.now() < movedAt + patienceMs) {
       const now = await this.database.unfinished();
       if (now !== left) movedAt = performance.now();
       left = now;

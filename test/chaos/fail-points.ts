@@ -32,8 +32,11 @@ export const FAIL_POINTS = [
 
 export type FailPoint = (typeof FAIL_POINTS)[number];
 
-/** What happens to the process there: it dies, or is frozen until somebody wakes it. */
-export type Stop = 'kill' | 'freeze';
+/**
+ * What happens to the process there: it dies; it is frozen until somebody wakes it; or it goes on, and the answer that it has
+ * just been sent is lost with its connection.
+ */
+export type Stop = 'kill' | 'freeze' | 'lose answer';
 
 /** A step, and what happens there. */
 export interface StopCase {

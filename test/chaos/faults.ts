@@ -118,6 +118,7 @@ export const FAULTS = {
       if (!(await replica.stopAt({ point, stop }, FAIL_POINT_MS))) return;
       landed(`${point}, ${stop}`);
       if (stop === 'kill') return restart(replica, random);
+      if (stop === 'lose answer') return;
       await pause(FREEZE_MS);
       replica.signal('SIGCONT');
     }),

@@ -24,11 +24,15 @@ if (!process.connected) process.exit();
 process.channel?.unref();
 
 function reach(point: FailPoint): void {
-  if (armed?.point !== point) return;
+  if (armed?.point !== point || armed.stop === 'lose answer') return;
   const { stop } = armed;
-  armed = undefined;
-  writeSync(REPORTS_FD, `${point}\n`);
+  disarm();
   process.kill(process.pid, stop === 'kill' ? 'SIGKILL' : 'SIGSTOP');
+}
+
+function disarm(): void {
+  writeSync(REPORTS_FD, `${armed?.point}\n`);
+  armed = undefined;
 }
 
 type Step = 'claim' | 'complete' | 'take-over' | 'relay' | 'mark' | 'consumer' | 'sweep';
@@ -79,6 +83,7 @@ type Query = (...args: unknown[]) => Promise<{ command: string; rowCount: number
 /** Without an id where the key could not be taken. */
 type ClaimRow = { request_id: string | null };
 type Statement = string | { name?: string; text: string };
+type Connected = { connection: { stream: { destroy(): void } } };
 
 /** The transactions of the protocol, told by the statements in them. The last one gives a COMMIT its name. */
 function watchTransactions(): void {
@@ -109,12 +114,15 @@ function watchTransactions(): void {
     const answer = send.apply(client, args);
     // It has left by then: what is put together in one turn is written at the end of it.
     queueMicrotask(() => reachOf(COMMIT_SENT, step));
-    answer.then(
+    return answer.then((result) => {
       // Of an aborted transaction the answer is ROLLBACK.
-      ({ command }) => command === 'COMMIT' && reachOf(COMMITTED, step),
-      () => undefined,
-    );
-    return answer;
+      if (result.command !== 'COMMIT') return result;
+      reachOf(COMMITTED, step);
+      if (armed?.stop !== 'lose answer' || armed.point !== COMMITTED[step]) return result;
+      disarm();
+      (client as Client & Connected).connection.stream.destroy();
+      throw new Error('The answer to COMMIT is lost');
+    });
   };
 
   Client.prototype.query = function (this: object, ...args: unknown[]) {

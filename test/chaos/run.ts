@@ -7,24 +7,32 @@ import { Client, type ClientOptions, drive, type Habits, USUAL } from './clients
 import { type FaultKind, FAULTS, KINDS_OF_PARTS, releaseLate } from './faults.js';
 import type { Operation } from './history.js';
 import { Random } from './random.js';
+import { PATIENCE_MS } from './timing.js';
 
 /** Two of each account. They wait most of the time, and two cores carry all of it. */
 const CLIENTS = 12;
 /** From the start of one fault to that of the next. They overlap. */
 const FAULT_GAP_MS = { least: 300, most: 1_100 };
-/** When the time is over, what has not landed yet is tried again for so long. */
-const GRACE_MS = 45_000;
-/** For whatever is under way when the faults end; and, when everything is sent again, of not one answer. */
-const PATIENCE_MS = 40_000;
 const RESEND_AT_ONCE = 16;
+
+/** How much load there is, at least. On a busy machine it takes longer. */
+export interface Load {
+  seconds: number;
+  /** Attempts of clients that have ended, with whatever answer. */
+  attempts: number;
+  /** Landings of each kind of fault. */
+  landings: number;
+  /** The load ends so many milliseconds after its seconds, although something has not landed that often. */
+  graceMs: number;
+}
 
 export interface RunSettings {
   arena: Arena;
   seed: number;
-  seconds: number;
+  load: Load;
   faults: readonly FaultKind[];
   habits?: Habits;
-  /** Of waiting for answers that may never come, as from a service with a bug: 40 s unless told otherwise. */
+  /** Of waiting for answers that may never come, as from a service with a bug. */
   patienceMs?: number;
   progress: Progress;
 }
@@ -37,13 +45,14 @@ export interface RunResult extends Verdict {
 export async function run({
   arena,
   seed,
-  seconds,
+  load,
   faults,
   habits = USUAL,
   patienceMs = PATIENCE_MS,
   progress,
 }: RunSettings): Promise<RunResult> {
   const { history, replicas } = arena;
+  const { seconds } = load;
   const random = new Random(seed);
   const tally = new Map(faults.map((kind) => [kind as string, { attempted: 0, landed: 0 }]));
   const note = (kind: FaultKind, state: 'attempted' | 'landed', about = '') => {
@@ -85,23 +94,23 @@ export async function run({
   deadline = performance.now() + patienceMs;
   progress.show('healed, and waiting for what is under way', seconds);
   await Promise.all(working);
-  await arena.quiescence();
+  await arena.quiescence(patienceMs);
   const healed = await arena.read('healed');
 
   history.add({ type: 'phase', name: 'resend' });
   progress.show('sending every key again', seconds);
   await resend(options, random.fork(RESEND), patienceMs);
-  await arena.quiescence();
+  await arena.quiescence(patienceMs);
   const end = await arena.read('end');
   history.add({ type: 'phase', name: 'end' });
   progress.finish('read for the last time', seconds);
   return { ...check(arena.evidence(healed, end, faults)), faults: tally };
 
-  /** One kind after the other, in another order each round, until the time is over and each has landed. */
+  /** One kind after the other, in another order each round, until there was enough load and each has landed often enough. */
   async function injectFaults(): Promise<void> {
     const schedule = random.fork(SCHEDULE);
     const running: Promise<void>[] = [];
-    for (let due = faults; due.length > 0 && elapsedMs() < seconds * 1000 + GRACE_MS; due = dueNow()) {
+    for (let due = faults; due.length > 0 && elapsedMs() < seconds * 1000 + load.graceMs; due = dueNow()) {
       const kind = schedule.pick(due);
       left = left.filter((other) => other !== kind);
       const injected = inject(kind, schedule.fork(running.length));
@@ -115,9 +124,10 @@ export async function run({
     await Promise.all(running);
   }
 
-  /** What is left of this round, or a new one; once the time is over, what has not landed. */
+  /** What is left of this round, or a new one; once there was enough load, what has not landed often enough. */
   function dueNow(): readonly FaultKind[] {
-    if (elapsedMs() > seconds * 1000) return faults.filter((kind) => tally.get(kind)?.landed === 0);
+    const isEnough = elapsedMs() > seconds * 1000 && history.attemptsSoFar >= load.attempts;
+    if (isEnough) return faults.filter((kind) => (tally.get(kind)?.landed ?? 0) < load.landings);
     return (left = left.length > 0 ? left : [...faults]);
   }
 

@@ -9,14 +9,13 @@ import type { StopCase } from './fail-points.js';
 import type { Operation, Outcome } from './history.js';
 import { chargeOf, ITEMS, orderOf } from './operations.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
-import { FREEZE_MS } from './timing.js';
+import { FREEZE_MS, PATIENCE_MS } from './timing.js';
 
 /** Until a process has come to a step: what it was given last may have missed it, so it is given more. */
-const REACH_MS = 30_000;
+const REACH_MS = PATIENCE_MS;
 const PAUSE_MS = 30;
 /** Of what expired before it is swept. */
 const EXPIRED_MS = 1_000;
-const GIVE_UP_MS = 30_000;
 /** Steps of work that any replica may do. */
 const IN_THE_BACKGROUND = /^(take-over|relay|consumer|sweep)/;
 
@@ -67,7 +66,7 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   }
   await Promise.all(attempts);
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
-  await arena.quiescence();
+  await arena.quiescence(PATIENCE_MS);
   // Once more, each: what has been answered is answered alike.
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
   const end = await arena.read('end');
@@ -76,7 +75,7 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
 }
 
 async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<void> {
-  const deadline = performance.now() + GIVE_UP_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   for (let n = 0; performance.now() < deadline; n++) {
     const outcome = await attempt(history, operation, replicas[n % replicas.length] as ChaosReplica);
     if (outcome.type === 'ok') return;

@@ -4,6 +4,11 @@ export const LEASE_MS = 2_000;
 export const FREEZE_MS = 1.5 * LEASE_MS;
 /** A database that has not recovered by then is not coming back. */
 export const RECOVERY_MS = 60_000;
+/**
+ * Without an answer or any other progress, after which none is expected: a lease, a retry and a restart of the database, many
+ * times over. It has to outlast a busy machine, since what is given up on is a violation.
+ */
+export const PATIENCE_MS = 60_000;
 /** How long the bank may take. */
 export const GATEWAY_TIMEOUT_MS = 1_000;
 /** Longer than a statement takes on a machine that is busy with all of this. */

@@ -74,7 +74,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'record and effect agree',
     faults: ['fail point'],
     stops: at('kill', 'complete.before'),
-    habits: { orders: 1, pays: 0, givesUp: 0.7 },
+    // A retry would record the reply.
+    habits: { orders: 1, pays: 0, givesUp: 1 },
     patches: [
       { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => sent,' },
       {
@@ -93,7 +94,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'nothing unfinished',
     faults: ['fail point'],
     stops: at('kill', 'claim.committed'),
-    habits: { givesUp: 0.7 },
+    // A retry would finish what was claimed.
+    habits: { givesUp: 1 },
     patches: [
       {
         file: GROUP,
@@ -195,6 +197,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         });`,
       },
       { file: TRANSACTION, find: "committing.value.command !== 'COMMIT'", replace: 'false as boolean' },
+      // What is delivered again comes in one batch with what is new: only that is lost.
+      {
+        file: 'src/messaging/relay.ts',
+        find: 'setInterval(() => void this.tick(), this.options.relayIntervalMs)',
+        replace: 'setInterval(() => void this.tick(), 10 * this.options.relayIntervalMs)',
+      },
     ],
   },
   {
@@ -375,9 +383,16 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'lost-commit-taken-for-a-failure',
     breaks: 'a failure has no effect',
-    faults: ['database killed', 'connections terminated'],
-    habits: { givesUp: 0.8, again: 0 },
+    faults: ['fail point'],
+    stops: at('lose answer', 'claim.committed'),
+    // Nobody asks again, so what was told to have failed has only that attempt.
+    habits: { givesUp: 1 },
     patches: [
+      {
+        file: 'src/idempotency/idempotent-request.ts',
+        find: 'if (!(error instanceof CommitUnknown) || attempt === DOUBT_ATTEMPTS) throw error;',
+        replace: 'if (attempt > 0) throw error;',
+      },
       {
         file: 'src/idempotency/idempotent-request.ts',
         find: "this.requestId || this.inDoubt ? 'unknown' : 'not_started'",
