@@ -248,6 +248,15 @@ describe('the chart', () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined|script|href/);
   });
 
+  it('has a dashed line at a mark, and the values of all bars beyond it', () => {
+    const bars = [{ label: 'a', value: 1, lowest: 1, highest: 1 }];
+    const marked = chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars, mark: 3 }]);
+    const [, markX] = /d="M([\d.]+) [^"]*" stroke="[^"]*" stroke-dasharray/.exec(marked) ?? [];
+    const [, valueX] = /<text x="([\d.]+)"[^>]*>1 times</.exec(marked) ?? [];
+    expect(Number(valueX)).toBeGreaterThan(Number(markX));
+    expect(chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars }])).not.toContain('dasharray');
+  });
+
   it('has its numbers with their units', () => {
     expect(svg).toContain('>5 requests/s (4 to 6)<');
     expect(svg).toContain('>Size, MiB<');

@@ -4,7 +4,7 @@ import type { BenchDatabase, BenchServer } from '../database.js';
 import type { Measurement } from '../measurement.js';
 import { type OnProgress, Worker } from '../worker.js';
 import { API_KEYS } from './accounts.js';
-import { checkReading, takeStock } from './honesty.js';
+import { checkReading, countEffects } from './honesty.js';
 import { honestLoad, type Load, QUIET_LOAD } from './loads.js';
 import type { TrafficJob } from './traffic.js';
 
@@ -61,7 +61,7 @@ export class Arena {
   ): Promise<Reading> {
     const { url } = this.service;
     await this.server.checkpoint();
-    const before = await takeStock(this.database);
+    const before = await countEffects(this.database);
     const [neighbour, quiet] = await Promise.all([
       load && this.neighbour.run({ ...load, url, prefix, seconds: seconds + HEAD_START_SECONDS }, () => undefined),
       pause(HEAD_START_SECONDS * 1000).then(() =>

@@ -5,8 +5,8 @@ import { QUIET_ACCOUNT } from './accounts.js';
 import type { Reading } from './arena.js';
 import type { Attack } from './attacks.js';
 
-/** What is in the database before a measurement. */
-export interface Stock {
+/** Everything that is in the database before a measurement, counted. */
+export interface Counts {
   all: Effects;
   quiet: AccountEffects;
 }
@@ -20,7 +20,7 @@ interface AccountEffects {
 }
 
 /** Counts all effects, and those of account B, once nothing is in flight. */
-export async function takeStock(database: BenchDatabase): Promise<Stock> {
+export async function countEffects(database: BenchDatabase): Promise<Counts> {
   await database.quiescence();
   return { all: await database.effects(), quiet: await effectsOf(database, QUIET_ACCOUNT) };
 }
@@ -47,7 +47,7 @@ export async function checkReading(
   { quiet, neighbour }: Reading,
   effect: Attack['effect'],
   database: BenchDatabase,
-  before: Stock,
+  before: Counts,
 ): Promise<void> {
   if (neighbour) checkAnswers(neighbour);
   await checkHonesty({ effects: 'each', keyed: true }, together(quiet, effect, neighbour), database, before.all);
