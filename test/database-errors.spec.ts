@@ -1,8 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { dataSourceOptions } from '../src/database/data-source.js';
-import { isConflict, isDatabaseUnavailable, isLockTimeout } from '../src/idempotency/database-errors.js';
+import {
+  isConflict,
+  isConnectionLost,
+  isDatabaseUnavailable,
+  isLockTimeout,
+} from '../src/idempotency/database-errors.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
+import { startProxy } from './support/proxy.js';
 import { until } from './support/waiting.js';
 
 let database: TestDatabase;
@@ -21,7 +27,7 @@ afterAll(async () => {
 const open = (url: string) =>
   new DataSource({
     ...dataSourceOptions(url),
-    connectTimeoutMS: 200,
+    connectTimeoutMS: 1_000,
     extra: { lock_timeout: 50, statement_timeout: 100, idle_in_transaction_session_timeout: 100 },
   }).initialize();
 
@@ -78,6 +84,16 @@ describe('a database that cannot serve now is told from one that refuses:', () =
     ['a standby that is not promoted yet', raise('25006')],
   ])('%s', async (_, work) => {
     expect(isDatabaseUnavailable(await failureOf(work))).toBe(true);
+  });
+
+  it('a network that has forgotten the connection', async () => {
+    const proxy = await startProxy(database.url);
+    const forgotten = await new DataSource(dataSourceOptions(`${proxy.url}?query_timeout=100`)).initialize();
+    proxy.fallSilent('both ways');
+    const error: unknown = await forgotten.query('SELECT 1').catch((failure: unknown) => failure);
+    expect([isDatabaseUnavailable(error), isConnectionLost(error)]).toEqual([true, true]);
+    await forgotten.destroy();
+    await proxy.close();
   });
 
   it('a server that is not there', async () => {
