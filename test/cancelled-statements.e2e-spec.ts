@@ -136,9 +136,9 @@ describe('statements that are cancelled at random', () => {
                 .post('/orders')
                 .set('idempotency-key', key)
                 .send({ ...ORDER, order_id: key });
-        const { status, body } = await sent;
-        statuses.add(status);
-        if ((body as { outcome?: string }).outcome === 'not_started') notStarted.push(key);
+        const answer = await sent;
+        statuses.add(answer.status);
+        if ((answer.body as { outcome?: string }).outcome === 'not_started') notStarted.push(key);
       }
     };
     const storming = storm();

@@ -9,19 +9,26 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Copies the migrated template; `empty` for a database without a schema. */
-export async function createDatabase({ empty = false } = {}): Promise<TestDatabase> {
+/** Copies the migrated template; `empty` for a database without a schema, which may have another encoding. */
+export async function createDatabase({ empty = false, encoding = 'UTF8' } = {}): Promise<TestDatabase> {
   const template = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
   const name = `test_${randomBytes(6).toString('hex')}`;
   const admin = new URL(template);
   admin.pathname = '/postgres';
-  await once(admin, `CREATE DATABASE ${name} TEMPLATE ${empty ? 'template0' : template.pathname.slice(1)}`);
+  const source = `${empty ? 'template0' : template.pathname.slice(1)} ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C'`;
+  await once(admin, `CREATE DATABASE ${name} TEMPLATE ${source}`);
   const url = new URL(template);
   url.pathname = `/${name}`;
   const client = await connect(url);
+  let last: Promise<unknown> = Promise.resolve();
   return {
     url: url.href,
-    sql: async (text, values) => (await client.query(text, values)).rows as never,
+    sql: async (text, values) => {
+      // One after the other: pg 9 refuses a statement while another one runs.
+      const answer = last.then(() => client.query(text, values));
+      last = answer.catch(() => undefined);
+      return (await answer).rows as never;
+    },
     drop: async () => {
       await client.end();
       await once(admin, `DROP DATABASE ${name} WITH (FORCE)`);
@@ -37,6 +44,8 @@ export const PATIENT_LIMITS = {
   lock_timeout: 60_000,
   statement_timeout: 60_000,
   idle_in_transaction_session_timeout: 60_000,
+  // Longer than the others, as in the service, so that PostgreSQL reports its own error first.
+  query_timeout: 90_000,
 };
 
 /** The URL for connections with these limits, in milliseconds, instead of those that the service sets. */

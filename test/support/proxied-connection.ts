@@ -49,9 +49,13 @@ export class ProxiedConnection {
     this.upstream.on('close', () => this.lost.fromDatabase || client.destroySoon());
   }
 
-  /** @returns whether anything got through before */
+  get isOpen(): boolean {
+    return !this.client.destroyed;
+  }
+
+  /** @returns whether everything got through before */
   fallSilent(silence: Silence): boolean {
-    const passes = !this.client.destroyed && !this.lost.toDatabase && !this.lost.fromDatabase;
+    const passes = this.isOpen && !this.lost.toDatabase && !this.lost.fromDatabase;
     if (silence !== 'from the database') this.lost.toDatabase = true;
     if (silence !== 'to the database') this.lost.fromDatabase = true;
     return passes;

@@ -54,6 +54,8 @@ export interface PostgresProxy {
    * @returns how many there were
    */
   fallSilent(silence: Silence): number;
+  /** Connections that are open at the client's side. */
+  readonly connections: number;
   /** How many faults have landed. */
   landed: number;
   /** How many statements have been sent through it. */
@@ -122,6 +124,9 @@ export async function startProxy(
   url.port = String((server.address() as AddressInfo).port);
   const proxy: PostgresProxy = {
     url: url.href,
+    get connections() {
+      return [...connections].filter(({ isOpen }) => isOpen).length;
+    },
     landed: 0,
     statements: 0,
     failCommit: (fault, skip) => commits.arm(fault, skip),
