@@ -12,6 +12,7 @@ import { STOP_CASES } from './fail-points.js';
 import { argumentsOf, type Options, readOptions, USAGE, UsageError } from './options.js';
 import { PLANTED_BUGS, type PlantedBug } from './planted/bugs.js';
 import { buildWith } from './planted/build.js';
+import { type Search, searchFor } from './planted/search.js';
 import { run, type RunResult } from './run.js';
 import { stopAt } from './stops.js';
 import { timeline } from './timeline.js';
@@ -29,11 +30,6 @@ const INTERRUPTED = 130;
 const RANDOM_LOAD = { attempts: 0, landings: 1, graceMs: 120_000 };
 /** By what has happened rather than by the time: a busy machine gets as far, and takes longer. */
 const PLANTED_LOAD = { seconds: 4, attempts: 250, landings: 3, graceMs: 180_000 };
-/**
- * Most faults hit a moment of their own choosing, so a bug that needs a race may stay hidden in one run. It has so many, each with
- * its own seed and database. A checker that is blind to the bug finds it in none of them.
- */
-const PLANTED_ROUNDS = 4;
 /** What stands still for longer than a lease and a retry does so because of the bug. */
 const PLANTED_PATIENCE_MS = 8_000;
 
@@ -89,52 +85,36 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
 /** The checker is checked: every bug must be found, by what it breaks. */
 async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Promise<boolean> {
   const bugs = PLANTED_BUGS.filter(({ name }) => only.length === 0 || only.includes(name));
-  const searches: Search[] = [];
+  const counts: Record<Search['end'], number> = { found: 0, MISSED: 0, 'NOT BROUGHT OUT': 0 };
   for (const bug of bugs) {
-    const search = await searchFor(postgres, bug, seed);
-    searches.push(search);
-    print(`${search.end.padEnd(15)}  ${bug.name.padEnd(34)} ${bug.breaks}; ${search.about}`);
+    const build = await buildWith(bug, BUILD, join(KEPT, 'planted', 'build'));
+    const runRound = (round: number) => runPlanted(postgres, bug, build, seed + round - 1, round);
+    const { end, about } = await searchFor(bug, runRound, PLANTED_LOAD.landings);
+    counts[end]++;
+    print(`${end.padEnd(15)}  ${bug.name.padEnd(34)} ${bug.breaks}; ${about}`);
   }
-  const count = (end: Search['end']) => searches.filter((search) => search.end === end).length;
-  const isComplete = count('found') === bugs.length;
-  if (isComplete) await rm(join(KEPT, 'planted'), { recursive: true, force: true });
-  const [missed, hidden] = [count('MISSED'), count('NOT BROUGHT OUT')];
-  print(
-    `${count('found')} of ${bugs.length} planted bugs found, ${missed} missed, ${hidden} not brought out; seed ${seed}`,
-  );
-  return isComplete;
+  const { found, MISSED: missed, 'NOT BROUGHT OUT': hidden } = counts;
+  if (found === bugs.length) await rm(join(KEPT, 'planted'), { recursive: true, force: true });
+  print(`${found} of ${bugs.length} planted bugs found, ${missed} missed, ${hidden} not brought out; seed ${seed}`);
+  return found === bugs.length;
 }
 
-/** What came of a planted bug. It is missed only if its faults have landed: otherwise the checker had nothing to see. */
-interface Search {
-  end: 'found' | 'MISSED' | 'NOT BROUGHT OUT';
-  about: string;
-}
-
-async function searchFor(postgres: EmbeddedPostgres, bug: PlantedBug, seed: number): Promise<Search> {
-  const directory = join(KEPT, 'planted');
-  const build = await buildWith(bug, BUILD, join(directory, 'build'));
-  let end: Search['end'] = 'NOT BROUGHT OUT';
-  for (let round = 1; round <= PLANTED_ROUNDS; round++) {
-    const name = `planted_${PLANTED_BUGS.indexOf(bug)}_${round}`;
-    const arena = await Arena.start({ postgres, name, build, replicas: 3, directory: join(directory, bug.name) });
-    arena.stops = bug.stops ?? arena.stops;
-    const result = await run({
-      arena,
-      seed: seed + round - 1,
-      load: PLANTED_LOAD,
-      faults: bug.faults,
-      habits: { ...USUAL, ...bug.habits },
-      patienceMs: PLANTED_PATIENCE_MS,
-      progress: new Progress(PLANTED_LOAD.seconds),
-    });
-    await arena.end();
-    const broken = new Set(result.violations.map(({ invariant }) => invariant));
-    if (broken.delete(bug.breaks)) return { end: 'found', about: [`round ${round}`, ...broken].join(', also ') };
-    const landings = [...result.faults.values()].map(({ landed }) => landed);
-    if (Math.min(...landings) >= PLANTED_LOAD.landings) end = 'MISSED';
-  }
-  return { end, about: `${PLANTED_ROUNDS} rounds` };
+async function runPlanted(
+  postgres: EmbeddedPostgres,
+  bug: PlantedBug,
+  build: string,
+  seed: number,
+  round: number,
+): Promise<RunResult> {
+  const [name, directory] = [`planted_${PLANTED_BUGS.indexOf(bug)}_${round}`, join(KEPT, 'planted', bug.name)];
+  const arena = await Arena.start({ postgres, name, build, replicas: 3, directory });
+  arena.stops = bug.stops ?? arena.stops;
+  const habits = { ...USUAL, ...bug.habits };
+  const [load, patienceMs] = [PLANTED_LOAD, PLANTED_PATIENCE_MS];
+  const progress = new Progress(load.seconds);
+  const result = await run({ arena, seed, load, faults: bug.faults, habits, patienceMs, progress });
+  await arena.end();
+  return result;
 }
 
 /** What is wrong, and how to do the same again. */
