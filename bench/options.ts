@@ -5,7 +5,7 @@ export interface Options {
   /** For the harness's own health: as little as shows that everything works, and nothing is written. */
   quick: boolean;
   rounds: number;
-  /** Of one measurement. */
+  /** Of one measurement, unless a number of requests ends it. */
   seconds: number;
 }
 
