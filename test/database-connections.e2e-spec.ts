@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createDatabase, type TestDatabase } from './support/database.js';
+import { dataSourceOptions } from '../src/database/data-source.js';
+import { createDatabase, type TestDatabase, withLimits } from './support/database.js';
 import { killAll, type ServiceProcess, spawnService } from './support/process.js';
 import { type PostgresProxy, type Silence, startProxy } from './support/proxy.js';
 import { startService, type TestService } from './support/service.js';
@@ -57,8 +58,6 @@ describe('a connection that PostgreSQL ends as soon as it is ready', () => {
 describe('a network that forgets the connections to the database', () => {
   const POOL = 4;
   const SILENCES: Silence[] = ['both ways', 'to the database', 'from the database'];
-  /** Longer than the end of a statement without an answer, 12 s, on a machine that is busy. */
-  const AGAIN_WITHIN_MS = 60_000;
 
   /** Reads and charges on all connections of the pool, until it is told to stop. Returns the keys that were sent. */
   async function load({ http, charge }: TestService, name: string, isOver: () => boolean): Promise<string[]> {
@@ -79,7 +78,9 @@ describe('a network that forgets the connections to the database', () => {
 
   async function forget(silence: Silence): Promise<void> {
     const proxy = await startProxy(database.url);
-    const service = await startService(proxy.url, { DATABASE_POOL_SIZE: String(POOL) });
+    // The limits that the service has by itself, and not the patient ones of other tests.
+    const { query_timeout } = dataSourceOptions(database.url).extra;
+    const service = await startService(withLimits(proxy.url, { query_timeout }), { DATABASE_POOL_SIZE: String(POOL) });
     try {
       let isOver = false;
       const loading = load(service, silence.replaceAll(' ', '-'), () => isOver);
@@ -94,7 +95,7 @@ describe('a network that forgets the connections to the database', () => {
         ]);
         return answers.every(({ status }) => status === 200);
       };
-      await until(isWell, AGAIN_WITHIN_MS);
+      await until(isWell);
       isOver = true;
       for (const key of await loading) await until(async () => (await service.charge(key)).status === 200);
     } finally {
@@ -107,5 +108,5 @@ describe('a network that forgets the connections to the database', () => {
     await Promise.all(SILENCES.map(forget));
     const { succeeded, captures, completed, in_progress, pending } = await effects(database);
     expect([captures, completed, in_progress, pending]).toEqual([succeeded, succeeded, 0, 0]);
-  }, 120_000);
+  });
 });
