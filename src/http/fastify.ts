@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import {
   type FastifyBaseLogger,
@@ -12,13 +12,15 @@ import type { Logger } from 'pino';
 import { IDEMPOTENCY_KEY_MAX_LENGTH } from '../idempotency/index.js';
 import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
 import { sendProblem, toProblem } from './problem.filter.js';
-import { Problem, PROBLEM_MEDIA_TYPE } from './problem.js';
+import { Problem } from './problem.js';
+import type { RequestsUnderWay } from './requests-under-way.js';
+import { answerMalformed, createHttpServer } from './server.js';
 
 // What a proxy may have named the request; anything else could forge a log line.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 
 /** The HTTP server below Nest: its limits, its log lines, and an answer of ours wherever Fastify has one of its own. */
-export function createFastifyAdapter(logger: Logger): FastifyAdapter {
+export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay): FastifyAdapter {
   const adapter = new FastifyAdapter({
     loggerInstance: logger,
     // One line for each request, written below.
@@ -28,8 +30,6 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     // Not a logger for each request, which costs more than its one line: that names the request itself.
     childLoggerFactory: (logger: FastifyBaseLogger) => logger,
     bodyLimit: BODY_LIMIT_BYTES,
-    // A client that sends this slowly only holds a connection.
-    requestTimeout: 30_000,
     // An idempotency key in the path, each of its characters percent-encoded.
     routerOptions: { maxParamLength: 3 * IDEMPOTENCY_KEY_MAX_LENGTH },
     // No Nest middleware is used, so the layer that runs it is left out.
@@ -39,15 +39,8 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     return503OnClosing: false,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
       sendProblem(reply, toProblem(error, request.method)),
-    clientErrorHandler: (_error, socket) => {
-      const { body } = new Problem('malformed_request', 'Expected a well-formed HTTP request.');
-      const text = JSON.stringify(body);
-      if (socket.writable) {
-        socket.end(
-          `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_MEDIA_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-        );
-      }
-    },
+    serverFactory: (handler: RequestListener) => createHttpServer(handler, underWay),
+    clientErrorHandler: (_error, socket) => answerMalformed(socket, underWay),
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonOnly(fastify);
