@@ -65,7 +65,7 @@ afterEach(async () => {
 });
 afterAll(async () => database?.drop());
 
-const server = () => service.nest.getHttpServer() as Server;
+const server = (): Server => service.nest.getHttpServer();
 
 const connections = () =>
   new Promise<number>((resolve, reject) =>
@@ -113,47 +113,50 @@ function holdCommits(): Barrier {
 /** Everything that the server has sent by the time the connection is closed, from either side. */
 const received = (socket: Socket) => text(socket).catch(() => '');
 
-describe('a connection on which bytes that are not HTTP follow a request that may have started', () => {
+describe('bytes that are not HTTP, behind a request that may have started', () => {
   it.each([
     ['one byte', 'x'],
     ['U+0000', '\0'],
     ['a line of text', 'PAY ME\r\n\r\n'],
     ['a request with a method that does not exist', head('CHARGE', '/charges')],
     ['a request whose body is broken', BROKEN_CHUNK],
-  ])('is closed without an answer, because 400 would be taken for the answer to the charge: %s', async (_, bytes) => {
-    const barrier = holdCommits();
+  ])(
+    'close the connection without an answer, because 400 would be taken for the answer to the charge: %s',
+    async (_, bytes) => {
+      const barrier = holdCommits();
 
-    const socket = await open(GOOD);
-    const answer = received(socket);
-    await barrier.reached.given;
-    socket.write(bytes);
-    expect(await answer).toBe('');
-    barrier.open();
+      const socket = await open(GOOD);
+      const answer = received(socket);
+      await barrier.reached.given;
+      socket.write(bytes);
+      expect(await answer).toBe('');
+      barrier.open();
 
-    await until(async () => (await effects(database)).completed === 1);
-    const retried = await service.charge('order_1');
-    expect([retried.status, retried.headers['idempotent-replayed']]).toEqual([200, 'true']);
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+      await until(async () => (await effects(database)).completed === 1);
+      const retried = await service.charge('order_1');
+      expect([retried.status, retried.headers['idempotent-replayed']]).toEqual([200, 'true']);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 
   it.each([
     ['one byte', 'x'],
     ['a request whose body is broken', BROKEN_CHUNK],
-  ])('is closed without an answer also if they come in one piece with the charge: %s', async (_, bytes) => {
+  ])('close the connection without an answer also if they come in one piece with the charge: %s', async (_, bytes) => {
     expect(await received(await open(GOOD + bytes))).toBe('');
     expect((await service.charge('order_1')).status).toBe(200);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 });
 
-describe('a connection on which bytes that are not HTTP come while no request may have started', () => {
-  it('gets 400 for a request whose own body is broken, and nothing is charged', async () => {
+describe('bytes that are not HTTP, while no request may have started', () => {
+  it('get 400 if they are the body of a charge, and nothing is charged', async () => {
     const problem = expectProblem(await sendBytes(service.url, BROKEN_CHUNK), 400, 'malformed_request');
     expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
     expect(await effects(database)).toEqual(NOTHING);
   });
 
-  it('gets 400 after a charge that has been answered, and the charge stays as it is', async () => {
+  it('get 400 if the charge before them has been answered', async () => {
     const socket = await open(GOOD);
     const [answer] = (await once(socket, 'data')) as [Buffer];
     expect(answer.toString()).toMatch(/^HTTP\/1.1 200 OK/);
@@ -162,14 +165,14 @@ describe('a connection on which bytes that are not HTTP come while no request ma
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is closed after the 400 even if its client neither reads nor closes', async () => {
+  it('close the connection after the 400, even if the client neither reads nor closes it', async () => {
     const socket = await open('PAY ME\r\n\r\n');
     socket.pause();
     await until(async () => (await connections()) === 0);
   });
 });
 
-describe('the drain of a server', () => {
+describe('the drain', () => {
   const get = (path: string) => head('GET', path);
   /** Sends requests that end after their client has gone, and goes. */
   const leave = async (...paths: string[]) => {
@@ -182,9 +185,9 @@ describe('the drain of a server', () => {
   const exchange = async (bytes: string) => void (await once(await open(bytes), 'data'));
 
   it.each<[way: string, go: () => Promise<unknown>]>([
-    ['answered, on a connection that is kept alive', () => exchange(get('/charges'))],
-    ['a HEAD', () => exchange(head('HEAD', '/charges'))],
-    ['answered by a handler that writes the response by itself', () => exchange(get('/handlers/hijacked'))],
+    ['that was answered on a connection that is kept alive', () => exchange(get('/charges'))],
+    ['that was a HEAD', () => exchange(head('HEAD', '/charges'))],
+    ['whose handler writes the response by itself', () => exchange(get('/handlers/hijacked'))],
     ['without a route', () => exchange(get('/nowhere'))],
     ['with a method that the route does not have', () => exchange(head('PUT', '/charges', 'Content-Length: 0'))],
     ['with a URL that cannot be decoded', () => exchange(get('/charges/%zz'))],
@@ -197,32 +200,35 @@ describe('the drain of a server', () => {
     ],
     ['with a body of another type', () => send(service.url, { headers: ['Content-Type', 'text/plain'], body: 'x' })],
     ['with a body that is broken', () => sendBytes(service.url, BROKEN_CHUNK)],
-    ['followed by bytes that are not HTTP', async () => received(await open(GOOD + 'x'))],
-    ['left by its client while its handler runs', () => leave('/handlers/after-client')],
-    ['left by its client while its handler writes by itself', () => leave('/handlers/hijacked-after-client')],
+    ['that was followed by bytes that are not HTTP', async () => received(await open(GOOD + 'x'))],
+    ['whose client has left before its handler ended', () => leave('/handlers/after-client')],
     [
-      'left by its client in the middle of its body',
+      'whose client has left before its handler wrote the response by itself',
+      () => leave('/handlers/hijacked-after-client'),
+    ],
+    [
+      'whose client has left in the middle of the body',
       async () => {
         const socket = await open(GOOD.slice(0, -5));
         await until(() => requests === 1);
         socket.resetAndDestroy();
       },
     ],
-    ['one of two that were sent at once, and left', () => leave('/charges', '/charges')],
+    ['that was pipelined with another before the client left', () => leave('/charges', '/charges')],
     [
-      'one of several that were sent at once, and left while their handlers run',
+      'that was pipelined with others before the client left and before its handler ended',
       () => leave('/handlers/after-client', '/handlers/after-client', '/handlers/hijacked-after-client'),
     ],
     [
-      'answered behind one that is left while its handler runs',
+      'that was answered behind another whose client has left',
       () => leave('/handlers/after-client', '/charges', '/charges/%zz', '/nowhere'),
     ],
-  ])('does not wait for a request that is over: %s', async (_, go) => {
+  ])('does not wait for a request %s', async (_, go) => {
     await go();
     await service.drain.start();
   });
 
-  it('waits for a handler whose client has gone', async () => {
+  it('waits for a handler whose client has gone, and answers other requests meanwhile', async () => {
     const barrier = holdCommits();
     const socket = await open(GOOD);
     await barrier.reached.given;

@@ -162,6 +162,13 @@ describe('X-Request-Id', () => {
     },
   );
 
+  it.each(['4242424242424242', '4242-4242-4242-4242', 'req_4242.4242.4242.4242'])(
+    'is replaced when it looks like card data, because it is logged: %s',
+    async (id) => {
+      expect((await ask(id)).headers['x-request-id']).toMatch(UUID);
+    },
+  );
+
   it('is made for each request that has none, errors included', async () => {
     const ids = [await ask(), await ask(), await service.http.get('/nowhere')].map(
       ({ headers }) => headers['x-request-id'] as unknown,

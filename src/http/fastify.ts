@@ -10,14 +10,21 @@ import {
 } from 'fastify';
 import type { Logger } from 'pino';
 import { IDEMPOTENCY_KEY_MAX_LENGTH } from '../idempotency/index.js';
+import { holdsCardData } from './card-data.js';
 import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
 import { sendProblem, toProblem } from './problem.filter.js';
 import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 import { answerMalformed, createHttpServer } from './server.js';
 
-// What a proxy may have named the request; anything else could forge a log line.
+// What a proxy may have named the request. Anything else could forge a log line; card data would be logged with each.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
+
+/**
+ * More than any proxy sends. Node drops the headers behind the 1,000th in silence, and an operation whose key is optional
+ * must not run without a key that was sent.
+ */
+const MAX_HEADERS = 200;
 
 /** The HTTP server below Nest: its limits, its log lines, and an answer of ours wherever Fastify has one of its own. */
 export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay): FastifyAdapter {
@@ -46,7 +53,7 @@ export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay)
   acceptJsonOnly(fastify);
   fastify.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id);
-    done();
+    done(request.raw.rawHeaders.length > 2 * MAX_HEADERS ? tooManyHeaders() : undefined);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     if (!logger.isLevelEnabled('info')) return done();
@@ -68,9 +75,11 @@ export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay)
   return adapter;
 }
 
+const tooManyHeaders = () => new Problem('malformed_request', `Expected at most ${MAX_HEADERS} headers.`);
+
 function genReqId({ headers }: IncomingMessage): string {
   const given = headers['x-request-id'];
-  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+  return typeof given === 'string' && REQUEST_ID.test(given) && !holdsCardData(given) ? given : randomUUID();
 }
 
 /**
