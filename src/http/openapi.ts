@@ -1,6 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import type { FastifyReply } from 'fastify';
 
 const DESCRIPTION = `
 A payment service in which every request is safe to send twice.
@@ -30,20 +30,14 @@ export function serveDocs(app: INestApplication): void {
     .addTag('operations', 'For those who run the service; no API key needed')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
     .build();
-  const document = once(() => closeBodies(SwaggerModule.createDocument(app, config)));
-  SwaggerModule.setup('docs', app, document, { raw: [], customSiteTitle: 'Payments, idempotent' });
-  // Served here and not by SwaggerModule, which writes the document as JSON for each request. The page needs no API key, so it
-  // must cost no more than sending it.
-  const json = once(() => JSON.stringify(document()));
-  app.getHttpAdapter().get('/openapi.json', (_request: unknown, reply: FastifyReply) => {
-    void reply.type('application/json').send(json());
+  let document: OpenAPIObject | undefined;
+  const build = () => (document ??= closeBodies(SwaggerModule.createDocument(app, config)));
+  // The module's own document routes serialise it for each request, which needs no API key.
+  SwaggerModule.setup('docs', app, build, { raw: false, customSiteTitle: 'Payments, idempotent' });
+  let text: string | undefined;
+  app.getHttpAdapter().get('/openapi.json', (_request: FastifyRequest, reply: FastifyReply) => {
+    void reply.type('application/json').send((text ??= JSON.stringify(build())));
   });
-}
-
-/** Makes a value when it is first asked for, and keeps it. */
-function once<T extends object | string>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => (made ??= make());
 }
 
 type Schemas = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>;
