@@ -31,6 +31,14 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
  */
 const IDLE_TIMEOUT_MS = 10_000;
 
+/** The limits that PostgreSQL itself puts on a session. The session that holds the migration lock is idle while migrations run. */
+const SERVER_LIMITS = [
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+  'idle_session_timeout',
+];
+
 /**
  * A client whose errors never end the process. An 'error' event without a listener would, and pg-pool removes its own listener
  * before TypeORM adds one: a server that ends a connection right after it was made is heard in between. The error is not lost:
@@ -47,12 +55,29 @@ class PooledClient extends Client {
 const CONNECTION = { Client: PooledClient, keepAlive: true };
 
 /**
+ * What the code relies on, whatever the server, the database or the role has as its default. pg reads timestamps in the ISO format only.
+ * Statements outside the protocol's transactions are written for READ COMMITTED: above it, a lost race is an error instead of a wait.
+ */
+const RELIED_UPON = '-c datestyle=ISO -c default_transaction_isolation=read\\ committed';
+
+/**
+ * pg sends the `options` of the URL instead of those of its configuration, so both are put into the URL. Of two values for one setting
+ * the later one counts: those in `url` override `defaults`, and nothing overrides {@link RELIED_UPON}.
+ */
+function withOptions(url: string, defaults: string): string {
+  const complete = new URL(url);
+  const options = [defaults, complete.searchParams.get('options'), RELIED_UPON].filter(Boolean).join(' ');
+  complete.searchParams.set('options', options);
+  return complete.href;
+}
+
+/**
  * The one description of the database, for Nest and the tests. The query of `url` overrides the limits: `?query_timeout=30000`.
  */
 export function dataSourceOptions(url: string, poolSize = 2) {
   return {
     type: 'postgres',
-    url,
+    url: withOptions(url, `-c tcp_user_timeout=${FROZEN_MS}`),
     entities: [Balance, Charge, Customer, InventoryItem, Order],
     migrations,
     // The schema is made by migrations only.
@@ -69,7 +94,6 @@ export function dataSourceOptions(url: string, poolSize = 2) {
       lock_timeout: LOCK_TIMEOUT_MS,
       statement_timeout: STATEMENT_TIMEOUT_MS,
       idle_in_transaction_session_timeout: FROZEN_MS,
-      options: `-c tcp_user_timeout=${FROZEN_MS}`,
       query_timeout: QUERY_TIMEOUT_MS,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
       pipeline: true,
@@ -77,5 +101,14 @@ export function dataSourceOptions(url: string, poolSize = 2) {
   } satisfies DataSourceOptions;
 }
 
-/** The same database without the limits of the service: a migration may take its time, and so may the replica that runs it. */
-export const migrationOptions = (url: string): DataSourceOptions => ({ ...dataSourceOptions(url), extra: CONNECTION });
+/**
+ * The same database without the limits of the service: a migration may take its time, and so may the replica that runs it. Neither the
+ * limits in the query of `url` apply nor those that the server has for the role, of which 0 switches each off.
+ */
+export function migrationOptions(url: string): DataSourceOptions {
+  const unlimited = new URL(url);
+  for (const name of SERVER_LIMITS) unlimited.searchParams.delete(name);
+  unlimited.searchParams.delete('query_timeout');
+  const options = SERVER_LIMITS.map((name) => `-c ${name}=0`).join(' ');
+  return { ...dataSourceOptions(unlimited.href), url: withOptions(unlimited.href, options), extra: CONNECTION };
+}

@@ -79,12 +79,13 @@ export const COMPLETE = `
     FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
         AS done (account_id, idempotency_key, lock_token, status, headers, body),
       LATERAL (
-        SELECT ctid FROM processed_requests AS row
+        SELECT tableoid, ctid FROM processed_requests AS row
         WHERE row.account_id = done.account_id AND row.idempotency_key = done.idempotency_key
           AND row.lock_token = done.lock_token AND row.response_status IS NULL
         OFFSET 0
       ) AS mine
-    WHERE held.ctid = mine.ctid
+    -- A ctid is unique within one partition only, so the partition is compared as well.
+    WHERE held.tableoid = mine.tableoid AND held.ctid = mine.ctid
     RETURNING held.created_at
   )
   -- Fails where one was missing, so that COMMIT can follow without waiting: '0' is an interval, the other is not. Nothing
@@ -152,12 +153,17 @@ export const FIND = `
 
 // $1 retention s, $2 limit
 export const SWEEP = `
-  DELETE FROM processed_requests
-  WHERE ctid = ANY (ARRAY (
-    SELECT ctid FROM processed_requests
+  WITH expired AS MATERIALIZED (
+    SELECT tableoid, ctid FROM processed_requests
     WHERE completed_at IS NOT NULL AND created_at <= statement_timestamp() - make_interval(secs => $1)
     ORDER BY created_at LIMIT $2
-    FOR UPDATE SKIP LOCKED))`;
+    FOR UPDATE SKIP LOCKED)
+  DELETE FROM processed_requests
+  -- The first condition makes it a TID scan, and the second makes it exact: a ctid is unique within one partition only.
+  WHERE ctid = ANY (ARRAY (SELECT ctid FROM expired)) AND (tableoid, ctid) IN (SELECT tableoid, ctid FROM expired)
+    -- The invariant: only a completed key past its retention is deleted. Repeated for the very row that is deleted, and by a clock that
+    -- no index can be searched by, because the index would read every expired row.
+    AND completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)`;
 
 export const OLDEST_UNFINISHED = `
   SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds

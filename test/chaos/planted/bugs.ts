@@ -308,6 +308,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
        OR locked_until <= statement_timestamp()
     ORDER BY created_at`,
       },
+      {
+        file: SQL,
+        find: '    AND completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)',
+        replace: '',
+      },
     ],
   },
   {
