@@ -243,7 +243,15 @@ describe('PATCH /customers/:id', () => {
   });
 
   it('finds no customer where there is none', async () => {
-    expectProblem(await patch('"1"'), 404, 'not_found');
+    expect(expectProblem(await patch('"1"'), 404, 'not_found')['outcome']).toBe('not_started');
+  });
+
+  it('calls a 404 final that is recorded under a key, because the key repeats it when the customer exists', async () => {
+    const missing = await patch('"1"', { key: 'change_1' });
+    expect(expectProblem(missing, 404, 'not_found')['outcome']).toBe('final');
+    await put();
+    const again = await patch('"1"', { key: 'change_1' });
+    expect([replyOf(again), isReplay(again)]).toEqual([replyOf(missing), true]);
   });
 });
 

@@ -48,7 +48,12 @@ const ordered = (i: number) => ({
   items: [{ item_id: `item_${i}`, quantity: 1, unit_amount: 1 }],
 });
 const itemsOf = <Input>(input: (i: number) => Input): PhaseItem<Input>[] =>
-  Array.from({ length: COUNT }, (_, i) => ({ accountId: 'acct_demo', requestId: randomUUID(), input: input(i) }));
+  Array.from({ length: COUNT }, (_, i) => ({
+    accountId: 'acct_demo',
+    requestId: randomUUID(),
+    isRecorded: false,
+    input: input(i),
+  }));
 
 /** The statuses of each reply, of a phase that is run once: not again after a deadlock. */
 const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonly PhaseItem<Input>[]) =>

@@ -51,7 +51,7 @@ class OrdersController {
   create(@Body() input: PlaceOrder): Promise<OrderResource> {
     return this.dataSource.transaction(async (tx) => {
       const order = tx.create(Order, {
-        ...orderRow({ accountId: DEMO_ACCOUNT, requestId: '', input: { ...input, order_id: newRequestId() } }),
+        ...orderRow({ accountId: DEMO_ACCOUNT, input: { ...input, order_id: newRequestId() } }),
         status: 'placed',
         created_at: new Date(),
         paid_at: null,

@@ -58,6 +58,8 @@ export class CreateCharge {
 
   @ApiProperty({ example: 'eur', pattern: '^[A-Za-z]{3}$', description: 'ISO 4217, in either case' })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
+  // The list of codes alone would accept 'uſd', which the database refuses, because it compares in upper case: 'USD'.
+  @Matches(/^[a-z]{3}$/, { message: 'expected an ISO 4217 code such as eur' })
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency!: string;
 

@@ -118,9 +118,10 @@ const byOperation = ({ unit: { identity: a } }: Share, { unit: { identity: b } }
   a.operation === b.operation ? 0 : a.operation < b.operation ? -1 : 1;
 
 function start(tx: Transaction, phase: Unit['phase'], members: Holder[]) {
-  const items = members.map(({ unit: { identity, input }, claim: { requestId } }) => ({
+  const items = members.map(({ unit: { identity, input, completes }, claim: { requestId } }) => ({
     accountId: identity.accountId,
     requestId,
+    isRecorded: completes,
     input: input as never,
   }));
   const take = (results: readonly unknown[]) => {

@@ -7,7 +7,7 @@ import type { PlaceOrder } from './order.input.js';
 export type NewOrder = Pick<Order, 'account_id' | 'order_id' | 'amount' | 'currency' | 'customer_id' | 'items'>;
 
 /** The row of a new order, without the columns that the database fills in. */
-export const orderRow = ({ accountId, input }: PhaseItem<PlaceOrder>): NewOrder => ({
+export const orderRow = ({ accountId, input }: Pick<PhaseItem<PlaceOrder>, 'accountId' | 'input'>): NewOrder => ({
   account_id: accountId,
   order_id: input.order_id,
   amount: input.items.reduce((sum, { quantity, unit_amount }) => sum + quantity * unit_amount, 0),

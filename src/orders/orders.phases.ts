@@ -29,12 +29,15 @@ export const place: Phase<PlaceOrder, Reply> = async (tx, items) => {
   await replaceRows(tx, created, kept);
   if (kept.length > 0) await markPaid(tx, kept);
   const placed = await find(tx, firstOfEach(wanted));
-  return wanted.map((order) => judge(order, placed.get(nameOf(order)), shortages.get(order)));
+  return wanted.map((order, i) => {
+    const missing = shortages.get(order);
+    if (missing) return insufficientStock(missing, items[i]?.isRecorded ? 'final' : 'not_started');
+    return judge(order, placed.get(nameOf(order)));
+  });
 };
 
 /** @param placed the order that has the name of `wanted`, if there is one */
-function judge(wanted: NewOrder, placed: Order | undefined, shortages: Shortage[] | undefined): Reply {
-  if (shortages) return insufficientStock(shortages);
+function judge(wanted: NewOrder, placed: Order | undefined): Reply {
   if (!placed) throw new Error(`${wanted.order_id} was neither placed nor refused`);
   return isSame(placed, wanted) ? { status: 200, body: toResource(placed) } : orderIdReused();
 }
@@ -83,7 +86,8 @@ const orderIdReused = () =>
     outcome: 'final',
   });
 
-const insufficientStock = (items: Shortage[]) =>
+const insufficientStock = (items: Shortage[], outcome: 'final' | 'not_started') =>
   new Problem('insufficient_stock', 'There is not enough of some items; nothing was taken of any.', {
+    outcome,
     extensions: { items },
   });
