@@ -28,6 +28,16 @@ export class Metrics {
     ['outcome'],
   );
   private readonly recovered = this.counter('idempotency_recovered_total', 'Requests finished without their client');
+  private readonly forgotten = this.counter(
+    'idempotency_forgotten_total',
+    'Unfinished keys deleted because their request had done nothing',
+  );
+  private readonly unresumed = new Gauge({
+    name: 'idempotency_unresumed_requests',
+    help: 'Unfinished requests of operations that this process does not resume, looked for every ten minutes',
+    labelNames: ['operation'],
+    registers: [this.registry],
+  });
   private readonly fencedOff = this.counter(
     'idempotency_fenced_off_total',
     'Holders that came back after they had been taken over',
@@ -77,6 +87,11 @@ export class Metrics {
         return this.commits.observe(event.requests);
       case 'recovered':
         return this.recovered.inc();
+      case 'forgotten':
+        return this.forgotten.inc();
+      case 'unresumed':
+        this.unresumed.reset();
+        return event.operations.forEach(({ operation, requests }) => this.unresumed.set({ operation }, requests));
       case 'fenced_off':
         return this.fencedOff.inc();
       case 'swept':
