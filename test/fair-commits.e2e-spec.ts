@@ -58,7 +58,8 @@ describe('accounts that wait for a commit at the same time', () => {
     const phase = noting();
     const outcomes = await together(() => [...commit('a', namesOf(1_000), phase), ...commit('b', ['one'], phase)]);
     expect(outcomes.filter(isCommitted)).toHaveLength(1_001);
-    expect(calls[0]).toEqual({ a: 63, b: 1 });
+    // Up to four groups start before any has ended, and any of them may come to its phase first. In one line, b would be in the 16th.
+    expect(calls.slice(0, 4)).toContainEqual({ a: 63, b: 1 });
   });
 
   it('divides a group evenly between the accounts that have requests for it', async () => {

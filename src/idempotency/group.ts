@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
-import type { Attempt, Claim, IdempotencyStore } from './idempotency.store.js';
+import type { Claim } from './claim.js';
+import type { Attempt, IdempotencyStore } from './idempotency.store.js';
 import { type AnyPhase, oneForEach } from './phase.js';
 import { record, type Reply } from './reply.js';
 import { inTransaction, type SqlClient, type Transaction } from './transaction.js';

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { LargeReply } from './claim.js';
 import type { Outcome, Unit } from './group.js';
 import {
   databaseUnavailable,
@@ -8,7 +9,7 @@ import {
   idempotencyKeyReused,
 } from './idempotency.errors.js';
 import type { Idempotency } from './idempotency.js';
-import { FencedOff, type LargeReply } from './idempotency.store.js';
+import { FencedOff } from './idempotency.store.js';
 import type { Leader } from './in-flight.js';
 import type { AnyPhase } from './phase.js';
 import type { RecordedReply, Reply } from './reply.js';
