@@ -2,9 +2,11 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions, migrationOptions } from '../src/database/data-source.js';
 import { migrate } from '../src/database/migrate.js';
+import { TABLES } from '../src/database/table.check.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import { startService, type TestService } from './support/service.js';
 import { until } from './support/waiting.js';
+import { expectProblem } from './support/wire.js';
 
 /** The advisory lock of migrations. */
 const MIGRATION_LOCK = 7_318_004_512;
@@ -15,7 +17,20 @@ beforeEach(async () => {
   database = await createDatabase();
   name = new URL(database.url).pathname.slice(1);
 });
-afterEach(() => database?.drop());
+afterEach(async () => {
+  // Also a service that should have been refused, which would otherwise keep the test run alive.
+  await Promise.all(started.splice(0).map((service) => service.stop()));
+  await database?.drop();
+});
+
+const started: TestService[] = [];
+async function start(url: string): Promise<TestService> {
+  const service = await startService(url);
+  started.push(service);
+  return service;
+}
+/** The same, for a start that is to be refused: Jest would print a whole service for minutes if it started. */
+const begin = async (url: string) => (await start(url)).url;
 
 const withQuery = (query: Record<string, string>) => {
   const url = new URL(database.url);
@@ -66,12 +81,9 @@ describe('a connection of the service', () => {
 });
 
 describe('a service on a database with another DateStyle', () => {
-  let service: TestService;
-  afterEach(() => service?.stop());
-
   it('charges, replays, and reports the time of a charge', async () => {
     await database.sql(`ALTER DATABASE ${name} SET datestyle = 'SQL, DMY'`);
-    service = await startService(database.url);
+    const service = await start(database.url);
     const first = await service.charge('key');
     expect(first.status).toBe(200);
     expect(first.body).toMatchObject({ status: 'succeeded' });
@@ -110,6 +122,7 @@ describe('a start', () => {
     url = own.href;
   });
   afterEach(async () => {
+    await Promise.all(started.splice(0).map((service) => service.stop()));
     await database.sql(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
   });
 
@@ -144,4 +157,71 @@ describe('a start', () => {
       await empty.drop();
     }
   });
+
+  describe('of a role with few rights', () => {
+    beforeEach(async () => {
+      await database.sql(`
+        ALTER ROLE ${role} NOSUPERUSER;
+        GRANT USAGE ON SCHEMA bank TO ${role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, bank TO ${role}`);
+    });
+
+    it('succeeds with the rights that the service uses, and charges', async () => {
+      expect(await migrate(url)).toEqual([]);
+      const service = await start(url);
+      expect((await service.charge('key')).status).toBe(200);
+    });
+
+    it.each([
+      ['INSERT', 'charges'],
+      ['UPDATE', 'orders'],
+      ['DELETE', 'outbox'],
+    ])('is refused without the right to %s on %s, by name', async (right, table) => {
+      await database.sql(`REVOKE ${right} ON ${table} FROM ${role}`);
+      await expect(migrate(url)).rejects.toThrow(`DATABASE_URL: expected the right to ${right} on ${table}`);
+    });
+
+    it.each([
+      ['DELETE ON processed_requests', 'processed_requests: expected the right to DELETE'],
+      ['INSERT ON bank.captures', 'DATABASE_URL: expected the right to INSERT on bank.captures'],
+      ['USAGE ON SCHEMA bank', 'permission denied for schema bank'],
+    ])('is refused without %s, by name', async (right, message) => {
+      await database.sql(`REVOKE ${right} FROM ${role}`);
+      await expect(begin(url)).rejects.toThrow(message);
+    });
+  });
+
+  it('is refused if a table is unlogged, which a crash empties', async () => {
+    await database.sql('ALTER TABLE outbox SET UNLOGGED; ALTER TABLE processed_messages SET UNLOGGED');
+    await expect(migrate(url)).rejects.toThrow(
+      /expected outbox to be logged.*expected processed_messages to be logged/s,
+    );
+    await database.sql('ALTER TABLE processed_requests SET UNLOGGED');
+    await expect(begin(url)).rejects.toThrow('processed_requests: expected a logged table');
+  });
+
+  it('is refused if the tables are in two schemas', async () => {
+    await database.sql('CREATE SCHEMA other; ALTER TABLE orders SET SCHEMA other');
+    const both = new URL(url);
+    both.searchParams.set('options', '-c search_path=public,other');
+    await expect(migrate(both.href)).rejects.toThrow(
+      /expected orders in the schema of processed_requests, public, but it is in other/,
+    );
+  });
+});
+
+describe('readiness', () => {
+  it('is lost on a database that is read-only, where every write would fail', async () => {
+    await database.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+    const service = await start(database.url);
+    const unready = await service.http.get('/health/ready');
+    expect(expectProblem(unready, 503, 'database_unavailable')['detail']).toBe('The database is read-only.');
+  });
+});
+
+it('the tables that a start checks are those that the migrations make', async () => {
+  const made = await database.sql<{ tablename: string }>(
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('migrations', 'typeorm_metadata')",
+  );
+  expect(made.map(({ tablename }) => tablename).sort()).toEqual(Object.keys(TABLES).sort());
 });

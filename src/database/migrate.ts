@@ -1,6 +1,7 @@
 import { DataSource } from 'typeorm';
 import { ConfigError } from '../config.js';
 import { migrationOptions } from './data-source.js';
+import { checkTables } from './table.check.js';
 
 /** Any number that nothing else in the database locks. */
 const ADVISORY_LOCK = 7_318_004_512;
@@ -13,7 +14,7 @@ const ADVISORY_LOCK = 7_318_004_512;
  *
  * @param url a connection to the server itself or to a pooler in session mode: the lock belongs to the session
  * @returns the names of the migrations that were run
- * @throws {ConfigError} if the tables are in another schema than the one where migrations would make them
+ * @throws {ConfigError} if the tables are in another schema than the one where migrations would make them, or cannot be used
  */
 export async function migrate(url: string): Promise<string[]> {
   const dataSource = await new DataSource(migrationOptions(url)).initialize();
@@ -22,6 +23,7 @@ export async function migrate(url: string): Promise<string[]> {
     await lock.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCK]);
     await checkSchema(dataSource);
     const done = await dataSource.runMigrations({ transaction: 'all' });
+    await checkTables(dataSource);
     return done.map(({ name }) => name);
   } finally {
     // Ends the session, and with it the lock.

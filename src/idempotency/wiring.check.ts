@@ -30,6 +30,7 @@ export class WiringCheck implements OnModuleInit {
       if (instance) this.checkController(instance as Record<string, Handler>);
     }
     await this.checkConstraint();
+    await this.checkTable();
     await this.checkSettings();
   }
 
@@ -72,6 +73,24 @@ export class WiringCheck implements OnModuleInit {
       throw new Error(
         'processed_requests: expected a unique constraint on (account_id, idempotency_key); has the migration of the idempotency module run?',
       );
+    }
+  }
+
+  /** A key that cannot be written protects nothing, and a crash of the database empties an unlogged table, with every key in it. */
+  private async checkTable(): Promise<void> {
+    const [table] = await this.dataSource.query<{ isLogged: boolean; lacking: string[] }[]>(`
+      SELECT NOT EXISTS (SELECT FROM pg_class
+               WHERE relpersistence <> 'p' AND (oid = keys OR oid IN (SELECT relid FROM pg_partition_tree(keys)))) AS "isLogged",
+             ARRAY (SELECT needed FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS needed
+                    WHERE NOT has_table_privilege(keys, needed)) AS lacking
+      FROM to_regclass('processed_requests') AS keys`);
+    if (!table?.isLogged) {
+      throw new Error(
+        'processed_requests: expected a logged table, because a crash empties an unlogged one; use SET LOGGED',
+      );
+    }
+    if (table.lacking.length > 0) {
+      throw new Error(`processed_requests: expected the right to ${table.lacking.join(', ')}`);
     }
   }
 

@@ -8,6 +8,12 @@ import { Problem } from '../http/problem.js';
 import { Drain, shuttingDown } from './drain.js';
 import { DatabaseLooks, kept } from './looks.js';
 
+interface DatabaseState {
+  /** The names of the migrations that were run. */
+  migrated: string[];
+  isReadOnly: boolean;
+}
+
 class Health {
   @ApiProperty({ enum: ['ok'] })
   status!: string;
@@ -17,7 +23,7 @@ class Health {
 @Public()
 @Controller('health')
 export class HealthController {
-  private readonly missingMigrations = kept(() => this.lookForMigrations());
+  private readonly database = kept(() => this.lookAtDatabase());
 
   constructor(
     private readonly dataSource: DataSource,
@@ -40,26 +46,30 @@ export class HealthController {
   @HttpCode(200)
   @ApiOperation({
     summary: 'Requests can be served',
-    description: 'The database answers and has every migration. An answer can be a second old.',
+    description: 'The database answers, can be written to and has every migration. An answer can be a second old.',
   })
   @ApiProblems('database_unavailable', 'shutting_down')
   @ApiOkResponse({ type: Health })
   async ready(): Promise<Health> {
     if (this.drain.started) throw shuttingDown();
-    const missing = await this.missingMigrations();
-    if (missing === undefined) throw notReady('The database does not answer.');
+    const database = await this.database();
+    if (database === undefined) throw notReady('The database does not answer.');
+    if (database.isReadOnly) throw notReady('The database is read-only.');
+    const missing = migrations.map(({ name }) => name).filter((name) => !database.migrated.includes(name));
     if (missing.length > 0) throw notReady(`The database lacks migrations: ${missing.join(', ')}.`);
     return { status: 'ok' };
   }
 
-  /** The names of the migrations that the database lacks; `undefined` if it does not answer. */
-  private async lookForMigrations(): Promise<string[] | undefined> {
+  /** `undefined` if the database does not answer. */
+  private async lookAtDatabase(): Promise<DatabaseState | undefined> {
     try {
-      const rows = await this.looks.take(() =>
-        this.dataSource.query<{ name: string }[]>('SELECT name FROM migrations'),
+      // A standby answers as well, and so does a server that an operator has made read-only.
+      const [state] = await this.looks.take(() =>
+        this.dataSource.query<DatabaseState[]>(`
+          SELECT ARRAY (SELECT name::text FROM migrations) AS migrated,
+                 pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS "isReadOnly"`),
       );
-      const done = new Set(rows.map(({ name }) => name));
-      return migrations.map(({ name }) => name).filter((name) => !done.has(name));
+      return state;
     } catch {
       return undefined;
     }

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import DataLoader from 'dataloader';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../../config.js';
+import { checkTables } from '../../database/table.check.js';
 import { isDatabaseUnavailable } from '../../idempotency/index.js';
 import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
@@ -19,7 +20,7 @@ const MAX_CAPTURES = 500;
  * What it is asked for in one turn of the event loop it writes with one statement.
  */
 @Injectable()
-export class SimulatedBank extends PaymentGateway {
+export class SimulatedBank extends PaymentGateway implements OnModuleInit {
   private readonly captures = new DataLoader<Charge, boolean>((charges) => this.write(charges), {
     cache: false,
     maxBatchSize: MAX_CAPTURES,
@@ -30,6 +31,11 @@ export class SimulatedBank extends PaymentGateway {
     @Inject(CONFIG) config: Config,
   ) {
     super(config.GATEWAY_TIMEOUT_MS);
+  }
+
+  /** Without its rights, a capture would fail when the charge is already pending. */
+  onModuleInit(): Promise<void> {
+    return checkTables(this.dataSource, { 'bank.captures': ['SELECT', 'INSERT'] });
   }
 
   protected async send(charge: Charge, giveUp: AbortController): Promise<Authorization> {
