@@ -444,12 +444,27 @@ describe('GET /orders', () => {
       // And by their order_id, when they are of the same time.
       await database.sql('UPDATE orders SET created_at = clock.now FROM (SELECT now()) AS clock');
     }
+    expect(await page('?starting_after=order_0')).toEqual([[], false]);
     expect((await call('GET', '/orders/order_2')).body).toMatchObject({ order_id: 'order_2' });
     expectProblem(await call('GET', '/orders/order_9'), 404, 'not_found');
     for (const query of ['?limit=0', '?limit=101', '?limit=x', '?starting_after=a%20b', '?colour=red']) {
       expectProblem(await call('GET', `/orders${query}`), 400, 'validation_failed');
     }
   });
+});
+
+describe('GET /orders with a starting_after that is not an order of the account', () => {
+  it.each(['order_9', 'order_of_b'])(
+    'is refused, because an empty page would be the end of the list: %s',
+    async (id) => {
+      await stock({ beans: 10 });
+      await stock({ beans: 10 }, 'acct_b');
+      await order(ORDER);
+      await order({ ...ORDER, order_id: 'order_of_b' }, { account: 'acct_b' });
+      const problem = expectProblem(await call('GET', `/orders?starting_after=${id}`), 400, 'validation_failed');
+      expect(problem['errors']).toMatchObject([{ field: 'starting_after' }]);
+    },
+  );
 });
 
 describe('the orders of two accounts', () => {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { Problem } from '../http/problem.js';
+import { Problem, validationFailed } from '../http/problem.js';
 import { Order } from './order.entity.js';
 import type { ListOrders } from './order.input.js';
 import { type OrderList, type OrderResource, toResource } from './order.resource.js';
@@ -18,7 +18,12 @@ export class OrdersReader {
     return toResource(order);
   }
 
-  /** A page, newest first. Times may be equal, so the order_id decides between those. */
+  /**
+   * A page, newest first. Times may be equal, so the order_id decides between those.
+   *
+   * @throws Problem 400 `validation_failed` if `starting_after` is not an order of this account: an empty page would say that
+   * there are no older orders
+   */
   async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
     const page = this.orders
       .createQueryBuilder('o')
@@ -34,6 +39,10 @@ export class OrdersReader {
       );
     }
     const found = await page.getMany();
+    if (found.length === 0 && starting_after !== undefined) {
+      const isKnown = await this.orders.existsBy({ account_id: accountId, order_id: starting_after });
+      if (!isKnown) throw validationFailed({ field: 'starting_after', message: 'expected the order_id of an order' });
+    }
     return { object: 'list', data: found.slice(0, limit).map(toResource), has_more: found.length > limit };
   }
 }
