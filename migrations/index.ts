@@ -8,6 +8,7 @@ import { Orders1795478405000 } from './1795478405000-orders.js';
 import { Customers1795478406000 } from './1795478406000-customers.js';
 import { Balances1795478407000 } from './1795478407000-balances.js';
 import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-recovery.js';
+import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 
 /** Every migration, oldest first. A list rather than a glob: a file that is not named here does not run. */
 export const migrations = [
@@ -21,4 +22,5 @@ export const migrations = [
   Customers1795478406000,
   Balances1795478407000,
   IdempotencyRecovery1795478408000,
+  ChargesByAge1795478409000,
 ];

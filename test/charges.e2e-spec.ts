@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { migrate } from '../src/database/migrate.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
@@ -276,6 +277,27 @@ describe('GET /charges', () => {
     expect(pages.map(({ data }) => data.length)).toEqual([10, 10, 5]);
     expect(pages.map(({ has_more }) => has_more)).toEqual([true, true, false]);
     expect(pages.flatMap(({ data }) => data.map(({ id }) => id))).toEqual(made);
+  });
+
+  it('is newest first also in a database that sorts digits by the number they make', async () => {
+    const numeric = await createDatabase({ icuLocale: 'und-u-kn' });
+    await migrate(numeric.url);
+    const there = await startService(numeric.url);
+    try {
+      const ids = ['10', '1a', '9', 'a'].map((digits) => `ch_${digits.padEnd(32, '0')}`);
+      await numeric.sql(
+        `INSERT INTO charges (account_id, id, amount, currency, source, metadata, status, created_at)
+         SELECT 'acct_demo', unnest($1::text[]), 1999, 'eur', 'tok_visa', '{}', 'pending', now()`,
+        [ids],
+      );
+      const list = async (query = '') =>
+        ((await there.http.get(`/charges${query}`)).body as { data: Resource[] }).data.map(({ id }) => id);
+      expect(await list()).toEqual(ids.toReversed());
+      expect(await list(`?starting_after=${ids[1]}`)).toEqual([ids[0]]);
+    } finally {
+      await there.stop();
+      await numeric.drop();
+    }
   });
 
   it('has no more after a page that is full and the last, and shows a charge as POST and GET by id do', async () => {

@@ -18,7 +18,10 @@ export class ChargesReader {
     return toResource(charge);
   }
 
-  /** A page, newest first: ids sort by age, so the id of the last charge is the cursor. */
+  /**
+   * A page, newest first: ids sort by age, so the id of the last charge is the cursor. The age is by the clock of the replica
+   * that opened the charge, so charges of two replicas are in order as far as the clocks agree.
+   */
   async list(accountId: string, { limit, starting_after }: ListCharges): Promise<ChargeList> {
     const found = await this.charges.find({
       where: { account_id: accountId, ...(starting_after && { id: LessThan(starting_after) }) },

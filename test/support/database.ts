@@ -9,13 +9,17 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Copies the migrated template; `empty` for a database without a schema, which may have another encoding. */
-export async function createDatabase({ empty = false, encoding = 'UTF8' } = {}): Promise<TestDatabase> {
+/**
+ * Copies the migrated template; `empty` for a database without a schema, which may have another encoding or sort by another
+ * `icuLocale`.
+ */
+export async function createDatabase({ empty = false, encoding = 'UTF8', icuLocale = '' } = {}): Promise<TestDatabase> {
   const template = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
   const name = `test_${randomBytes(6).toString('hex')}`;
   const admin = new URL(template);
   admin.pathname = '/postgres';
-  const source = `${empty ? 'template0' : template.pathname.slice(1)} ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C'`;
+  const locale = icuLocale ? `LOCALE_PROVIDER icu ICU_LOCALE '${icuLocale}'` : '';
+  const source = `${empty ? 'template0' : template.pathname.slice(1)} ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C' ${locale}`;
   await once(admin, `CREATE DATABASE ${name} TEMPLATE ${source}`);
   const url = new URL(template);
   url.pathname = `/${name}`;
