@@ -2,13 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { Subject } from 'rxjs';
 import { DataSource } from 'typeorm';
-import { isConflict, isConnectionLost } from './database-errors.js';
+import { isConnectionLost } from './database-errors.js';
 import { FairQueue } from './fair-queue.js';
 import { FairShare } from './fair-share.js';
 import { commitTogether, type Outcome, type Unit } from './group.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
-import { IdempotencyStore, KeyLocked } from './idempotency.store.js';
-import { CommitUnknown } from './transaction.js';
+import { FencedOff, IdempotencyStore, KeyLocked } from './idempotency.store.js';
+import { CommitUnknown, isOutage } from './transaction.js';
 
 /** A unit, and the request that waits for its outcome. */
 interface Waiting {
@@ -123,12 +123,11 @@ export class GroupCommit {
 
   /** Answers the requests of a group that was not committed, or has the group run again in parts. */
   private fail(group: Waiting[], error: unknown): void {
-    const isOutage = error instanceof CommitUnknown || isConnectionLost(error);
+    const isLost = error instanceof CommitUnknown || isConnectionLost(error);
     if (group.length === 1 && error instanceof KeyLocked) group[0]?.resolve({ kind: 'in_progress' });
-    else if (group.length === 1 || isOutage) group.forEach(({ reject }) => reject(error));
+    else if (group.length === 1 || isLost) group.forEach(({ reject }) => reject(error));
     else this.apart.add(group.map((waiting) => ({ ...waiting, isAlone: accountsOf(group).length === 1 })));
-    // A race is lost by chance, so it says nothing about the accounts.
-    if (!isOutage && !isConflict(error)) this.suspect(group);
+    if (isOfContent(error)) this.suspect(group);
   }
 
   /** Keeps the accounts of a failed group out of the groups of others: all of them, until it is known which one it was. */
@@ -144,6 +143,10 @@ export class GroupCommit {
     }
   }
 }
+
+/** A lost race, a lock that is held elsewhere, and an outage say nothing about what the accounts have sent. */
+const isOfContent = (error: unknown) =>
+  !isOutage(error) && !(error instanceof FencedOff) && !(error instanceof KeyLocked);
 
 const accountsOf = (group: readonly Waiting[]) => [...new Set(group.map(({ accountId }) => accountId))];
 
