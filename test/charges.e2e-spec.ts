@@ -280,7 +280,7 @@ describe('GET /charges', () => {
   });
 
   it('is newest first also in a database that sorts digits by the number they make', async () => {
-    const numeric = await createDatabase({ icuLocale: 'und-u-kn' });
+    const numeric = await createDatabase({ empty: true, icuLocale: 'und-u-kn' });
     await migrate(numeric.url);
     const there = await startService(numeric.url);
     try {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';
 import type { Phase, Reply } from '../src/idempotency/index.js';
-import { newRequestId } from '../src/idempotency/request-id.js';
 import {
   answersOf,
   CLIENTS,
@@ -18,7 +17,7 @@ import {
   unitOf,
   waiting,
 } from './support/groups.js';
-import { empty, errorOf, isReplay, left, NOTHING, ONE_COMMIT, replyOf } from './support/toy.js';
+import { empty, isReplay, left, ONE_COMMIT, replyOf } from './support/toy.js';
 import { completing, oneCommit, place, placeAfter, twoCommits, type Wish } from './support/toy.handlers.js';
 import { Barrier, until } from './support/waiting.js';
 
@@ -113,29 +112,6 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
   });
 
   describe('that are many', () => {
-    it('are refused when their account has half of the places that are left; other accounts and what has begun are let through', async () => {
-      const letGo = await holdGroups(at.toy);
-      const phase = (_: unknown, items: readonly unknown[]) => Promise.resolve(items.map(() => ({ status: 204 })));
-      const commit = (name: string, account?: string) => groupCommit(at.toy).commit(unitOf(name, phase, account));
-      const refusal = { code: 'overloaded', outcome: 'not_started', retryAfterSeconds: 1 };
-      // Of 4,096 places, the held groups have four.
-      const all = namesOf(2_046).map((name) => commit(name));
-      await expect(commit('new')).rejects.toMatchObject(refusal);
-      all.push(...namesOf(1_023).map((name) => commit(name, 'another')));
-      await expect(commit('new', 'another')).rejects.toMatchObject(refusal);
-      all.push(commit('new', 'a third'));
-      const requestId = newRequestId();
-      all.push(groupCommit(at.toy).commit({ ...unitOf('begun', phase), newRequestId: requestId, requestId }));
-      expect(errorOf(await at.toy.send('new'))).toMatchObject({ status: 503, code: 'overloaded', retryable: true });
-      expect(await left(at.database)).toEqual(NOTHING);
-      await letGo();
-      const outcomes = await Promise.all(all);
-      expect(outcomes.filter(({ kind }) => kind === 'committed')).toHaveLength(3_071);
-      expect(commitSizes(at.toy).filter((size) => size === 64)).toHaveLength(47);
-      expect(await left(at.database)).toEqual({ keys: 3_071, completed: 3_071, intents: 0, effects: 0 });
-      expect(isReplay(await at.toy.send('new'))).toBe(false);
-    });
-
     it('have one effect each when two processes get them at once in opposite order', async () => {
       const [one, other] = [await at.start(), await at.start()];
       const names = namesOf(64);

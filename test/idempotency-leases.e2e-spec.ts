@@ -44,7 +44,8 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
   });
   beforeEach(async () => {
     await empty(database);
-    for (const each of [toy, replica]) Object.assign(each, { handler: twoCommits(), resume, events: [], arrived: 0 });
+    for (const each of [toy, replica])
+      Object.assign(each, { handler: twoCommits(), resume, events: [], asked: 0, arrived: 0 });
   });
   afterEach(Barrier.openAll);
   afterAll(async () => {
@@ -211,7 +212,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       const replies = [small.send('key')];
       await first.reached.given;
       while (replies.length <= 30) replies.push(small.send('key'));
-      await until(() => small.arrived === 31);
+      await until(() => small.asked === 31);
 
       expect((await small.send('another')).status).toBe(201);
       expect((await connections(small)).filter((state) => state !== 'idle')).toEqual(busy);
@@ -265,9 +266,9 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       await busy.reached.given;
       // Neither gets a connection yet, so neither knows what the key stands for.
       replies.push(small.send('key', { body: { name: 'pebble' } }));
-      await until(() => small.arrived === 3);
+      await until(() => small.asked === 3);
       replies.push(small.send('key'));
-      await until(() => small.arrived === 4);
+      await until(() => small.asked === 4);
       busy.open();
       const [, refused, repeated] = await Promise.all(replies);
       expect(refused?.status).toBe(422);
@@ -284,7 +285,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       const replies = [toy.send('key')];
       await first.reached.given;
       while (replies.length < 8) replies.push(toy.send('key'));
-      await until(() => toy.arrived === 8);
+      await until(() => toy.asked === 8);
       first.open();
       const answers = await Promise.all(replies);
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 503));

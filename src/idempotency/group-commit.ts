@@ -2,14 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { Subject } from 'rxjs';
 import { DataSource } from 'typeorm';
-import { isConflict, isConnectionLost } from './database-errors.js';
+import { isConnectionLost } from './database-errors.js';
 import { FairQueue } from './fair-queue.js';
 import { FairShare } from './fair-share.js';
 import { commitTogether, type Outcome, type Unit } from './group.js';
-import { overloaded } from './idempotency.errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
-import { IdempotencyStore, KeyLocked } from './idempotency.store.js';
-import { CommitUnknown } from './transaction.js';
+import { FencedOff, IdempotencyStore, KeyLocked } from './idempotency.store.js';
+import { CommitUnknown, isOutage } from './transaction.js';
 
 /** A unit, and the request that waits for its outcome. */
 interface Waiting {
@@ -29,8 +28,6 @@ const PATIENCE_MS = 50;
 const MAX_GROUPS = 4;
 /** Transactions under way at once that are each of one account. They do not count as groups, so they hold no group up. */
 const OWN_TRANSACTIONS = 4;
-/** Units that wait or are under way. One account alone gets half: a second of work at most. */
-const MAX_UNITS = 4_096;
 /** How long an account stays apart that has made a group fail. It can fail one group of others in this time. */
 const APART_MS = 60_000;
 /** Accounts that are remembered as apart. To forget one costs one failed group more. */
@@ -48,7 +45,6 @@ const MAX_APART = 1_000;
 export class GroupCommit {
   /** How many requests each commit held. */
   readonly sizes = new Subject<number>();
-  private readonly units = new FairShare(MAX_UNITS);
   /** Units that share groups with those of other accounts. */
   private readonly shared = new FairQueue<Waiting>();
   /** Units that share transactions only with those of their own account, if at all. */
@@ -66,21 +62,17 @@ export class GroupCommit {
   ) {}
 
   /**
-   * Commits a unit, in company or alone.
+   * Commits a unit, in company or alone. The queues are bounded by {@link InFlight}, because a request has one unit at a time.
    *
-   * @throws IdempotencyError 503 when too many wait; CommitUnknown, FencedOff, and what the phase throws
+   * @throws CommitUnknown, FencedOff, and what the phase throws
    */
   commit(unit: Unit): Promise<Outcome> {
     const { accountId, name } = unit.identity;
-    // Only new requests are refused. A request whose claim is committed must be able to finish.
-    if (!unit.requestId && !unit.inDoubt && !this.units.allows(accountId)) return Promise.reject(overloaded());
-    const leave = this.units.take(accountId);
-    const outcome = new Promise<Outcome>((resolve, reject) => {
-      const isApart = unit.inDoubt || this.standing.has(accountId);
-      (isApart ? this.apart : this.shared).add([{ unit, accountId, name, isAlone: unit.inDoubt, resolve, reject }]);
+    const lane = unit.inDoubt || this.standing.has(accountId) ? this.apart : this.shared;
+    return new Promise((resolve, reject) => {
+      lane.add([{ unit, accountId, name, isAlone: unit.inDoubt, resolve, reject }]);
+      this.startNext();
     });
-    this.startNext();
-    return outcome.finally(leave);
   }
 
   private startNext(): void {
@@ -131,12 +123,11 @@ export class GroupCommit {
 
   /** Answers the requests of a group that was not committed, or has the group run again in parts. */
   private fail(group: Waiting[], error: unknown): void {
-    const isOutage = error instanceof CommitUnknown || isConnectionLost(error);
+    const isLost = error instanceof CommitUnknown || isConnectionLost(error);
     if (group.length === 1 && error instanceof KeyLocked) group[0]?.resolve({ kind: 'in_progress' });
-    else if (group.length === 1 || isOutage) group.forEach(({ reject }) => reject(error));
+    else if (group.length === 1 || isLost) group.forEach(({ reject }) => reject(error));
     else this.apart.add(group.map((waiting) => ({ ...waiting, isAlone: accountsOf(group).length === 1 })));
-    // A race is lost by chance, so it says nothing about the accounts.
-    if (!isOutage && !isConflict(error)) this.suspect(group);
+    if (isOfContent(error)) this.suspect(group);
   }
 
   /** Keeps the accounts of a failed group out of the groups of others: all of them, until it is known which one it was. */
@@ -152,6 +143,10 @@ export class GroupCommit {
     }
   }
 }
+
+/** A lost race, a lock that is held elsewhere, and an outage say nothing about what the accounts have sent. */
+const isOfContent = (error: unknown) =>
+  !isOutage(error) && !(error instanceof FencedOff) && !(error instanceof KeyLocked);
 
 const accountsOf = (group: readonly Waiting[]) => [...new Set(group.map(({ accountId }) => accountId))];
 

@@ -84,7 +84,10 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   private async answer(context: ExecutionContext, request: IdempotentRequest, next: CallHandler) {
+    const http = context.switchToHttp().getRequest<HttpRequest>();
     try {
+      // As with a reply that is known: the same request was valid.
+      await request.waitForSame(() => (http.body = undefined));
       const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
       const reply = recordedReply(context, request, result);
       await request.settle(reply);

@@ -16,7 +16,10 @@ export interface IdempotencyOptions {
   maxGroupSize: number;
   /** Memory of each process for replies that it need not ask the database for; 0 for none. */
   cacheBytes: number;
-  /** Milliseconds between two looks for requests whose lease has lapsed. */
+  /**
+   * Milliseconds between two looks for requests whose lease has expired, and the shortest pause before one that could not be
+   * finished is tried again.
+   */
   recoveryIntervalMs: number;
   /** When to delete expired rows, as a cron expression. */
   sweepCron: string;

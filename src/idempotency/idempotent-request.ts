@@ -97,6 +97,19 @@ export class IdempotentRequest {
     return this.recorded;
   }
 
+  /**
+   * Waits here for the same request if it is in flight in this process, and ends with its reply or its error. A duplicate that waits before
+   * its handler runs needs nothing of its body any more.
+   *
+   * @param letGo drops the body; called before the wait
+   */
+  async waitForSame(letGo: () => void): Promise<void> {
+    const same = this.idempotency.inFlight.find(this.identity);
+    if (!same) return;
+    letGo();
+    await this.follow(same);
+  }
+
   /** Tells the duplicates that wait in this process, and, after a failure, lets the next attempt in at once. */
   async settle(reply: RecordedReply | undefined, error?: unknown): Promise<void> {
     if (!reply && this.requestId) {
@@ -158,17 +171,17 @@ export class IdempotentRequest {
     const known = replies.find(this.identity);
     if (known === 'reused' || inFlight.isTaken(this.identity)) throw idempotencyKeyReused();
     if (known) throw new Duplicate(known, false);
-    const other = inFlight.find(this.identity);
-    if (!other) {
-      this.leader = inFlight.lead(this.identity, options.leaseSeconds);
-      return;
-    }
+    const same = inFlight.find(this.identity);
+    // Nothing may be awaited between not finding the same request and becoming the one that is found.
+    if (same) await this.follow(same);
+    this.leader = inFlight.lead(this.identity, options.leaseSeconds);
+  }
+
+  /** Ends with the reply or the error of the same request, which is in flight in this process. */
+  private async follow(same: Leader): Promise<never> {
     this.waited = true;
-    const timeout = new AbortController();
-    const tooLong = pause(options.waitMs, undefined, { signal: timeout.signal, ref: false });
-    const reply = await Promise.race([other.reply, tooLong]).finally(() => timeout.abort());
-    if (!reply) throw idempotencyKeyInProgress();
-    throw new Duplicate(reply, false);
+    const { inFlight, options } = this.idempotency;
+    throw new Duplicate(await inFlight.follow(same, this.identity, options.waitMs), false);
   }
 
   private async claimAndCommit(work: Work): Promise<Read> {

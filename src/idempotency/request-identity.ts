@@ -41,6 +41,13 @@ export class RequestIdentity {
     return (this.hash ??= sha256(this.canonical ?? ''));
   }
 
+  /** Drops the canonical request. The fingerprint says the same in 32 bytes. */
+  letGo(): void {
+    this.hash = this.fingerprint;
+    this.makeText = undefined;
+    this.text = undefined;
+  }
+
   /** Whether `other`, which has the same name, is the same request. */
   isSame(other: RequestIdentity): boolean {
     const { canonical } = this;

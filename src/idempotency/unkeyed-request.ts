@@ -39,6 +39,7 @@ export class UnkeyedRequest {
       completes: false,
       inDoubt: false,
     };
+    const leave = this.idempotency.inFlight.enter(this.accountId, JSON.stringify(input)?.length ?? 0);
     try {
       const outcome = await this.idempotency.commits.commit(unit);
       if (outcome.kind !== 'committed') throw new Error(`A request without a key is ${outcome.kind}`);
@@ -46,6 +47,8 @@ export class UnkeyedRequest {
     } catch (error) {
       if (!isOutage(error)) throw error;
       throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);
+    } finally {
+      leave();
     }
   }
 }

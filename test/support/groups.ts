@@ -163,7 +163,7 @@ export function replicasOf({ platform, isolation, limits }: (typeof CLIENTS)[num
   beforeEach(async () => {
     await empty(at.database);
     for (const each of [at.toy, at.replica, at.far]) {
-      Object.assign(each, { handler: oneCommit, events: [], arrived: 0 });
+      Object.assign(each, { handler: oneCommit, events: [], asked: 0, arrived: 0 });
       groupCommit(each)['standing'].clear();
     }
   });

@@ -44,12 +44,15 @@ export interface Toy {
   events: IdempotencyEvent[];
   /** The name of its connections in `pg_stat_activity`. */
   name: string;
+  /** How many requests have come to the module. A duplicate that waits does so before its handler. */
+  asked: number;
   /** How many requests have reached the handler. */
   arrived: number;
   /** What POST /effects and POST /effects/:shelf do. */
   handler: Handler;
   /** What recovery does. */
   resume: (abandoned: AbandonedRequest) => Promise<Resumed>;
+  sendUnkeyed(path: string, body?: object): Promise<Response>;
   send(key: string, request?: { body?: object | string; path?: string; account?: string }): Promise<Response>;
 }
 
@@ -151,7 +154,10 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       }),
       ScheduleModule.forRoot(),
       IdempotencyModule.forRoot({
-        scope: ({ headers }: { headers: Record<string, string> }) => headers['x-account'] ?? 'somebody',
+        scope: ({ headers }: { headers: Record<string, string> }) => {
+          toy.asked++;
+          return headers['x-account'] ?? 'somebody';
+        },
         retentionHours: 24,
         // Longer than a busy machine takes for anything.
         leaseSeconds: 90,
@@ -179,6 +185,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
     sweeper: app.get(Sweeper),
     events: [],
     name,
+    asked: 0,
     arrived: 0,
     handler: oneCommit,
     resume: async ({ request, requestId }) => {
@@ -187,6 +194,10 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
         .query<Wish[]>('SELECT name FROM intents WHERE request_id = $1', [requestId]);
       return request.complete(place, rows[0] as Wish);
     },
+    sendUnkeyed: async (path, body = { name: 'marble' }) =>
+      await request(await app.getUrl())
+        .post(path)
+        .send(body),
     send: async (key, { body = { name: 'marble' }, path = '/effects', account = 'somebody' } = {}) =>
       await request(await app.getUrl())
         .post(path)
