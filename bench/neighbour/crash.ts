@@ -12,7 +12,7 @@ interface CrashPlan {
   settings: Record<string, string>;
 }
 
-/** As the red team measured it: with the defaults of the service. */
+/** With the default settings, and as many charges as held up recovery for minutes before accounts took turns. */
 export const USUAL_CRASH: CrashPlan = { charges: 120, settings: {} };
 /** The same within a few seconds. */
 export const QUICK_CRASH: CrashPlan = {
