@@ -1,7 +1,7 @@
 import { type ContenderId, NAMES } from './contenders/all.js';
 import type { Measurement } from './measurement.js';
 import type { Series } from './rounds.js';
-import { type Quantity, STORM_CONNECTIONS_TARGET, type Target } from './scenarios.js';
+import { type Quantity, STORM_CONNECTIONS_TARGET, type Target, titleOf } from './scenarios.js';
 import { median, medianRatio } from './statistics.js';
 
 /** One line of the table. */
@@ -43,7 +43,7 @@ export function resultsOf(all: readonly Series[]): Result[] {
     const verdicts = scenario.targets.map((target) => ratioVerdict(series, target));
     const storm = scenario.keys === 'one' && series.find(({ contender }) => contender === 'service');
     if (storm) verdicts.push(connectionsVerdict(storm.busiestConnections));
-    return { title: scenario.title, rows: series.map(rowOf), verdicts };
+    return { title: titleOf(scenario), rows: series.map(rowOf), verdicts };
   });
 }
 

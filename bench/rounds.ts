@@ -6,7 +6,7 @@ import type { Job, Keys, Measurement } from './measurement.js';
 import type { Options } from './options.js';
 import { Progress } from './progress.js';
 import { sampleEvery } from './sampling.js';
-import { KNOWN_KEYS, type Scenario, SCENARIOS } from './scenarios.js';
+import { KNOWN_KEYS, quickScenarios, type Scenario, SCENARIOS, titleOf } from './scenarios.js';
 import { type OnProgress, Worker } from './worker.js';
 
 /** Often enough to meet what lasts longer than a twentieth of a second, and too seldom to disturb. */
@@ -40,7 +40,7 @@ interface Entry {
 export async function measureRounds(server: BenchServer, { rounds, seconds, quick }: Options): Promise<Series[]> {
   const load = await Worker.start<LoadJob>('./load.js');
   const contenders = await startContenders(server, load);
-  const entries = SCENARIOS.flatMap((scenario): Entry[] =>
+  const entries = (quick ? quickScenarios() : SCENARIOS).flatMap((scenario): Entry[] =>
     contenders
       .filter(({ id }) => scenario.contenders.includes(id))
       .map((contender) => ({
@@ -56,7 +56,7 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
     const order = [...entries.slice(turn), ...entries.slice(0, turn)];
     for (const { contender, series } of round % 2 === 0 ? order : order.toReversed()) {
       const { scenario } = series;
-      const label = `${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, ${scenario.title}, ${NAMES[contender.id]}: `;
+      const label = `${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, ${titleOf(scenario)}, ${NAMES[contender.id]}: `;
       const show: OnProgress = (rate) => progress.show(label + perSecond(rate));
       await server.checkpoint();
       const until = endOf(scenario, round, { quick, seconds });

@@ -5,11 +5,9 @@ import type { Measurement } from '../measurement.js';
 import { type OnProgress, Worker } from '../worker.js';
 import { API_KEYS } from './accounts.js';
 import { checkReading, countEffects } from './honesty.js';
-import { honestLoad, type Load, QUIET_LOAD } from './loads.js';
+import { HEAD_START_SECONDS, honestLoad, type Load, neighbourSeconds, QUIET_LOAD } from './loads.js';
 import type { TrafficJob } from './traffic.js';
 
-/** After this time the neighbour has connected and is at work, so account B begins. */
-const HEAD_START_SECONDS = 0.3;
 /** Long enough for the compiler to have seen every function of the service. */
 const WARM_UP = { seconds: 5, connections: 64 };
 
@@ -63,7 +61,7 @@ export class Arena {
     await this.server.checkpoint();
     const before = await countEffects(this.database);
     const [neighbour, quiet] = await Promise.all([
-      load && this.neighbour.run({ ...load, url, prefix, seconds: seconds + HEAD_START_SECONDS }, () => undefined),
+      load && this.neighbour.run({ ...load, url, prefix, seconds: neighbourSeconds(seconds) }, () => undefined),
       pause(HEAD_START_SECONDS * 1000).then(() =>
         this.quiet.run({ ...QUIET_LOAD, url, prefix: `b-${prefix}`, seconds }, onProgress),
       ),

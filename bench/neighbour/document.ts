@@ -82,8 +82,8 @@ export function neighbourMarkdown({ rounds, attacks, busiestSender, crash }: Nei
 Account B charges on ${QUIET_CONNECTIONS} connections with fresh keys. Each connection sends its next charge as soon as the one before is answered.
 In each of ${rounds} rounds account B is measured for ${seconds} s alone, beside an attack by account A or by a client without an API key, and beside
 honest load: ordinary charges of ${HONEST_ACCOUNTS.length} other accounts. Honest load is as many requests as the attack: for an attack of n requests a second, n charges a second;
-for an attack on n connections, charges on n connections at the rate at which the attack was answered. This is the stricter of two readings,
-because honest load on n connections without a bound on its rate would be faster, and would slow account B more.
+for an attack on n connections, charges on n connections, as many in the same time as the attack sent. This is the stricter of two readings,
+because honest load on n connections without a bound on its number would be more requests, and would slow account B more.
 
 The service runs with its defaults and \`API_KEYS\`. One process sends account B's charges and another process sends its neighbour's requests, which kept
 a core at most ${percent(busiestSender)} busy. Every request that was sent is waited for. Afterwards the database must have exactly the charges that account B was told

@@ -6,6 +6,12 @@ import type { TrafficJob } from './traffic.js';
 /** Account B's connections, as in the measurements that found the attacks. */
 export const QUIET_CONNECTIONS = 8;
 
+/** After this time a neighbour has connected and is at work, so account B begins. */
+export const HEAD_START_SECONDS = 0.3;
+
+/** How long a neighbour sends if account B is measured for that many seconds. */
+export const neighbourSeconds = (seconds: number) => HEAD_START_SECONDS + seconds;
+
 /** What one sender sends, and what each request that is answered with 200 leaves in the database. */
 export interface Load extends Pick<TrafficJob, 'traffic' | 'turnsAtATime' | 'turnsPerSecond'> {
   effect: Attack['effect'];
@@ -28,16 +34,17 @@ export const honestLoad = (connections: number): Load => ({
 export const attackLoad = ({ id, pace, effect }: Attack): Load => ({ traffic: { attack: id }, ...pace, effect });
 
 /**
- * As many honest requests as an attack's: as many at a time, and not more a second than the attack got answers to. Without
- * the second bound, requests that are cheaper than the attack's would be more of them, and would slow account B more.
+ * As many honest requests as an attack's, in the same time: as many at a time, and for an attack that is as fast as its answers
+ * come, as many in all. Without the second bound, requests that are cheaper than the attack's would be more of them, and would
+ * slow account B more.
  *
  * @param attackers the attack when it was last measured
  */
-export function honestEquivalent({ turn, pace }: Attack, attackers: Measurement): Load {
+export function honestEquivalent({ turn, pace }: Attack, attackers: Measurement, seconds: number): Load {
   const requestsOfATurn = turn(0, '').length;
   return {
     traffic: { accounts: HONEST_ACCOUNTS, requestsOfATurn },
-    turnsPerSecond: attackers.requestsPerSecond / requestsOfATurn,
+    turnsPerSecond: attackers.sent / requestsOfATurn / neighbourSeconds(seconds),
     ...pace,
     effect: 'charge',
   };

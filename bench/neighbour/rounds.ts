@@ -8,7 +8,7 @@ import { attackLoad, honestEquivalent, type Load } from './loads.js';
 /** A round takes more than a minute. Three are the fewest whose median leaves out the slowest and the fastest. */
 const MAX_ROUNDS = 3;
 
-/** What account B is measured beside. The attack comes before honest load, because its rate is that of honest load. */
+/** What account B is measured beside. The attack comes before honest load, which is as many requests. */
 const BESIDES = ['alone', 'attack', 'honest'] as const;
 export type Beside = (typeof BESIDES)[number];
 
@@ -38,7 +38,7 @@ export async function measureAttacks(server: BenchServer, options: Options): Pro
         const label = `round ${round} of ${rounds}, a noisy neighbour, ${series.attack.name}, ${beside}: `;
         const span = { prefix: `${series.attack.id}-${beside}-${round}`, seconds };
         const onProgress = (rate: number) => progress.show(label + perSecond(rate));
-        const measured = arena.measure(loadOf(series, beside), span, onProgress);
+        const measured = arena.measure(loadOf(series, beside, seconds), span, onProgress);
         const reading = await measured.catch((error: unknown) => {
           throw new Error(`${label}${(error as Error).message}\n${arena.output}`, { cause: error });
         });
@@ -53,7 +53,7 @@ export async function measureAttacks(server: BenchServer, options: Options): Pro
 
 const perSecond = (rate: number) => `${Math.round(rate).toLocaleString('en')} charges/s of account B`;
 
-function loadOf({ attack, readings }: AttackSeries, beside: Beside): Load | undefined {
+function loadOf({ attack, readings }: AttackSeries, beside: Beside, seconds: number): Load | undefined {
   switch (beside) {
     case 'alone':
       return undefined;
@@ -61,8 +61,8 @@ function loadOf({ attack, readings }: AttackSeries, beside: Beside): Load | unde
       return attackLoad(attack);
     case 'honest': {
       const attackers = readings.attack.at(-1)?.neighbour;
-      if (!attackers) throw new Error(`${attack.name} was not measured before honest load of its rate`);
-      return honestEquivalent(attack, attackers);
+      if (!attackers) throw new Error(`${attack.name} was not measured before honest load of as many requests`);
+      return honestEquivalent(attack, attackers, seconds);
     }
   }
 }
