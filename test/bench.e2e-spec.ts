@@ -13,6 +13,13 @@ import { SCENARIOS } from '../bench/scenarios.js';
 import { median, medianRatio, percentile } from '../bench/statistics.js';
 
 const run = promisify(execFile);
+/** A benchmark refuses to measure when nothing is answered in its time, as on a busy machine. Then it is run again. */
+const runQuick = (program: string): Promise<{ stdout: string }> =>
+  run(process.execPath, [`dist/bench/${program}.js`, '--quick']).catch((error: { stderr?: string }) => {
+    if (error.stderr?.includes('nothing was answered')) return runQuick(program);
+    throw error;
+  });
+
 /** Ends a run that hangs. It takes a minute, and on a busy machine several. */
 const RUN_TIMEOUT_MS = 900_000;
 
@@ -43,7 +50,7 @@ describe('the benchmark', () => {
     'measures honestly and writes nothing when %s is told to be quick',
     async (program, rows) => {
       const before = documents();
-      const { stdout } = await run(process.execPath, [`dist/bench/${program}.js`, '--quick']);
+      const { stdout } = await runQuick(program);
       for (const row of rows) expect(stdout).toMatch(new RegExp(`^${row.replace(/[()]/g, '\\$&')}.*\\d`, 'm'));
       expect(stdout).toMatch(/\(target [≥≤] [\d.]+: (not )?met\)/);
       expect(stdout).not.toMatch(/NaN|Infinity|undefined/);

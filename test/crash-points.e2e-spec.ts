@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Idempotency, Recovery } from '../src/idempotency/index.js';
-import { connect, createDatabase, type TestDatabase } from './support/database.js';
+import { connect, createDatabase, type TestDatabase, withLimits } from './support/database.js';
 import { CHARGE, holdAnswer, replyOf, startService, type TestService } from './support/service.js';
 import { effects, leaveBehind, NOTHING, ONE_CHARGE, reset } from './support/state.js';
 import { Barrier, until } from './support/waiting.js';
@@ -8,14 +8,14 @@ import { Barrier, until } from './support/waiting.js';
 let database: TestDatabase;
 let service: TestService;
 let replica: TestService;
-/** Waits for another holder for a moment only. */
+/** Waits for another holder, and for a lock, for a moment only. */
 let impatient: TestService;
 
 beforeAll(async () => {
   database = await createDatabase();
   service = await startService(database.url);
   replica = await startService(database.url);
-  impatient = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '400' });
+  impatient = await startService(withLimits(database.url, { lock_timeout: 400 }), { IDEMPOTENCY_WAIT_MS: '400' });
 });
 beforeEach(() => reset(database));
 afterEach(Barrier.openAll);
