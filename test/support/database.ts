@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Client, type QueryResultRow } from 'pg';
+import { Client, Pool, type QueryResultRow } from 'pg';
 
 /** A database of a test's own, with the schema in place. */
 export interface TestDatabase {
@@ -18,12 +18,15 @@ export async function createDatabase({ empty = false } = {}): Promise<TestDataba
   await once(admin, `CREATE DATABASE ${name} TEMPLATE ${empty ? 'template0' : template.pathname.slice(1)}`);
   const url = new URL(template);
   url.pathname = `/${name}`;
-  const client = await connect(url);
+  // One connection, which statements that are sent at once wait for. A client that queues them is deprecated in pg.
+  const pool = new Pool({ connectionString: url.href, max: 1, idleTimeoutMillis: 0 });
+  pool.on('error', () => undefined);
+  await pool.query('SELECT');
   return {
     url: url.href,
-    sql: async (text, values) => (await client.query(text, values)).rows as never,
+    sql: async (text, values) => (await pool.query(text, values)).rows as never,
     drop: async () => {
-      await client.end();
+      await pool.end();
       await once(admin, `DROP DATABASE ${name} WITH (FORCE)`);
     },
   };
