@@ -1,6 +1,8 @@
-import type { Panel } from './chart.js';
+import { chart, type Panel } from './chart.js';
 import { NAMES } from './contenders/all.js';
 import type { Machine } from './machine.js';
+import { neighbourMarkdown, neighbourPanels } from './neighbour/document.js';
+import type { NeighbourResult } from './neighbour/results.js';
 import type { Options } from './options.js';
 import { machineMarkdown, percent, readable, resultMarkdown } from './report.js';
 import { type Result, resultsOf } from './results.js';
@@ -9,7 +11,7 @@ import { SCENARIOS } from './scenarios.js';
 import { median } from './statistics.js';
 
 /** The panels of `docs/benchmark.svg`: each scenario on a scale of its own, since they are far apart. */
-export const benchmarkPanels = (results: readonly Result[]): Panel[] =>
+const benchmarkPanels = (results: readonly Result[]): Panel[] =>
   results.map(({ title, rows }) => ({
     kind: 'bars',
     title,
@@ -23,8 +25,25 @@ export const benchmarkPanels = (results: readonly Result[]): Panel[] =>
       })),
   }));
 
+/** The files that a run writes, by their names in `docs/`. */
+export const benchmarkFiles = (
+  series: readonly Series[],
+  neighbour: NeighbourResult,
+  options: Options,
+  machine: Machine,
+): Record<string, string> => ({
+  'benchmark.md': benchmarkDocument(series, neighbour, options, machine),
+  'benchmark.svg': chart('Requests per second', benchmarkPanels(resultsOf(series))),
+  'noisy-neighbour.svg': chart('A noisy neighbour', neighbourPanels(neighbour)),
+});
+
 /** `docs/benchmark.md`, all of it. */
-export function benchmarkDocument(series: readonly Series[], { rounds, seconds }: Options, machine: Machine): string {
+function benchmarkDocument(
+  series: readonly Series[],
+  neighbour: NeighbourResult,
+  { rounds, seconds }: Options,
+  machine: Machine,
+): string {
   const results = resultsOf(series);
   const storm = SCENARIOS.find(({ keys }) => keys === 'one')?.requests?.usual ?? 0;
   return `# Benchmark
@@ -68,6 +87,8 @@ balance by the process that is measured, while it is measured.
 ## Results
 
 ${results.map(resultMarkdown).join('\n\n')}
+
+${neighbourMarkdown(neighbour, seconds)}
 
 ## The machine
 

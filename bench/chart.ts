@@ -16,6 +16,8 @@ export interface BarPanel {
   title: string;
   unit: string;
   bars: readonly Bar[];
+  /** Where a dashed line stands, such as a target. */
+  mark?: number;
 }
 
 /** Lines over a common x axis, both axes from zero. */
@@ -44,7 +46,7 @@ const AXIS_HEIGHT = 44;
 const PANEL_GAP = 22;
 const TICKS = 4;
 const COLOURS = ['#0b6bcb', '#c2410c', '#15803d', '#7e22ce'] as const;
-const [OURS, THEIRS, INK, MUTED, GRID] = [COLOURS[0], '#9aa5b1', '#1f2933', '#52606d', '#dfe4ea'] as const;
+const [OURS, TARGET, THEIRS, INK, MUTED, GRID] = [...COLOURS.slice(0, 2), '#9aa5b1', '#1f2933', '#52606d', '#dfe4ea'];
 
 /**
  * Draws panels below one another. The card has a background of its own, so it can be read on any page.
@@ -73,8 +75,8 @@ interface Drawn {
   height: number;
 }
 
-function bars({ title, unit, bars: all }: BarPanel): Drawn {
-  const longest = Math.max(...all.map(({ value, highest }) => Math.max(value, highest)));
+function bars({ title, unit, bars: all, mark }: BarPanel): Drawn {
+  const longest = Math.max(mark ?? 0, ...all.map(({ value, highest }) => Math.max(value, highest)));
   const scale = (WIDTH - 2 * MARGIN - LABEL_WIDTH - VALUE_WIDTH) / longest;
   const rows = all.map(({ label, value, lowest, highest, isOurs }, i) => {
     const top = TITLE_HEIGHT + i * BAR_PITCH;
@@ -91,14 +93,20 @@ function bars({ title, unit, bars: all }: BarPanel): Drawn {
       `<rect x="${LABEL_WIDTH}" y="${top}" width="${px(Math.max(1, value * scale))}" height="${BAR_HEIGHT}" rx="2" fill="${isOurs ? OURS : THEIRS}"/>`,
       whisker,
       text(
-        LABEL_WIDTH + Math.max(value, highest) * scale + 10,
+        // Beyond the mark, whose line would run through the text.
+        LABEL_WIDTH + Math.max(value, highest, mark ?? 0) * scale + 10,
         middle + 4.5,
         `${readable(value)} ${unit}${spread}`,
         weight,
       ),
     ].join('');
   });
-  return { svg: heading(title) + rows.join('\n'), height: TITLE_HEIGHT + all.length * BAR_PITCH };
+  const height = TITLE_HEIGHT + all.length * BAR_PITCH;
+  const line =
+    mark === undefined
+      ? ''
+      : `<path d="M${px(LABEL_WIDTH + mark * scale)} ${TITLE_HEIGHT - 6}V${height - 6}" stroke="${TARGET}" stroke-dasharray="5 4" fill="none"/>`;
+  return { svg: heading(title) + rows.join('\n') + line, height };
 }
 
 function lines({ title, xUnit, yUnit, lines: all }: LinePanel): Drawn {

@@ -1,13 +1,22 @@
 import { writeFile } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 
 const DOCS = new URL('../../docs/', import.meta.url);
 
-/** Writes `docs/<name>.md`, formatted as all of the project is, and the chart beside it. */
-export async function writeDocuments(name: string, markdown: string, svg: string): Promise<void> {
-  const path = new URL(`${name}.md`, DOCS);
-  const style = await resolveConfig(path);
-  await writeFile(path, await format(markdown, { ...style, parser: 'markdown' }));
-  await writeFile(new URL(`${name}.svg`, DOCS), svg);
-  process.stdout.write(`Written: docs/${name}.md, docs/${name}.svg\n`);
+/**
+ * Writes files by their names, Markdown formatted as all of the project is.
+ *
+ * @param folder with a slash at the end; `docs/` unless told otherwise
+ */
+export async function writeDocuments(files: Record<string, string>, folder = DOCS): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    const style = await resolveConfig(new URL(name, DOCS));
+    const isMarkdown = name.endsWith('.md');
+    const content = isMarkdown ? await format(text, { ...style, parser: 'markdown' }) : text;
+    const url = new URL(name, folder);
+    await writeFile(url, content);
+    process.stdout.write(`Written: ${relative(process.cwd(), fileURLToPath(url))}\n`);
+  }
 }

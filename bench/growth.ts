@@ -31,7 +31,9 @@ await withServer(async (server) => {
     manyKeys: await measureManyKeys(server, load, recordedKeys, options),
   };
   process.stdout.write(`${growthText(growth)}\n`);
-  const markdown = growthDocument(growth, options, machine);
-  const svg = chart('How the cost grows', growthPanels(growth));
-  if (!options.quick) await writeDocuments('growth', markdown, svg);
+  const files = {
+    'growth.md': growthDocument(growth, options, machine),
+    'growth.svg': chart('How the cost grows', growthPanels(growth)),
+  };
+  if (!options.quick) await writeDocuments(files);
 });

@@ -33,6 +33,8 @@ export interface Measurement {
   broken: number;
   /** Answers to the one key that differ from the first. */
   mismatched: number;
+  /** How often each HTTP status was answered, if the sender counts them. */
+  statuses: Readonly<Record<number, number>>;
   requestsPerSecond: number;
   p50Ms: number;
   p99Ms: number;
@@ -46,6 +48,7 @@ export class Tally {
   refused = 0;
   broken = 0;
   mismatched = 0;
+  private readonly statuses: Record<number, number> = {};
   private readonly latenciesMs: number[] = [];
   private readonly startedAtMs = performance.now();
   private readonly cpuAtStart = process.cpuUsage();
@@ -65,6 +68,12 @@ export class Tally {
     if (!ok) this.refused++;
   }
 
+  /** Counts an answer by its status, too. */
+  answerWith(status: number, latencyMs: number, ok: boolean): void {
+    this.statuses[status] = (this.statuses[status] ?? 0) + 1;
+    this.answer(latencyMs, ok);
+  }
+
   result(): Measurement {
     const { user, system } = process.cpuUsage(this.cpuAtStart);
     return {
@@ -73,6 +82,7 @@ export class Tally {
       refused: this.refused,
       broken: this.broken,
       mismatched: this.mismatched,
+      statuses: this.statuses,
       // Until the last answer rather than until now: whoever waits for the end of a job looks only now and then.
       requestsPerSecond: this.answered / Math.max(0.001, (this.lastAnswerAtMs - this.startedAtMs) / 1000),
       p50Ms: percentile(this.latenciesMs, 0.5),

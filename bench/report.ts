@@ -20,15 +20,19 @@ const cells = ({ contender, rate, lowest, highest, p50Ms, p99Ms }: Row) => [
 export const verdictText = ({ text, value, target, met }: Verdict) =>
   `${text}: ${readable(value)} (target ${target}: ${met ? 'met' : 'not met'})`;
 
-/** The table for a terminal. */
-export function terminalTable(results: readonly Result[]): string {
-  const lines = results.flatMap(({ rows }) => rows.map(cells));
-  const widths = HEADINGS.map((heading, i) => Math.max(heading.length, ...lines.map((line) => line[i]?.length ?? 0)));
+/** A table for a terminal: numbers to the right, the first column to the left. */
+export function terminalTable(headings: readonly string[], lines: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...lines.map((line) => line[i]?.length ?? 0)));
   const format = (line: readonly string[]) =>
     line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ');
+  return [headings, ...lines].map((line) => format(line)).join('\n');
+}
+
+/** The scenarios for a terminal, each with its targets. */
+export function resultsText(results: readonly Result[]): string {
   return results
     .map(({ title, rows, verdicts }) =>
-      [title, format(HEADINGS), ...rows.map((row) => format(cells(row))), ...verdicts.map(verdictText), ''].join('\n'),
+      [title, terminalTable(HEADINGS, rows.map(cells)), ...verdicts.map(verdictText), ''].join('\n'),
     )
     .join('\n');
 }

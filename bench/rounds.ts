@@ -14,6 +14,9 @@ const SAMPLE_INTERVAL_MS = 50;
 /** Long enough for the compiler to have seen everything. */
 const WARM_UP_SECONDS = 5;
 
+/** The first requests of a connection meet code that is not compiled yet, and the others show that it goes on. */
+const QUICK_REQUESTS_OF_A_CONNECTION = 4;
+
 /** One contender in one scenario, round by round. */
 export interface Series {
   scenario: Scenario;
@@ -56,8 +59,7 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
       const label = `${round === 0 ? 'warm-up' : `round ${round} of ${rounds}`}, ${scenario.title}, ${NAMES[contender.id]}: `;
       const show: OnProgress = (rate) => progress.show(label + perSecond(rate));
       await server.checkpoint();
-      const requests = scenario.requests?.[quick || round === 0 ? 'quick' : 'usual'];
-      const until = requests ? { requests } : { seconds: round === 0 ? WARM_UP_SECONDS : seconds };
+      const until = endOf(scenario, round, { quick, seconds });
       const measured = await measure(contender, scenario, `${scenario.id}-${round}`, until, show).catch(
         (error: unknown) => {
           throw new Error(`${label}${(error as Error).message}\n${contender.output()}`, { cause: error });
@@ -70,6 +72,17 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
     }
   }
   return entries.map(({ series }) => series);
+}
+
+/** Time ends a measurement, and a number of requests ends a quick one, which has to get answers from a busy machine as well. */
+function endOf(
+  { requests, connections }: Scenario,
+  round: number,
+  { quick, seconds }: Pick<Options, 'quick' | 'seconds'>,
+): Job['until'] {
+  if (requests) return { requests: requests[quick || round === 0 ? 'quick' : 'usual'] };
+  if (quick) return { requests: QUICK_REQUESTS_OF_A_CONNECTION * connections };
+  return { seconds: round === 0 ? WARM_UP_SECONDS : seconds };
 }
 
 const perSecond = (rate: number) => `${Math.round(rate).toLocaleString('en')} requests/s`;

@@ -7,6 +7,7 @@ import { Inventory1795478404000 } from './1795478404000-inventory.js';
 import { Orders1795478405000 } from './1795478405000-orders.js';
 import { Customers1795478406000 } from './1795478406000-customers.js';
 import { Balances1795478407000 } from './1795478407000-balances.js';
+import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-recovery.js';
 
 /** Every migration, oldest first. A list rather than a glob: a file that is not named here does not run. */
 export const migrations = [
@@ -19,4 +20,5 @@ export const migrations = [
   Orders1795478405000,
   Customers1795478406000,
   Balances1795478407000,
+  IdempotencyRecovery1795478408000,
 ];

@@ -8,6 +8,7 @@ import type { Config } from './config.js';
 import { answerOtherMethods, createFastifyAdapter } from './http/fastify.js';
 import { serveDocs } from './http/openapi.js';
 import { ProblemFilter } from './http/problem.filter.js';
+import { RequestsUnderWay } from './http/requests-under-way.js';
 import { SafeInputGuard } from './http/safe-input.guard.js';
 import { InputValidationPipe } from './http/validation.pipe.js';
 import { Drain } from './operations/drain.js';
@@ -27,9 +28,10 @@ export interface App {
 export async function createApp(config: Config, databaseUrl: string, features: Type[] = []): Promise<App> {
   keepRequestsYoung();
   const logger = createLogger(config);
-  const adapter = createFastifyAdapter(logger);
+  const underWay = new RequestsUnderWay();
+  const adapter = createFastifyAdapter(logger, underWay);
   const fastify = adapter.getInstance<FastifyInstance>();
-  const drain = new Drain(fastify);
+  const drain = new Drain(fastify, underWay);
   const addOtherMethods = answerOtherMethods(fastify);
 
   const nest = await NestFactory.create<NestFastifyApplication>(

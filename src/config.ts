@@ -8,14 +8,22 @@ const HOUR_MS = 3_600_000;
 const number = (unit: string, minimum: number, maximum: number) =>
   z.coerce.number(`expected a number of ${unit} from ${minimum} to ${maximum}`).min(minimum).max(maximum);
 
+/**
+ * Pairs of account id and secret. An account id is part of index rows, which PostgreSQL limits to 2,704 bytes, and of AMQP's
+ * message ids, which have at most 255 bytes together with the id of the message. A secret has only visible ASCII characters, because an
+ * HTTP header carries no other text unchanged.
+ */
+const API_KEY = /^([\w.-]{1,64}):([!-+\--~]{1,255})$/;
+
 const apiKeys = z.string().transform((text, context) => {
-  const keys = text.split(',').map((pair) => /^([^\s,:]+):([^\s,]+)$/.exec(pair.trim()));
+  const keys = text.split(',').map((pair) => API_KEY.exec(pair.trim()));
   const parsed = keys.flatMap((match) => (match?.[1] && match[2] ? [{ accountId: match[1], secret: match[2] }] : []));
   if (parsed.length !== keys.length || new Set(parsed.map((key) => key.secret)).size !== parsed.length) {
     // The value holds secrets, so the message must not repeat it.
     context.addIssue({
       code: 'custom',
-      message: 'expected pairs like acct_a:secret_a,acct_b:secret_b, no secret twice',
+      message:
+        'expected pairs like acct_a:secret_a,acct_b:secret_b: account ids of 1 to 64 letters, digits, dots, hyphens and underscores, secrets of 1 to 255 visible ASCII characters, no secret twice',
     });
   }
   return Object.freeze(parsed.map((key) => Object.freeze(key)));
@@ -38,6 +46,7 @@ const environment = z.object({
     .optional(),
   DATABASE_POOL_SIZE: number('connections', 2, 500).int().default(10),
   API_KEYS: apiKeys.optional(),
+  RATE_LIMIT_PER_SECOND: number('requests', 1, 100_000).int().optional(),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
   IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
   IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),

@@ -1,27 +1,31 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { execFile } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { benchmarkFiles } from '../bench/benchmark-document.js';
 import { chart } from '../bench/chart.js';
+import { writeDocuments } from '../bench/documents.js';
 import { summarize } from '../bench/growth/table-health.js';
 import { checkHonesty } from '../bench/honesty.js';
 import type { Measurement } from '../bench/measurement.js';
-import { markdownTable, readable, terminalTable } from '../bench/report.js';
+import { type Attack, ATTACKS } from '../bench/neighbour/attacks.js';
+import { checkAnswers } from '../bench/neighbour/honesty.js';
+import { honestEquivalent } from '../bench/neighbour/loads.js';
+import { neighbourResult } from '../bench/neighbour/results.js';
+import type { AttackSeries } from '../bench/neighbour/rounds.js';
+import { markdownTable, readable, resultsText } from '../bench/report.js';
 import { resultsOf } from '../bench/results.js';
 import type { Series } from '../bench/rounds.js';
 import { SCENARIOS } from '../bench/scenarios.js';
 import { median, medianRatio, percentile } from '../bench/statistics.js';
 
 const run = promisify(execFile);
-/** A benchmark refuses to measure when nothing is answered in its time, as on a busy machine. Then it is run again. */
-const runQuick = (program: string): Promise<{ stdout: string }> =>
-  run(process.execPath, [`dist/bench/${program}.js`, '--quick']).catch((error: { stderr?: string }) => {
-    if (error.stderr?.includes('nothing was answered')) return runQuick(program);
-    throw error;
-  });
-
-/** Ends a run that hangs. It takes a minute, and on a busy machine several. */
-const RUN_TIMEOUT_MS = 900_000;
+/** A quick run takes a minute while nothing else runs. This only ends a run that hangs. */
+const RUN_TIMEOUT_MS = 1_200_000;
 
 const measured = (requestsPerSecond: number, p50Ms = 1): Measurement => ({
   sent: 10,
@@ -29,6 +33,7 @@ const measured = (requestsPerSecond: number, p50Ms = 1): Measurement => ({
   refused: 0,
   broken: 0,
   mismatched: 0,
+  statuses: { 200: 10 },
   requestsPerSecond,
   p50Ms,
   p99Ms: 2 * p50Ms,
@@ -44,13 +49,20 @@ describe('the benchmark', () => {
   const documents = () => readdirSync('docs').map((name) => [name, statSync(`docs/${name}`).mtimeMs]);
 
   it.each([
-    ['main', ['service', 'without idempotency', 'textbook', 'straight through pg (16)', 'no-op']],
+    [
+      'main',
+      [
+        ...['service', 'without idempotency', 'textbook', 'straight through pg (16)', 'no-op'],
+        ...ATTACKS.flatMap(({ name }) => [`p50 of account B, ${name}: `, `p99 of account B, ${name}: `]),
+        ...['alone  ', 'honest load  ', 'the attack  ', "recovery of account B's charge: "],
+      ],
+    ],
     ['growth', ['fresh charges: ', 'sweep: ', 'dead rows ', 'p99 ms ', 'memory after ']],
   ])(
     'measures honestly and writes nothing when %s is told to be quick',
     async (program, rows) => {
       const before = documents();
-      const { stdout } = await runQuick(program);
+      const { stdout } = await run(process.execPath, [`dist/bench/${program}.js`, '--quick']);
       for (const row of rows) expect(stdout).toMatch(new RegExp(`^${row.replace(/[()]/g, '\\$&')}.*\\d`, 'm'));
       expect(stdout).toMatch(/\(target [≥≤] [\d.]+: (not )?met\)/);
       expect(stdout).not.toMatch(/NaN|Infinity|undefined/);
@@ -62,12 +74,13 @@ describe('the benchmark', () => {
   it.each(['main', 'growth'])(
     '%s refuses an option it does not have, or a value that makes no sense',
     async (program) => {
-      for (const option of ['--fast', '--rounds=0', '--seconds=soon', 'quick']) {
+      for (const option of ['--fast', '--rounds=0', '--seconds=soon', '--only=half', 'quick']) {
         const end = await run(process.execPath, [`dist/bench/${program}.js`, option]).catch((error: unknown) => error);
         expect(end).toMatchObject({ code: 2, stdout: '' });
         expect((end as { stderr: string }).stderr).toContain('Usage: npm run bench');
       }
     },
+    RUN_TIMEOUT_MS,
   );
 });
 
@@ -95,7 +108,7 @@ describe('what is made of the measurements', () => {
       { value: 2.75, target: '≥ 2.5', met: true },
       { value: 10, target: '≥ 6', met: true },
     ]);
-    expect(terminalTable(resultsOf(series))).toContain('requests/s: service ÷ textbook: 10 (target ≥ 6: met)');
+    expect(resultsText(resultsOf(series))).toContain('requests/s: service ÷ textbook: 10 (target ≥ 6: met)');
   });
 
   it('is readable', () => {
@@ -126,6 +139,77 @@ describe('what is made of the measurements', () => {
   ])('is refused when the work was not honest: %j', async (flaw, message) => {
     const check = checkHonesty({ effects: 'each', keyed: true }, { ...measured(1), ...flaw });
     await expect(check).rejects.toThrow(message);
+  });
+});
+
+/** One round of every attack: account B answers in 10 ms beside honest load, and in `attackedMs` beside the attack. */
+const attacked = (attackedMs: number): AttackSeries[] => {
+  const neighbour = measured(100);
+  return ATTACKS.map((attack) => ({
+    attack,
+    readings: {
+      alone: [{ quiet: measured(500, 5), neighbour: undefined }],
+      honest: [{ quiet: measured(400, 10), neighbour }],
+      attack: [{ quiet: measured(300, attackedMs), neighbour }],
+    },
+  }));
+};
+const crash = { seconds: { alone: 30, honest: 32, attack: 40 }, charges: 120 };
+
+describe('a noisy neighbour', () => {
+  it('is beside as many honest requests as the attack: at its rate, and as many at a time', () => {
+    const [open, pairs, connections] = ['query', 'pairs', 'charges'].map((id) => ATTACKS.find((one) => one.id === id));
+    const answered = measured(226);
+    expect(honestEquivalent(open as Attack, answered)).toMatchObject({ turnsPerSecond: 25 });
+    expect(honestEquivalent(open as Attack, answered)).not.toHaveProperty('turnsAtATime');
+    expect(honestEquivalent(pairs as Attack, answered)).toMatchObject({
+      ...{ turnsAtATime: 16, turnsPerSecond: 113 },
+      traffic: { requestsOfATurn: 2 },
+    });
+    expect(honestEquivalent(connections as Attack, answered)).toMatchObject({ turnsAtATime: 400, turnsPerSecond: 226 });
+  });
+
+  it('is within its target at three times the latency beside honest load, and not beyond', () => {
+    const verdictsOf = (attackedMs: number) =>
+      neighbourResult(attacked(attackedMs), crash).attacks.map(({ p50, p99 }) => [p50.met, p99.met]);
+    expect(verdictsOf(30)).toEqual(ATTACKS.map(() => [true, true]));
+    expect(verdictsOf(31)).toEqual(ATTACKS.map(() => [false, false]));
+  });
+
+  it.each([
+    [{ refused: 2, statuses: { 200: 8, 503: 2 } }, '2 answers to the neighbour had a wrong status'],
+    [{ broken: 3 }, '3 requests of the neighbour got no answer'],
+    [{ answered: 0 }, 'the neighbour got no answer'],
+  ])('is refused when its requests were not answered as they should be: %j', (flaw, message) => {
+    expect(() => checkAnswers({ ...measured(1), ...flaw })).toThrow(message);
+  });
+
+  it('is in the document, with its table, its answers and its chart', async () => {
+    const [scenario] = SCENARIOS;
+    const rounds = [measured(100)];
+    const series = (['service', 'without', 'textbook', 'noOp'] as const).flatMap((contender) => [
+      { scenario, contender, rounds, busiestConnections: 1 } as Series,
+      { scenario: SCENARIOS.find(({ id }) => id === 'storm'), contender, rounds, busiestConnections: 1 } as Series,
+    ]);
+    const neighbour = neighbourResult(attacked(20), crash);
+    const folder = await mkdtemp(join(tmpdir(), 'bench-documents-'));
+    await writeDocuments(
+      benchmarkFiles(series, neighbour, { quick: false, rounds: 1, seconds: 1 }, [['Node', 'v20']]),
+      pathToFileURL(`${folder}/`),
+    );
+    const document = readFileSync(join(folder, 'benchmark.md'), 'utf8');
+    for (const { name } of ATTACKS) {
+      expect(document).toMatch(new RegExp(`^\\| ${name} +\\| +2\\.?0* \\| +2 \\| +≤ 3 \\| met \\|$`, 'm'));
+    }
+    expect(document).toMatch(/^\| the attack +\| +300 \| +20 \| +40 \| +100 \| 10 × 200 \|$/m);
+    expect(document).toMatch(/^\| seconds until account B's charge is recovered \| +30 \| +32 \| +40 \| +1\.25 \|/m);
+    expect(document).not.toMatch(/NaN|Infinity|undefined/);
+    for (const [, picture = ''] of document.matchAll(/!\[[^\]]*\]\(([^)]+)\)/g)) {
+      expect(readFileSync(join(folder, picture), 'utf8')).toMatch(/^<svg [^]*<\/svg>\s*$/);
+    }
+    const drawn = readFileSync(join(folder, 'noisy-neighbour.svg'), 'utf8');
+    for (const { name } of ATTACKS) expect(drawn).toContain(`>${name}<`);
+    await rm(folder, { recursive: true });
   });
 });
 
@@ -162,6 +246,15 @@ describe('the chart', () => {
     expect(open).toEqual([]);
     expect(rest).not.toMatch(/[<>]|&(?!amp;|lt;|gt;|quot;)/);
     expect(svg).not.toMatch(/NaN|Infinity|undefined|script|href/);
+  });
+
+  it('has a dashed line at a mark, and the values of all bars beyond it', () => {
+    const bars = [{ label: 'a', value: 1, lowest: 1, highest: 1 }];
+    const marked = chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars, mark: 3 }]);
+    const [, markX] = /d="M([\d.]+) [^"]*" stroke="[^"]*" stroke-dasharray/.exec(marked) ?? [];
+    const [, valueX] = /<text x="([\d.]+)"[^>]*>1 times</.exec(marked) ?? [];
+    expect(Number(valueX)).toBeGreaterThan(Number(markX));
+    expect(chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars }])).not.toContain('dasharray');
   });
 
   it('has its numbers with their units', () => {

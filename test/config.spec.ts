@@ -34,7 +34,7 @@ function refusalOf(env: Record<string, string>): string {
 }
 
 describe('the settings', () => {
-  it('all have a default but for those that may be missing: the database, the API keys, the broker and the gateway', () => {
+  it('all have a default but for those that may be missing: the database, the API keys, the rate limit, the broker and the gateway', () => {
     expect(loadConfig({})).toEqual(DEFAULTS);
   });
 
@@ -45,13 +45,19 @@ describe('the settings', () => {
     expect(loadConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
   });
 
-  it.each(Object.keys(DEFAULTS).concat('DATABASE_URL', 'API_KEYS', 'AMQP_URL', 'KAFKA_BROKERS', 'GATEWAY_URL'))(
-    'count as unset when empty: %s',
-    (name) => {
-      expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
-      expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
-    },
-  );
+  it.each(
+    Object.keys(DEFAULTS).concat(
+      'DATABASE_URL',
+      'API_KEYS',
+      'RATE_LIMIT_PER_SECOND',
+      'AMQP_URL',
+      'KAFKA_BROKERS',
+      'GATEWAY_URL',
+    ),
+  )('count as unset when empty: %s', (name) => {
+    expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
+    expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
+  });
 
   it('are frozen', () => {
     const config = loadConfig({}) as { PORT: number };
@@ -79,6 +85,8 @@ describe('a bad value', () => {
     ['DATABASE_POOL_SIZE', '1', /number of connections/],
     ['DATABASE_POOL_SIZE', '501', /number of connections/],
     ['API_KEYS', 'sk_a', /acct_a:secret_a/],
+    ['RATE_LIMIT_PER_SECOND', '0', /number of requests/],
+    ['RATE_LIMIT_PER_SECOND', '1.5', /number of requests/],
     ['IDEMPOTENCY_RETENTION_HOURS', '0', /number of hours/],
     ['IDEMPOTENCY_RETENTION_HOURS', 'Infinity', /number of hours/],
     ['IDEMPOTENCY_RETENTION_HOURS', 'a day', /number of hours/],
@@ -150,6 +158,11 @@ describe('API_KEYS', () => {
       ],
     ],
     ['a secret with colons', 'acct_a:sk:a:1', [['acct_a', 'sk:a:1']]],
+    [
+      'account ids and secrets as long as the limits',
+      `${'a.-_Z9'.repeat(10)}1234:${'!+-~'.repeat(63)}xyz`,
+      [[`${'a.-_Z9'.repeat(10)}1234`, `${'!+-~'.repeat(63)}xyz`]],
+    ],
   ])('may be %s', (_, value, expected) => {
     const keys = loadConfig({ API_KEYS: value }).API_KEYS?.map(({ accountId, secret }) => [accountId, secret]);
     expect(keys).toEqual(expected);
@@ -159,6 +172,11 @@ describe('API_KEYS', () => {
     ['a secret without an account', 'hunter2'],
     ['an account without a secret', 'acct_a:hunter2,acct_b:'],
     ['an empty account', ':hunter2'],
+    ['an account id that no index can hold', `${'a'.repeat(2_667)}:hunter2`],
+    ['an account id longer than 64 characters', `${'a'.repeat(65)}:hunter2`],
+    ['an account id that is not ASCII', 'acct_ä:hunter2'],
+    ['a secret that no header carries unchanged', 'acct_a:hunter2€'],
+    ['a secret longer than 255 characters', `acct_a:${'hunter2'.repeat(37)}`],
     ['white space within', 'acct_a:hunter2 acct_b:x'],
     ['a comma at the end', 'acct_a:hunter2,'],
     ['one secret for two accounts', 'acct_a:hunter2,acct_b:hunter2'],
@@ -221,10 +239,12 @@ describe('.env.example', () => {
     expect(parseEnv(text)).toEqual({});
     // One broker or the other, so an example of each.
     const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
-    const { DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
+    const { DATABASE_URL, API_KEYS, RATE_LIMIT_PER_SECOND, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
     const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
-    expect([DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
+    expect([DATABASE_URL, API_KEYS, RATE_LIMIT_PER_SECOND, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(
+      undefined,
+    );
   });
 
   it('explains each variable in one sentence', () => {

@@ -48,6 +48,14 @@ describe('PUT /customers/:id', () => {
     expect(replaced.body).toEqual({ ...RESOURCE, status: 'inactive', version: 2 });
   });
 
+  it('refuses an id that looks like a card number, as an order that names it would be', async () => {
+    const path = '/customers/4242424242424242';
+    expectProblem(await call('PUT', { body: ADA }, path), 400, 'card_data_refused');
+    expectProblem(await call('PATCH', { body: ADA, ifMatch: '"1"', key: 'key_1' }, path), 400, 'card_data_refused');
+    expect(await rows()).toEqual([]);
+    expectProblem(await call('GET', {}, path), 404, 'not_found');
+  });
+
   it('changes nothing when it is sent again, not even the version', async () => {
     await put();
     const before = await rows();
@@ -235,7 +243,15 @@ describe('PATCH /customers/:id', () => {
   });
 
   it('finds no customer where there is none', async () => {
-    expectProblem(await patch('"1"'), 404, 'not_found');
+    expect(expectProblem(await patch('"1"'), 404, 'not_found')['outcome']).toBe('not_started');
+  });
+
+  it('calls a 404 final that is recorded under a key, because the key repeats it when the customer exists', async () => {
+    const missing = await patch('"1"', { key: 'change_1' });
+    expect(expectProblem(missing, 404, 'not_found')['outcome']).toBe('final');
+    await put();
+    const again = await patch('"1"', { key: 'change_1' });
+    expect([replyOf(again), isReplay(again)]).toEqual([replyOf(missing), true]);
   });
 });
 

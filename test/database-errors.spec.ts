@@ -2,8 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Pool } from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { dataSourceOptions } from '../src/database/data-source.js';
-import { isConflict, isDatabaseUnavailable, isLockTimeout } from '../src/idempotency/database-errors.js';
+import {
+  isConflict,
+  isConnectionLost,
+  isDatabaseUnavailable,
+  isLockTimeout,
+} from '../src/idempotency/database-errors.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
+import { startProxy } from './support/proxy.js';
 import { until } from './support/waiting.js';
 
 let database: TestDatabase;
@@ -87,6 +93,16 @@ describe('a database that cannot serve now is told from one that refuses:', () =
     ['a standby that is not promoted yet', raise('25006')],
   ])('%s', async (_, work) => {
     expect(isDatabaseUnavailable(await failureOf(work))).toBe(true);
+  });
+
+  it('a network that has forgotten the connection', async () => {
+    const proxy = await startProxy(database.url);
+    const forgotten = await new DataSource(dataSourceOptions(`${proxy.url}?query_timeout=100`)).initialize();
+    proxy.fallSilent('both ways');
+    const error: unknown = await forgotten.query('SELECT 1').catch((failure: unknown) => failure);
+    expect([isDatabaseUnavailable(error), isConnectionLost(error)]).toEqual([true, true]);
+    await forgotten.destroy();
+    await proxy.close();
   });
 
   it('a server that is not there', async () => {

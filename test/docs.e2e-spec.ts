@@ -163,7 +163,7 @@ describe('/openapi.json', () => {
       expect([key, pattern.test(key)]).toEqual([key, true]);
     for (const key of ['', 'k'.repeat(256), '"order_1', 'a b', 'caf\u00e9'])
       expect([key, pattern.test(key)]).toEqual([key, false]);
-    const statuses = ['200', '400', '401', '402', '409', '413', '415', '422', '500', '503', '504'];
+    const statuses = ['200', '400', '401', '402', '409', '413', '415', '422', '429', '500', '503', '504'];
     expect(Object.keys(operation.responses).sort()).toEqual(statuses);
   });
 

@@ -4,6 +4,7 @@ import { json } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Recovery } from '../src/idempotency/index.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
+import { killAll, spawnService } from './support/process.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { effects, NOTHING, reset } from './support/state.js';
 
@@ -26,6 +27,8 @@ const answerWith = (status: number, body: string) => (response: ServerResponse) 
   void response.writeHead(status, { 'content-type': 'application/json' }).end(body);
 const CAPTURED = answerWith(200, '{}');
 
+const bankUrl = () => `http://127.0.0.1:${(bank.address() as AddressInfo).port}/bank/`;
+
 beforeAll(async () => {
   database = await createDatabase();
   bank = createServer((request: IncomingMessage, response) => {
@@ -39,13 +42,13 @@ beforeAll(async () => {
     );
   });
   await new Promise<void>((resolve) => bank.listen(0, '127.0.0.1', resolve));
-  const url = `http://127.0.0.1:${(bank.address() as AddressInfo).port}/bank/`;
-  service = await startService(database.url, { GATEWAY_URL: url });
-  hasty = await startService(database.url, { GATEWAY_URL: url, GATEWAY_TIMEOUT_MS: '300' });
+  service = await startService(database.url, { GATEWAY_URL: bankUrl() });
+  hasty = await startService(database.url, { GATEWAY_URL: bankUrl(), GATEWAY_TIMEOUT_MS: '300' });
 });
 beforeEach(() => void (received = []));
 afterEach(() => reset(database));
 afterAll(async () => {
+  await killAll();
   await service?.stop();
   await hasty?.stop();
   bank?.closeAllConnections();
@@ -78,7 +81,17 @@ describe('a gateway over HTTP', () => {
     ['an error', answerWith(500, '{}')],
     ['a redirect', (response: ServerResponse) => void response.writeHead(302, { location: '/elsewhere' }).end()],
     ['a decline without a reason', answerWith(402, '{}')],
-    ['what is not JSON', answerWith(200, 'OK')],
+    ['a decline whose code holds U+0000', answerWith(402, '{"decline_code": "do_not\\u0000honor"}')],
+    ['a decline whose code holds half a surrogate pair', answerWith(402, '{"decline_code": "\\ud83d"}')],
+    ['a decline whose code is a card number', answerWith(402, '{"decline_code": "4242424242424242"}')],
+    ['a decline whose code is longer than 64 characters', answerWith(402, `{"decline_code": "${'x'.repeat(65)}"}`)],
+    ['a decline whose code is not text', answerWith(402, '{"decline_code": 51}')],
+    ['a decline of 20 MB', answerWith(402, `{"decline_code": "${'x'.repeat(20_000_000)}"}`)],
+    ['a body that is not JSON', answerWith(200, 'OK')],
+    ['a body that is null', answerWith(200, 'null')],
+    ['a body that is a list', answerWith(200, '[]')],
+    ['an empty body', answerWith(200, '')],
+    ['a capture that is longer than 4 KiB', answerWith(200, `{"id": "${'x'.repeat(4_096)}"}`)],
     ['a connection that breaks', (response: ServerResponse) => void response.destroy()],
   ])('decides nothing with %s: the charge is pending, and the retry asks with the same key', async (_, failure) => {
     answer = failure;
@@ -92,6 +105,61 @@ describe('a gateway over HTTP', () => {
     expect((await service.charge('undecided')).status).toBe(200);
     expect(received).toHaveLength(2);
     expect(received[1]).toEqual(received[0]);
+  });
+
+  it.each(['do_not_honor', '51', 'R1-a.b', 'x'.repeat(64)])(
+    'declines with the code %s, which is the reason that the client gets',
+    async (code) => {
+      answer = answerWith(402, JSON.stringify({ decline_code: code, more: 'is ignored' }));
+      const declined = await service.charge('coded');
+      expect(declined.body).toMatchObject({ code: 'card_declined', decline_code: code });
+    },
+  );
+
+  it('captures with a JSON object of up to 4 KiB, the content of which is the own business of the bank', async () => {
+    answer = answerWith(200, JSON.stringify({ id: 'x'.repeat(4_000), amount: null }));
+    expect((await service.charge('wordy')).status).toBe(200);
+  });
+
+  it('is hung up on when its answer does not end, so that one answer cannot fill the memory', async () => {
+    const hungUp = new Promise((resolve) => {
+      answer = (response) => {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        response.once('close', resolve);
+        const more = () => {
+          // Faster than any limit in time could end it.
+          while (!response.destroyed && response.write('x'.repeat(65_536)));
+          response.once('drain', more);
+        };
+        more();
+      };
+    });
+    // Far from the limit in time, so that the limit in size ends the answer.
+    const patient = await startService(database.url, { GATEWAY_URL: bankUrl(), GATEWAY_TIMEOUT_MS: '3600000' });
+    try {
+      expect((await patient.charge('endless')).body).toMatchObject({ code: 'gateway_unavailable', outcome: 'unknown' });
+      await hungUp;
+    } finally {
+      await patient.stop();
+    }
+  });
+
+  it('is never quoted in the log when its answer is not understood', async () => {
+    const served = await spawnService(database.url, { GATEWAY_URL: bankUrl() });
+    for (const [status, body] of [
+      [402, '{"decline_code": "a secret, in words"}'],
+      [200, 'a secret, in words'],
+    ] as const) {
+      answer = answerWith(status, body);
+      const headers = { 'content-type': 'application/json', 'idempotency-key': 'quoted' };
+      const refused = await fetch(`${served.url}/charges`, { method: 'POST', headers, body: JSON.stringify(CHARGE) });
+      expect(refused.status).toBe(503);
+    }
+    served.signal('SIGTERM');
+    await served.ended;
+    const log = served.output.join('\n');
+    expect(log).toContain('not with a decision that this service understands');
+    expect(log).not.toContain('secret');
   });
 
   it('that does not answer in time is 504, and recovery asks again with the same key', async () => {

@@ -177,6 +177,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(await toy.recovery.runOnce()).toBe(0);
       expect(await left(database)).toEqual(CLAIMED);
       toy.resume = resume;
+      await database.sql('UPDATE processed_requests SET recover_at = clock_timestamp()');
       expect(await toy.recovery.runOnce()).toBe(1);
       expect(await left(database)).toEqual(TWO_COMMITS);
     });

@@ -84,6 +84,22 @@ describe('PUT /inventory/:item_id', () => {
     expect(expectProblem(await put(1, item), 400, 'validation_failed')['detail']).toContain('item_id');
   });
 
+  it('refuses an item_id that looks like a card number, because no order could name it', async () => {
+    expectProblem(await put(1, '4242-4242-4242-4242'), 400, 'card_data_refused');
+    expect(await rows()).toEqual([]);
+    expectProblem(await call('GET', '/inventory/4242424242424242'), 404, 'not_found');
+    expect((await call('DELETE', '/inventory/4242424242424242')).status).toBe(204);
+  });
+
+  it.each(['CSC-2000', '4006381333023', '1732406954138', 'cid:1234'])(
+    'sets the stock of an item_id that an order can then name: %s',
+    async (item) => {
+      expect((await put(10, item)).status).toBe(201);
+      const items = [{ item_id: item, quantity: 1, unit_amount: 1 }];
+      expect((await call('POST', '/orders', { body: { order_id: 'order_1', items } })).status).toBe(200);
+    },
+  );
+
   it('refuses what is no JSON, and what is another type', async () => {
     const wire = (headers: string[], body: string) =>
       send(service.url, {

@@ -48,14 +48,18 @@ const ordered = (i: number) => ({
   items: [{ item_id: `item_${i}`, quantity: 1, unit_amount: 1 }],
 });
 const itemsOf = <Input>(input: (i: number) => Input): PhaseItem<Input>[] =>
-  Array.from({ length: COUNT }, (_, i) => ({ accountId: 'acct_demo', requestId: randomUUID(), input: input(i) }));
+  Array.from({ length: COUNT }, (_, i) => ({
+    accountId: 'acct_demo',
+    requestId: randomUUID(),
+    isRecorded: false,
+    input: input(i),
+  }));
 
 /** The statuses of each reply, of a phase that is run once: not again after a deadlock. */
 const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonly PhaseItem<Input>[]) =>
   inTransaction(
     app.nest.get(DataSource),
-    async ({ manager, begun }) => {
-      await begun;
+    async ({ manager }) => {
       return (await phase(manager, items)).map(({ status }) => status);
     },
     { attempts: 1 },
@@ -129,8 +133,7 @@ describe('two deliveries at once about the same accounts', () => {
       const handle = (app: TestService, count: number, round: number) =>
         inTransaction(
           app.nest.get(DataSource),
-          async ({ manager, begun }) => {
-            await begun;
+          async ({ manager }) => {
             const messages = Array.from({ length: count }, (_, i) => charged(i, round));
             await consumer.handle(manager, messages);
           },

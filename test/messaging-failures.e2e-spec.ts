@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Consumer, Inbox, InProcessBus, MessageSweeper, Relay } from '../src/messaging/index.js';
 import { LOCK_DUE, SWEEP_INBOX } from '../src/messaging/messaging.sql.js';
@@ -78,6 +79,17 @@ describe('a batch of which one message is bad', () => {
     expect(marbles.batches.length).toBeLessThan(2 * 10);
     expect(await counts(database, 'marbles')).toEqual(once(numbered(300).filter((_, i) => i !== 77)));
     expect(await failures()).toHaveLength(1);
+  });
+
+  it('is processed around a message whose failure cannot be recorded, which is delivered again', async () => {
+    const tooLong = message(Array.from({ length: 500 }, () => randomUUID()).join());
+    const messages = [...numbered(20), tooLong, ...numbered(40).slice(20)];
+    // More than once, because the search for the bad message has a deadline that a busy machine may miss.
+    await until(async () => {
+      const deliveries = await inbox().deliver(marbles, messages);
+      return messages.filter((_, i) => deliveries[i] === 'failed').every((failed) => failed === tooLong);
+    });
+    expect(await counts(database, 'marbles')).toEqual(once(numbered(40)));
   });
 
   it('does not end a run of the relay that has more to publish', async () => {

@@ -233,6 +233,14 @@ describe('the start', () => {
   ])('is refused with %j, by name', async (env, message) => {
     await expect(spawnService(database.url, env)).rejects.toThrow(message);
   });
+
+  it('is refused on a database that is not UTF-8, before anything is written there', async () => {
+    const latin = await createDatabase({ empty: true, encoding: 'LATIN1' });
+    const message = /DATABASE_URL: expected a database with the encoding UTF8, but its encoding is LATIN1/;
+    await expect(spawnService(latin.url)).rejects.toThrow(message);
+    expect(await latin.sql(`SELECT FROM pg_tables WHERE schemaname = 'public'`)).toEqual([]);
+    await latin.drop();
+  });
 });
 
 function get(url: string, path: string): Promise<{ status: number; text: string }> {

@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type CommitFault, type PostgresProxy, startProxy } from './support/proxy.js';
+import { type CommitFault, type PostgresProxy, type ProxyFault, startProxy } from './support/proxy.js';
 import { until } from './support/waiting.js';
 
 const COMMIT = Buffer.from('Q\0\0\0\x0bCOMMIT\0');
@@ -23,7 +23,7 @@ const server = createServer((socket) => {
   });
 });
 let proxy: PostgresProxy;
-let landed: CommitFault[];
+let landed: ProxyFault[];
 
 beforeEach(async () => {
   commits.length = 0;

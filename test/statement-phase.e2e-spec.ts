@@ -116,6 +116,14 @@ describe.each([
     expect(await left(database)).toEqual(NOTHING);
   });
 
+  it('commits no reply when its statement could not even be sent, because another statement has its name', async () => {
+    handle((request, wish) => request.complete(placing, wish));
+    expect((await send('first')).status).toBe(201);
+    handle((request, wish) => request.complete({ ...placing, text: `${placing.text} -- another` }, wish));
+    expect((await send('second')).status).toBe(500);
+    expect(await left(database)).toEqual(ONE_COMMIT);
+  });
+
   it('leaves a claim to be resumed when its results fail, as a crash would', async () => {
     handle((request, wish) =>
       request.claim(
@@ -157,14 +165,14 @@ describe('the plans of the protocol', () => {
     [
       'claim',
       CLAIM,
-      `('{a}', '{k}', ARRAY[gen_random_uuid()], '{o}', ARRAY[sha256('')], ARRAY[gen_random_uuid()], 30, 86400, false)`,
+      `('{a}', '{k}', ARRAY[gen_random_uuid()], '{o}', ARRAY[sha256('')], ARRAY[gen_random_uuid()], 30, 86400, false, 65536)`,
     ],
     ['complete', COMPLETE, `('{a}', '{k}', ARRAY[gen_random_uuid()], '{200}', ARRAY['{}'::jsonb], '{b}', 1, 86400)`],
   ] as const;
 
   it.each([
     ['the sweep', SWEEP, [86_400, 1_000]],
-    ['a takeover', TAKE_OVER, ['POST /effects', '00000000-0000-0000-0000-000000000000', 30, 4]],
+    ['a takeover', TAKE_OVER, ['POST /effects', '00000000-0000-0000-0000-000000000000', 30, '', [], 5, 120]],
   ])('search by time, and read nothing that is not due: %s', async (_, text, values) => {
     await database.sql('TRUNCATE processed_requests');
     await database.sql(

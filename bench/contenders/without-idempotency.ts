@@ -12,7 +12,7 @@ import { InventoryItem } from '../../src/inventory/inventory-item.entity.js';
 import { Order } from '../../src/orders/order.entity.js';
 import { PlaceOrder } from '../../src/orders/order.input.js';
 import { type OrderResource, toResource as toOrderResource } from '../../src/orders/order.resource.js';
-import { orderRow } from '../../src/orders/orders.phases.js';
+import { orderRow } from '../../src/orders/new-order.js';
 import { markPaid } from '../../src/orders/payments.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
@@ -51,7 +51,7 @@ class OrdersController {
   create(@Body() input: PlaceOrder): Promise<OrderResource> {
     return this.dataSource.transaction(async (tx) => {
       const order = tx.create(Order, {
-        ...orderRow({ accountId: DEMO_ACCOUNT, requestId: '', input: { ...input, order_id: newRequestId() } }),
+        ...orderRow({ accountId: DEMO_ACCOUNT, input: { ...input, order_id: newRequestId() } }),
         status: 'placed',
         created_at: new Date(),
         paid_at: null,

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
@@ -13,19 +13,22 @@ export const DEMO_ACCOUNT = 'acct_demo';
 @Injectable()
 export class AccountGuard implements CanActivate {
   private readonly publicHandlers = new WeakMap<object, boolean>();
-  private readonly keys: { accountId: string; digest: Buffer }[] | undefined;
+  /** Account ids by the digest of their secret. */
+  private readonly accounts: ReadonlyMap<string, string> | undefined;
 
   constructor(
     private readonly reflector: Reflector,
     @Inject(CONFIG) config: Config,
   ) {
-    this.keys = config.API_KEYS?.map(({ accountId, secret }) => ({ accountId, digest: digest(secret) }));
+    if (config.API_KEYS) {
+      this.accounts = new Map(config.API_KEYS.map(({ accountId, secret }) => [digest(secret), accountId]));
+    }
   }
 
   canActivate(context: ExecutionContext): boolean {
     if (this.isPublic(context)) return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
-    request.accountId = this.keys ? this.accountOf(request.headers.authorization, this.keys) : DEMO_ACCOUNT;
+    request.accountId = this.accounts ? accountOf(request.headers.authorization, this.accounts) : DEMO_ACCOUNT;
     return true;
   }
 
@@ -39,18 +42,23 @@ export class AccountGuard implements CanActivate {
     }
     return known;
   }
-
-  private accountOf(authorization: string | undefined, keys: { accountId: string; digest: Buffer }[]): string {
-    const secret = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
-    const given = digest(secret ?? '');
-    // Every key is compared, in constant time and as a digest, so the time taken tells neither length nor position.
-    const matches = keys.filter((key) => timingSafeEqual(key.digest, given));
-    const account = secret === undefined ? undefined : matches[0]?.accountId;
-    if (account !== undefined) return account;
-    throw new Problem('unauthorized', 'Expected Authorization: Bearer <secret> with the secret of an account.', {
-      headers: { 'www-authenticate': 'Bearer' },
-    });
-  }
 }
 
-const digest = (secret: string) => createHash('sha256').update(secret).digest();
+/**
+ * Finds the account in one look-up, however many accounts there are, so a request with a wrong secret is cheap.
+ *
+ * Secrets are compared in constant time: the time of the look-up depends on the digests alone, and their key is random, so a
+ * caller neither knows nor chooses the digest of a guess, and learns nothing from how much of it equals a known digest.
+ */
+function accountOf(authorization: string | undefined, accounts: ReadonlyMap<string, string>): string {
+  const secret = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+  const account = secret === undefined ? undefined : accounts.get(digest(secret));
+  if (account !== undefined) return account;
+  throw new Problem('unauthorized', 'Expected Authorization: Bearer <secret> with the secret of an account.', {
+    headers: { 'www-authenticate': 'Bearer' },
+  });
+}
+
+/** Known to this process only. With a plain hash, a caller could compute guesses whose digests begin as a known one may. */
+const DIGEST_KEY = randomBytes(32);
+const digest = (secret: string) => createHmac('sha256', DIGEST_KEY).update(secret).digest('hex');

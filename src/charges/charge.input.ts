@@ -6,14 +6,13 @@ import {
   IsISO4217CurrencyCode,
   IsOptional,
   IsString,
-  Length,
   Matches,
   Max,
-  MaxLength,
   Min,
   registerDecorator,
 } from 'class-validator';
 import { PageQuery } from '../http/page.input.js';
+import { HasLength, lengthOf } from '../http/text-length.js';
 import { CARD_TOKENS, type CardToken } from './gateway/card-tokens.js';
 
 const MAX_PAIRS = 50;
@@ -29,7 +28,8 @@ function IsMetadata(): PropertyDecorator {
     !Array.isArray(value) &&
     Object.keys(value).length <= MAX_PAIRS &&
     Object.entries(value).every(
-      ([name, text]) => name.length <= MAX_NAME_LENGTH && typeof text === 'string' && text.length <= MAX_VALUE_LENGTH,
+      ([name, text]) =>
+        lengthOf(name) <= MAX_NAME_LENGTH && typeof text === 'string' && lengthOf(text) <= MAX_VALUE_LENGTH,
     );
   const message = `expected an object of at most ${MAX_PAIRS} texts, names up to ${MAX_NAME_LENGTH} and texts up to ${MAX_VALUE_LENGTH} characters`;
   return (target, propertyName) =>
@@ -58,6 +58,8 @@ export class CreateCharge {
 
   @ApiProperty({ example: 'eur', pattern: '^[A-Za-z]{3}$', description: 'ISO 4217, in either case' })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
+  // The list of codes alone would accept 'uſd', which the database refuses, because it compares in upper case: 'USD'.
+  @Matches(/^[a-z]{3}$/, { message: 'expected an ISO 4217 code such as eur' })
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency!: string;
 
@@ -80,13 +82,13 @@ export class CreateCharge {
     description: 'What the charge is for',
   })
   @IsOptional()
-  @Length(1, 255, { message: 'expected 1 to 255 characters' })
+  @HasLength(1, 255)
   @IsString({ message: 'expected text' })
   order_id?: string;
 
   @ApiPropertyOptional({ nullable: true, example: 'Two coffees', maxLength: 500 })
   @IsOptional()
-  @MaxLength(500, { message: 'expected at most 500 characters' })
+  @HasLength(0, 500)
   @IsString({ message: 'expected text' })
   description?: string;
 

@@ -64,7 +64,7 @@ interface Settlement {
 }
 
 /** The row of a charge before the bank is asked; the database says when that is. */
-export const pending = ({ accountId, requestId, input }: PhaseItem<CreateCharge>) => ({
+export const pending = ({ accountId, requestId, input }: Omit<PhaseItem<CreateCharge>, 'isRecorded'>) => ({
   account_id: accountId,
   id: chargeId(requestId),
   amount: input.amount,

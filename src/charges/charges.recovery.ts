@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { type AbandonedRequest, type RecordedReply, Recovery } from '../idempotency/index.js';
+import { type AbandonedRequest, INTENT_MISSING, Recovery, type Resumed } from '../idempotency/index.js';
 import { Charge } from './charge.entity.js';
 import { chargeId, settle } from './charges.phases.js';
 import { PaymentGateway } from './gateway/payment.gateway.js';
@@ -17,9 +17,10 @@ export class ChargeRecovery {
     recovery.register('POST /charges', (abandoned) => this.resume(abandoned));
   }
 
-  private async resume({ accountId, requestId, request }: AbandonedRequest): Promise<RecordedReply> {
-    // Committed together with the claim, so it is there.
-    const charge = await this.charges.findOneByOrFail({ account_id: accountId, id: chargeId(requestId) });
+  private async resume({ accountId, requestId, request }: AbandonedRequest): Promise<Resumed> {
+    const charge = await this.charges.findOneBy({ account_id: accountId, id: chargeId(requestId) });
+    // The bank is asked only for a charge that is committed, and the charge is committed with the key.
+    if (!charge) return INTENT_MISSING;
     const outcome = await this.gateway.authorize(charge);
     return request.complete(settle, { charge, outcome });
   }

@@ -1,5 +1,6 @@
 import { ApiProperty, PartialType } from '@nestjs/swagger';
-import { IsEmail, IsIn, IsString, Length } from 'class-validator';
+import { IsEmail, IsIn, IsString } from 'class-validator';
+import { HasLength } from '../http/text-length.js';
 import type { CustomerStatus } from './customer.entity.js';
 
 const STATUSES: CustomerStatus[] = ['active', 'inactive'];
@@ -7,7 +8,7 @@ const STATUSES: CustomerStatus[] = ['active', 'inactive'];
 /** The body of `PUT /customers/:id`: all of the customer. */
 export class ReplaceCustomer {
   @ApiProperty({ example: 'Ada Lovelace', minLength: 1, maxLength: 255 })
-  @Length(1, 255, { message: 'expected 1 to 255 characters' })
+  @HasLength(1, 255)
   @IsString({ message: 'expected text' })
   name!: string;
 

@@ -29,11 +29,11 @@ const byCustomer = (a: PhaseItem<Change>, b: PhaseItem<Change>) => {
   return one === other ? 0 : one < other ? -1 : 1;
 };
 
-async function changeOne(tx: EntityManager, { accountId, input }: PhaseItem<Change>): Promise<Reply> {
+async function changeOne(tx: EntityManager, { accountId, isRecorded, input }: PhaseItem<Change>): Promise<Reply> {
   const { id, versions, change } = input;
   const { name = null, email = null, status = null } = change;
   const [held] = await tx.query<Held[]>(CHANGE, [accountId, id, versions, name, email, status]);
-  if (!held) return noSuchCustomer();
+  if (!held) return noSuchCustomer(isRecorded ? 'final' : 'not_started');
   const { is_meant: isMeant, ...customer } = held;
   return isMeant ? reply(200, customer) : versionMismatch(customer);
 }
@@ -71,4 +71,5 @@ export const versionMismatch = (current: Customer | undefined) =>
     { outcome: 'final', headers: current && { etag: etagOf(current) } },
   );
 
-export const noSuchCustomer = () => new Problem('not_found', 'There is no customer with this id.');
+export const noSuchCustomer = (outcome: 'final' | 'not_started') =>
+  new Problem('not_found', 'There is no customer with this id.', { outcome });

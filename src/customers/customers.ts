@@ -14,7 +14,7 @@ export class Customers {
   /** @throws Problem 404 `not_found` */
   async find(accountId: string, id: string): Promise<Customer> {
     const customer = await this.current(accountId, id);
-    if (!customer) throw noSuchCustomer();
+    if (!customer) throw noSuchCustomer('not_started');
     return customer;
   }
 

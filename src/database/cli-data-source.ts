@@ -1,9 +1,9 @@
 import { DataSource } from 'typeorm';
 import { configOfProcess } from '../config.js';
-import { dataSourceOptions } from './data-source.js';
+import { migrationOptions } from './data-source.js';
 import { openDatabase } from './open-database.js';
 
 const database = await openDatabase(configOfProcess());
 
 /** For TypeORM's command line: `typeorm migration:show -d dist/src/database/cli-data-source.js`. */
-export default new DataSource(dataSourceOptions(database.url));
+export default new DataSource(migrationOptions(database.url));

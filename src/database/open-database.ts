@@ -3,8 +3,8 @@ import { Client } from 'pg';
 import { type Config, ConfigError } from '../config.js';
 import { EmbeddedPostgres } from './embedded/embedded-postgres.js';
 
-/** Longer than a server under load takes to accept a connection. */
-const CONNECT_TIMEOUT_MS = 5_000;
+/** Longer than a server under load takes to accept a connection, or to answer a question that reads no table. */
+const TIMEOUT_MS = 5_000;
 
 /** A database to run on. */
 export interface OpenDatabase {
@@ -34,15 +34,22 @@ export async function openDatabase(
   };
 }
 
-/** A start without a database would only fail later, and less clearly. */
+/** A start without a database, or on one that cannot store every text, would only fail later, and less clearly. */
 async function check(url: string, host: string): Promise<void> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  const timeouts = { connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS };
+  const client = new Client({ connectionString: url, ...timeouts });
   client.on('error', () => undefined);
+  let encoding: string | undefined;
   try {
     await client.connect();
+    const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding');
+    encoding = rows[0]?.server_encoding;
   } catch (error) {
     throw new ConfigError(`DATABASE_URL: expected a PostgreSQL that can be used at ${host}, but ${String(error)}`);
   } finally {
     await client.end();
+  }
+  if (encoding !== 'UTF8') {
+    throw new ConfigError(`DATABASE_URL: expected a database with the encoding UTF8, but its encoding is ${encoding}`);
   }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import {
   type FastifyBaseLogger,
@@ -10,15 +10,24 @@ import {
 } from 'fastify';
 import type { Logger } from 'pino';
 import { IDEMPOTENCY_KEY_MAX_LENGTH } from '../idempotency/index.js';
+import { holdsCardData } from './card-data.js';
 import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
 import { sendProblem, toProblem } from './problem.filter.js';
-import { Problem, PROBLEM_MEDIA_TYPE } from './problem.js';
+import { Problem } from './problem.js';
+import type { RequestsUnderWay } from './requests-under-way.js';
+import { answerMalformed, createHttpServer } from './server.js';
 
-// What a proxy may have named the request; anything else could forge a log line.
+// What a proxy may have named the request. Anything else could forge a log line; card data would be logged with each.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 
+/**
+ * More than any proxy sends. Node drops the headers behind the 1,000th in silence, and an operation whose key is optional
+ * must not run without a key that was sent.
+ */
+const MAX_HEADERS = 200;
+
 /** The HTTP server below Nest: its limits, its log lines, and an answer of ours wherever Fastify has one of its own. */
-export function createFastifyAdapter(logger: Logger): FastifyAdapter {
+export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay): FastifyAdapter {
   const adapter = new FastifyAdapter({
     loggerInstance: logger,
     // One line for each request, written below.
@@ -28,8 +37,6 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     // Not a logger for each request, which costs more than its one line: that names the request itself.
     childLoggerFactory: (logger: FastifyBaseLogger) => logger,
     bodyLimit: BODY_LIMIT_BYTES,
-    // A client that sends this slowly only holds a connection.
-    requestTimeout: 30_000,
     // An idempotency key in the path, each of its characters percent-encoded.
     routerOptions: { maxParamLength: 3 * IDEMPOTENCY_KEY_MAX_LENGTH },
     // No Nest middleware is used, so the layer that runs it is left out.
@@ -39,21 +46,14 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
     return503OnClosing: false,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
       sendProblem(reply, toProblem(error, request.method)),
-    clientErrorHandler: (_error, socket) => {
-      const { body } = new Problem('malformed_request', 'Expected a well-formed HTTP request.');
-      const text = JSON.stringify(body);
-      if (socket.writable) {
-        socket.end(
-          `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_MEDIA_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-        );
-      }
-    },
+    serverFactory: (handler: RequestListener) => createHttpServer(handler, underWay),
+    clientErrorHandler: (_error, socket) => answerMalformed(socket, underWay),
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonOnly(fastify);
   fastify.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id);
-    done();
+    done(request.raw.rawHeaders.length > 2 * MAX_HEADERS ? tooManyHeaders() : undefined);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     if (!logger.isLevelEnabled('info')) return done();
@@ -75,9 +75,11 @@ export function createFastifyAdapter(logger: Logger): FastifyAdapter {
   return adapter;
 }
 
+const tooManyHeaders = () => new Problem('malformed_request', `Expected at most ${MAX_HEADERS} headers.`);
+
 function genReqId({ headers }: IncomingMessage): string {
   const given = headers['x-request-id'];
-  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID();
+  return typeof given === 'string' && REQUEST_ID.test(given) && !holdsCardData(given) ? given : randomUUID();
 }
 
 /**

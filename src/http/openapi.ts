@@ -1,4 +1,5 @@
 import type { INestApplication } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 
 const DESCRIPTION = `
@@ -29,9 +30,13 @@ export function serveDocs(app: INestApplication): void {
     .addTag('operations', 'For those who run the service; no API key needed')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
     .build();
-  SwaggerModule.setup('docs', app, () => closeBodies(SwaggerModule.createDocument(app, config)), {
-    jsonDocumentUrl: 'openapi.json',
-    customSiteTitle: 'Payments, idempotent',
+  let document: OpenAPIObject | undefined;
+  const build = () => (document ??= closeBodies(SwaggerModule.createDocument(app, config)));
+  // The module's own document routes serialise it for each request, which needs no API key.
+  SwaggerModule.setup('docs', app, build, { raw: false, customSiteTitle: 'Payments, idempotent' });
+  let text: string | undefined;
+  app.getHttpAdapter().get('/openapi.json', (_request: FastifyRequest, reply: FastifyReply) => {
+    void reply.type('application/json').send((text ??= JSON.stringify(build())));
   });
 }
 

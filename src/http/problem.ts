@@ -114,6 +114,12 @@ export const PROBLEMS = {
     title: 'A version is required',
     advice: 'Read it first and send its ETag in If-Match, so that you change what you have read.',
   },
+  rate_limited: {
+    status: 429,
+    title: 'The account sends too many requests',
+    advice:
+      'Nothing was started, and nothing was recorded. Send the same request with the same key again, after `Retry-After`.',
+  },
   internal_error: {
     status: 500,
     title: 'The service failed',
@@ -211,8 +217,17 @@ export interface FieldError {
   message: string;
 }
 
-/** 400, with each member that is wrong and what was expected of it. Messages never repeat a value. */
-export const validationFailed = (...errors: FieldError[]) =>
-  new Problem('validation_failed', errors.map(({ field, message }) => `${field}: ${message}`).join('; '), {
-    extensions: { errors },
-  });
+/** The answer to one bad request must not grow with the request. */
+const MAX_ERRORS = 20;
+
+/**
+ * 400, with the first members that are wrong and what was expected of them. Messages never repeat a value.
+ *
+ * @param errors all of them; those beyond the first 20 are only counted
+ */
+export function validationFailed(...errors: FieldError[]): Problem {
+  const listed = errors.slice(0, MAX_ERRORS);
+  const details = listed.map(({ field, message }) => `${field}: ${message}`);
+  if (errors.length > listed.length) details.push(`and ${errors.length - listed.length} more`);
+  return new Problem('validation_failed', details.join('; '), { extensions: { errors: listed } });
+}

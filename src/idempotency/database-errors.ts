@@ -26,7 +26,7 @@ const UNAVAILABLE_STATE = /^(08...|53...|57...|40001|40P01|25P03|25P04|55P03|250
 const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET)/;
 // pg, pg-pool and TypeORM give these no code.
 const UNAVAILABLE_MESSAGE =
-  /connection terminated|timeout exceeded when trying to connect|not queryable|query runner .*released|pool after calling end|connection ended|not yet connected/i;
+  /connection terminated|timeout exceeded when trying to connect|not queryable|query runner .*released|pool after calling end|connection ended|not yet connected|query read timeout/i;
 
 /** There is no connection any more, whatever was sent on it: not the doing of one statement. */
 export function isConnectionLost(error: unknown): boolean {

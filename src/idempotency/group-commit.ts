@@ -1,46 +1,63 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
 import { Subject } from 'rxjs';
 import { DataSource } from 'typeorm';
-import { isConnectionLost } from './database-errors.js';
+import { isConflict, isConnectionLost } from './database-errors.js';
+import { FairQueue } from './fair-queue.js';
+import { FairShare } from './fair-share.js';
 import { commitTogether, type Outcome, type Unit } from './group.js';
 import { overloaded } from './idempotency.errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { IdempotencyStore, KeyLocked } from './idempotency.store.js';
 import { CommitUnknown } from './transaction.js';
 
-/** A unit, and whoever waits for its outcome. */
+/** A unit, and the request that waits for its outcome. */
 interface Waiting {
   readonly unit: Unit;
+  readonly accountId: string;
+  readonly name: string;
+  readonly isAlone: boolean;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /** Groups under way at once: while one waits for its commit, the next is at work. More would only be smaller. */
 const GROUPS = 2;
-/** Past this, a slow group is no longer counted, so that it holds up nobody else for longer. */
+/** After this time a running group stops counting against `GROUPS`, so that the next group can start. */
 const PATIENCE_MS = 50;
-/** Groups under way at once, slow ones included: some of the pool is left to everything else. */
+/** Groups under way at once, slow ones included. With `OWN_TRANSACTIONS` it leaves two of the ten connections to reads. */
 const MAX_GROUPS = 4;
-/** Units that each have a transaction of their own, under way at once. */
-const MAX_SINGLES = 4;
-/** Requests that wait for a group. More are refused: a second of work at most, and a few MiB. */
-const MAX_WAITING = 2_048;
+/** Transactions under way at once that are each of one account. They do not count as groups, so they hold no group up. */
+const OWN_TRANSACTIONS = 4;
+/** Units that wait or are under way. One account alone gets half: a second of work at most. */
+const MAX_UNITS = 4_096;
+/** How long an account stays apart that has made a group fail. It can fail one group of others in this time. */
+const APART_MS = 60_000;
+/** Accounts that are remembered as apart. To forget one costs one failed group more. */
+const MAX_APART = 1_000;
 
 /**
  * Commits requests together. Those that arrive while a commit is under way share the next one, so that a commit and
- * its statements cost each of them a fraction; one that arrives alone is committed at once.
+ * its statements cost each of them a fraction; one that arrives alone is committed at once. Accounts take turns.
  *
- * What goes wrong in a group is found out by running each of its units alone, so that a bad one harms only itself.
+ * A group that fails is taken apart, in two steps: each account gets a transaction of its own, and an account whose own
+ * transaction fails again gets one for each of its units. So a bad unit harms only itself, and the work of
+ * finding it is done in the transactions of its account. That account then stays out of the groups of others for a while.
  */
 @Injectable()
 export class GroupCommit {
   /** How many requests each commit held. */
   readonly sizes = new Subject<number>();
-  private queue: Waiting[] = [];
-  private readonly singles: Waiting[] = [];
+  private readonly units = new FairShare(MAX_UNITS);
+  /** Units that share groups with those of other accounts. */
+  private readonly shared = new FairQueue<Waiting>();
+  /** Units that share transactions only with those of their own account, if at all. */
+  private readonly apart = new FairQueue<Waiting>();
+  /** Accounts that were in a group that failed, and those of them that made it fail. */
+  private readonly standing = new LRUCache<string, 'suspected' | 'found guilty'>({ max: MAX_APART, ttl: APART_MS });
+  private readonly ownTransactions = new FairShare(OWN_TRANSACTIONS);
   private groupsRunning = 0;
   private groupsSlow = 0;
-  private singlesRunning = 0;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -54,33 +71,24 @@ export class GroupCommit {
    * @throws IdempotencyError 503 when too many wait; CommitUnknown, FencedOff, and what the phase throws
    */
   commit(unit: Unit): Promise<Outcome> {
-    // Only what is new is refused: what has begun ends sooner when it is let through.
-    if (this.queue.length >= MAX_WAITING && !unit.requestId && !unit.inDoubt) return Promise.reject(overloaded());
-    return new Promise((resolve, reject) => {
-      (unit.inDoubt ? this.singles : this.queue).push({ unit, resolve, reject });
-      this.startNext();
+    const { accountId, name } = unit.identity;
+    // Only new requests are refused. A request whose claim is committed must be able to finish.
+    if (!unit.requestId && !unit.inDoubt && !this.units.allows(accountId)) return Promise.reject(overloaded());
+    const leave = this.units.take(accountId);
+    const outcome = new Promise<Outcome>((resolve, reject) => {
+      const isApart = unit.inDoubt || this.standing.has(accountId);
+      (isApart ? this.apart : this.shared).add([{ unit, accountId, name, isAlone: unit.inDoubt, resolve, reject }]);
     });
+    this.startNext();
+    return outcome.finally(leave);
   }
 
   private startNext(): void {
-    while (this.singles.length > 0 && this.singlesRunning < MAX_SINGLES) void this.runSingle(this.singles.splice(0, 1));
-    while (this.queue.length > 0 && this.groupsRunning - this.groupsSlow < GROUPS && this.groupsRunning < MAX_GROUPS) {
-      void this.runGroup(this.takeGroup());
-    }
-  }
-
-  /** The longest waiting units, no key twice: a second request with a key has to see what became of the first. */
-  private takeGroup(): Waiting[] {
-    const group = new Map<string, Waiting>();
-    const rest: Waiting[] = [];
-    for (const waiting of this.queue) {
-      const { name } = waiting.unit.identity;
-      if (group.size < this.options.maxGroupSize && !group.has(name)) group.set(name, waiting);
-      else rest.push(waiting);
-    }
-    this.queue = rest;
-    // Every group takes its locks in the same order, so that two cannot wait for each other.
-    return [...group].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, waiting]) => waiting);
+    const { maxGroupSize } = this.options;
+    const mayStart = () => this.groupsRunning - this.groupsSlow < GROUPS && this.groupsRunning < MAX_GROUPS;
+    while (!this.shared.isEmpty && mayStart()) void this.runGroup(inLockOrder(this.shared.takeFromAll(maxGroupSize)));
+    const takeOwn = () => this.apart.takeFromOne(maxGroupSize, (accountId) => this.ownTransactions.allows(accountId));
+    for (let own = takeOwn(); own.length > 0; own = takeOwn()) void this.runOwn(inLockOrder(own));
   }
 
   private async runGroup(group: Waiting[]): Promise<void> {
@@ -98,28 +106,54 @@ export class GroupCommit {
     this.startNext();
   }
 
-  private async runSingle(single: Waiting[]): Promise<void> {
-    this.singlesRunning++;
-    await this.run(single);
-    this.singlesRunning--;
+  private async runOwn(group: Waiting[]): Promise<void> {
+    const accountId = group[0]?.accountId ?? '';
+    const leave = this.ownTransactions.take(accountId);
+    const isCommitted = await this.run(group);
+    if (isCommitted && this.standing.get(accountId) === 'suspected') this.standing.delete(accountId);
+    leave();
     this.startNext();
   }
 
-  private async run(group: Waiting[]): Promise<void> {
-    const alone = group.length === 1;
+  /** Returns whether the group was committed. */
+  private async run(group: Waiting[]): Promise<boolean> {
+    const units = group.map(({ unit }) => unit);
     try {
-      const outcomes = await commitTogether(
-        this.dataSource,
-        this.store,
-        group.map(({ unit }) => unit),
-      );
+      const outcomes = await commitTogether(this.dataSource, this.store, units);
       this.sizes.next(group.length);
       group.forEach(({ resolve }, i) => resolve(outcomes[i] as Outcome));
+      return true;
     } catch (error) {
-      if (alone && error instanceof KeyLocked) group[0]?.resolve({ kind: 'in_progress' });
-      else if (alone || error instanceof CommitUnknown || isConnectionLost(error)) {
-        group.forEach(({ reject }) => reject(error));
-      } else this.singles.push(...group);
+      this.fail(group, error);
+      return false;
+    }
+  }
+
+  /** Answers the requests of a group that was not committed, or has the group run again in parts. */
+  private fail(group: Waiting[], error: unknown): void {
+    const isOutage = error instanceof CommitUnknown || isConnectionLost(error);
+    if (group.length === 1 && error instanceof KeyLocked) group[0]?.resolve({ kind: 'in_progress' });
+    else if (group.length === 1 || isOutage) group.forEach(({ reject }) => reject(error));
+    else this.apart.add(group.map((waiting) => ({ ...waiting, isAlone: accountsOf(group).length === 1 })));
+    // A race is lost by chance, so it says nothing about the accounts.
+    if (!isOutage && !isConflict(error)) this.suspect(group);
+  }
+
+  /** Keeps the accounts of a failed group out of the groups of others: all of them, until it is known which one it was. */
+  private suspect(group: Waiting[]): void {
+    const accounts = accountsOf(group);
+    const isKnown = accounts.length === 1;
+    for (const accountId of accounts) {
+      const before = this.standing.get(accountId);
+      // A unit that fails where it was alone to begin with has harmed no group.
+      if (isKnown && group.length === 1 && !before) continue;
+      this.standing.set(accountId, isKnown || before === 'found guilty' ? 'found guilty' : 'suspected');
+      this.apart.add(this.shared.remove(accountId));
     }
   }
 }
+
+const accountsOf = (group: readonly Waiting[]) => [...new Set(group.map(({ accountId }) => accountId))];
+
+/** Every group takes its locks in the same order, so that no two groups deadlock. */
+const inLockOrder = (group: Waiting[]) => group.sort((a, b) => (a.name < b.name ? -1 : 1));

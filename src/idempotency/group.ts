@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
-import type { Attempt, Claim, IdempotencyStore } from './idempotency.store.js';
+import type { Claim } from './claim.js';
+import type { Attempt, IdempotencyStore } from './idempotency.store.js';
 import { type AnyPhase, oneForEach } from './phase.js';
 import { record, type Reply } from './reply.js';
 import { inTransaction, type SqlClient, type Transaction } from './transaction.js';
@@ -55,12 +56,13 @@ export async function commitTogether(
 ): Promise<Outcome[]> {
   const { shares } = await inTransaction(
     dataSource,
-    async (tx) => {
-      const shares = await takeKeys(tx, store, units);
+    async (tx: Transaction, claims: Map<Unit, Claim>) => {
+      const shares = grant(units, claims);
       return { shares, sent: await runPhases(tx, shares.filter(isHolder)) };
     },
     {
-      close: ({ sql }, { shares, sent }) => Promise.all([...sent, recordReplies(sql, store, shares.filter(isHolder))]),
+      open: (sql) => claimKeys(sql, store, units),
+      close: ({ sql }, { shares, sent }) => [...sent, recordReplies(sql, store, shares.filter(isHolder))],
       // Company is no good place to lose a race twice: each is run alone then.
       attempts: units.length === 1 ? undefined : 1,
     },
@@ -68,22 +70,20 @@ export async function commitTogether(
   return shares.map(outcomeOf);
 }
 
-async function takeKeys(tx: Transaction, store: IdempotencyStore, units: readonly Unit[]): Promise<Share[]> {
+/** Claims the keys that are not held yet. It is sent behind BEGIN, since the claim does nothing outside of its transaction. */
+async function claimKeys(sql: SqlClient, store: IdempotencyStore, units: readonly Unit[]): Promise<Map<Unit, Claim>> {
   const takers = units.filter(({ holds }) => !holds);
-  const claims =
-    takers.length > 0
-      ? await store.claim(
-          tx.sql,
-          takers,
-          takers.some(({ inDoubt }) => inDoubt),
-        )
-      : [];
-  await tx.begun;
-  const taken = new Map(takers.map((unit, i) => [unit, claims[i]]));
+  if (takers.length === 0) return new Map();
+  const wait = takers.some(({ inDoubt }) => inDoubt);
+  const claims = await store.claim(sql, takers, wait);
+  return new Map(takers.flatMap((unit, i) => (claims[i] ? [[unit, claims[i]]] : [])));
+}
+
+function grant(units: readonly Unit[], claims: ReadonlyMap<Unit, Claim>): Share[] {
   return units.map((unit) => {
     const { holds, requestId, newRequestId } = unit;
     const held = { kind: 'claimed' as const, requestId: requestId ?? newRequestId };
-    const claim = holds ? held : taken.get(unit);
+    const claim = holds ? held : claims.get(unit);
     if (!claim) throw new Error('The database answered a claim with nothing');
     if (claim.kind === 'claimed') {
       if (requestId && claim.requestId !== requestId) {
@@ -119,9 +119,10 @@ const byOperation = ({ unit: { identity: a } }: Share, { unit: { identity: b } }
   a.operation === b.operation ? 0 : a.operation < b.operation ? -1 : 1;
 
 function start(tx: Transaction, phase: Unit['phase'], members: Holder[]) {
-  const items = members.map(({ unit: { identity, input }, claim: { requestId } }) => ({
+  const items = members.map(({ unit: { identity, input, completes }, claim: { requestId } }) => ({
     accountId: identity.accountId,
     requestId,
+    isRecorded: completes,
     input: input as never,
   }));
   const take = (results: readonly unknown[]) => {

@@ -20,6 +20,10 @@ export type IdempotencyEvent =
   | { type: 'committed'; requests: number }
   /** A request whose holder had vanished was finished without its client. */
   | { type: 'recovered' }
+  /** Recovery found no intent, so nothing had happened, and deleted the key: its next request is new. */
+  | { type: 'forgotten' }
+  /** The operations that have unfinished requests which this process does not resume: they wait for their clients. */
+  | { type: 'unresumed'; operations: readonly { operation: string; requests: number }[] }
   /** A holder found that another had taken over: its work was rolled back. */
   | { type: 'fenced_off' }
   | { type: 'swept'; rows: number };

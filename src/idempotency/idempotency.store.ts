@@ -1,31 +1,42 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { CLAIM, COMPLETE, FIND, OLDEST_UNFINISHED, RELEASE, SWEEP, TAKE_OVER } from './idempotency.sql.js';
+import {
+  CLAIM,
+  COMPLETE,
+  FIND,
+  FORGET,
+  OLDEST_UNFINISHED,
+  READ_REPLY,
+  RELEASE,
+  SWEEP,
+  TAKE_OVER,
+  UNRESUMED,
+} from './idempotency.sql.js';
+import { type Claim, claimOf, type ClaimRow, type LargeReply } from './claim.js';
 import { isLockTimeout, sqlState } from './database-errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
 import { RecordedReply } from './reply.js';
 import { RequestIdentity } from './request-identity.js';
 import { inTransaction, type SqlClient, type SqlResult } from './transaction.js';
 
-/** What became of an attempt to claim a key. */
-export type Claim =
-  /** The key is ours until the lease lapses. `requestId` is the same at every retry of one request. */
-  | { kind: 'claimed'; requestId: string }
-  /**
-   * The reply is recorded. `lockToken` tells who recorded it, `expiresAt` until when it lives at least, in milliseconds
-   * of `performance.now()`.
-   */
-  | { kind: 'completed'; reply: RecordedReply; lockToken: string; expiresAt: number }
-  /** Another holder's lease is running, or the key is being written elsewhere: the next look may see more. */
-  | { kind: 'in_progress' }
-  /** The key stands for another request. */
-  | { kind: 'reused' };
-
 /** Another holder has taken over: nothing of this attempt may be committed. */
 export class FencedOff extends Error {}
 
 /** The key is locked by a transaction that has not ended within `lock_timeout`. */
 export class KeyLocked extends Error {}
+
+/**
+ * Bytes of replies that one claim reads, all keys together. PostgreSQL cannot end a transaction while it waits for a client to
+ * read, so a process that freezes must not keep it waiting while locks are held. This much fits into the socket buffers
+ * that Linux gives every connection: a receive window of 64 KiB, and more than 40 KiB on the sending side.
+ */
+const REPLIES_BYTES = 64 * 1024;
+
+/**
+ * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. A charge is finished
+ * that soon after its bank is back, and an undecided charge costs its bank no more than one or two calls in that time.
+ */
+const LONGEST_PAUSE_INTERVALS = 24;
 
 /** What {@link COMPLETE} fails with. */
 const INVALID_DATETIME_FORMAT = '22007';
@@ -51,6 +62,20 @@ export interface Abandoned {
   requestId: string;
 }
 
+/** The account whose turn it is, as {@link IdempotencyStore.takeOver} finds it. */
+export interface Turn {
+  /** The account whose turn was before; the empty text for the first turn. */
+  readonly after: string;
+  /** Accounts that are passed over. */
+  readonly except: readonly string[];
+}
+
+/** Unfinished requests of an operation that is not resumed here. */
+export interface Unresumed {
+  operation: string;
+  requests: number;
+}
+
 /** The state of a key, as its owner may read it. */
 export interface KeyStatus {
   status: 'in_progress' | 'completed';
@@ -65,14 +90,14 @@ export interface KeyStatus {
  * ```
  *             claim                       complete
  *  (none) ───────────────▶ in progress ───────────────▶ completed ──retention──▶ (none)
- *     ▲                     │      ▲                        │        sweep, or
- *     │                     └──────┘                        │        the next claim
- *     │       claim, takeOver: once the lease has lapsed    │
- *     └─────────────────────────────────────────────────────┘
+ *   ▲  ▲                    │   │  ▲                        │        sweep, or
+ *   │  └────── forget ──────┘   └──┘                        │        the next claim
+ *   │           claim, takeOver: once the lease has expired │
+ *   └───────────────────────────────────────────────────────┘
  * ```
  *
- * `release` lets a lease lapse at once. In progress is left by `complete` alone: no sweep, no expiry. Only the
- * holder of the lock token completes. Completed rows never change.
+ * `release` ends a lease at once. A request in progress is left by `complete`, and by `forget` if its intent is missing: there is no
+ * sweep and no expiry. Only the holder of the lock token completes or forgets. Completed rows never change.
  */
 @Injectable()
 export class IdempotencyStore {
@@ -90,6 +115,9 @@ export class IdempotencyStore {
    * is set, for an attempt in doubt: its insert waits for a commit that is still on its way, which a plain SELECT
    * would not see.
    *
+   * The replies that it reads are bounded by {@link REPLIES_BYTES}, in equal parts; a longer one is a `large-reply`.
+   *
+   * @param sql within a transaction or right behind its BEGIN; nothing is claimed if BEGIN fails
    * @param attempts sorted and without a key twice, so that no two transactions lock the same rows in another order
    * @returns what became of each, in order
    * @throws KeyLocked
@@ -105,6 +133,7 @@ export class IdempotencyStore {
       this.options.leaseSeconds,
       this.retentionSeconds,
       wait,
+      Math.floor(REPLIES_BYTES / attempts.length),
     ];
     const askedAt = performance.now();
     const claim = sql.query({ name: 'idempotency_claim', text: CLAIM, values: parameters });
@@ -150,14 +179,64 @@ export class IdempotencyStore {
     await this.run(RELEASE, [request.accountId, request.key, lockToken]);
   }
 
-  /** Takes over up to `limit` requests of one operation whose lease has lapsed, the longest lapsed first. */
-  async takeOver(operation: string, lockToken: string, limit: number): Promise<Abandoned[]> {
-    const parameters = [operation, lockToken, this.options.leaseSeconds, limit];
-    const { rows } = await this.run(TAKE_OVER, parameters);
-    return (rows as unknown as AbandonedRow[]).map((row) => ({
-      identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
-      requestId: row.request_id,
-    }));
+  /**
+   * Takes over one request of an operation whose lease has expired. Accounts take turns: it is a request of the first account after
+   * `turn.after` that has one due, by name.
+   *
+   * A request that was taken over before is due after a pause, which doubles each time up to {@link LONGEST_PAUSE_INTERVALS}. The
+   * pause holds for this verb alone: a client's retry claims the key as soon as the lease has ended.
+   *
+   * @returns `undefined` if no request is due of any account after `turn.after`
+   */
+  async takeOver(operation: string, lockToken: string, turn: Turn): Promise<Abandoned | undefined> {
+    const { leaseSeconds, recoveryIntervalMs } = this.options;
+    const shortest = recoveryIntervalMs / 1000;
+    const pauses = [shortest, LONGEST_PAUSE_INTERVALS * shortest];
+    const { rows } = await this.run(TAKE_OVER, [
+      operation,
+      lockToken,
+      leaseSeconds,
+      turn.after,
+      turn.except,
+      ...pauses,
+    ]);
+    const [row] = rows as unknown as AbandonedRow[];
+    return (
+      row && {
+        identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
+        requestId: row.request_id,
+      }
+    );
+  }
+
+  /**
+   * Deletes an unfinished request, so that the next request with its key is new. Only for a request that is known to have done
+   * nothing; nothing is deleted if the lock token does not hold the key any more.
+   */
+  async forget(request: RequestIdentity, lockToken: string): Promise<void> {
+    await this.run(FORGET, [request.accountId, request.key, lockToken]);
+  }
+
+  /** The operations other than `resumed` that have unfinished requests whose lease has expired, and how many. */
+  async unresumed(resumed: readonly string[]): Promise<Unresumed[]> {
+    const { rows } = await this.run(UNRESUMED, [resumed]);
+    return rows as unknown as Unresumed[];
+  }
+
+  /**
+   * Reads a reply that was too large for its claim, once the transaction of the claim has ended.
+   *
+   * @returns `in_progress` if the row was swept or taken over since: the next claim sees what became of it
+   */
+  async readReply(
+    { accountId, key }: RequestIdentity,
+    large: LargeReply,
+  ): Promise<Extract<Claim, { kind: 'completed' | 'in_progress' }>> {
+    const { status, lockToken, expiresAt } = large;
+    const [row] = await this.dataSource.query<ReplyRow[]>(READ_REPLY, [accountId, key, lockToken]);
+    if (!row) return { kind: 'in_progress' };
+    const reply = new RecordedReply(status, row.response_headers, row.response_body);
+    return { kind: 'completed', reply, lockToken, expiresAt };
   }
 
   /** The state of one key; `undefined` when it is unknown, or completed and expired. */
@@ -190,18 +269,9 @@ export class IdempotencyStore {
   }
 }
 
-interface ClaimRow {
-  position: string;
-  /** Of a key that was claimed. */
-  request_id: string | null;
-  /** It could be taken when it was read. */
-  claimable: boolean;
-  held_fingerprint: Buffer | null;
-  held_token: string | null;
-  response_status: number | null;
-  response_headers: Record<string, string> | null;
-  response_body: string | null;
-  lives_seconds: number | null;
+interface ReplyRow {
+  response_headers: Record<string, string>;
+  response_body: string;
 }
 
 interface AbandonedRow {
@@ -216,17 +286,4 @@ interface KeyStatusRow {
   operation: string;
   created_at: Date;
   expires_at: Date;
-}
-
-function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number): Claim {
-  if (row.request_id !== null) return { kind: 'claimed', requestId: row.request_id };
-  // Another is writing it, or was faster, so what was read is out of date.
-  if (row.claimable) return { kind: 'in_progress' };
-  if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
-  const { held_token: lockToken, response_status, response_headers, response_body, lives_seconds } = row;
-  if (!lockToken || response_status === null || !response_headers || response_body === null) {
-    return { kind: 'in_progress' };
-  }
-  const reply = new RecordedReply(response_status, response_headers, response_body);
-  return { kind: 'completed', reply, lockToken, expiresAt: askedAt + Number(lives_seconds) * 1000 };
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { LargeReply } from './claim.js';
 import type { Outcome, Unit } from './group.js';
 import {
   databaseUnavailable,
@@ -26,6 +27,9 @@ export class Duplicate extends Error {
     super('This request has been answered before');
   }
 }
+
+/** An outcome, read whole. */
+type Read = Exclude<Outcome, LargeReply>;
 
 /** What one of the two verbs wants committed. */
 type Work = Pick<Unit, 'phase' | 'input' | 'completes'>;
@@ -106,6 +110,11 @@ export class IdempotentRequest {
     else this.leader.reject(error);
   }
 
+  /** Deletes the key of a request that has done nothing. Another attempt that has taken over keeps it. */
+  forget(): Promise<void> {
+    return this.idempotency.store.forget(this.identity, this.lockToken);
+  }
+
   /** Commits `work` on a key claimed before; `undefined` when only a new claim can tell what became of it. */
   private async asHolder(work: Work): Promise<unknown> {
     if (!this.requestId) return undefined;
@@ -162,7 +171,7 @@ export class IdempotentRequest {
     throw new Duplicate(reply, false);
   }
 
-  private async claimAndCommit(work: Work): Promise<Outcome> {
+  private async claimAndCommit(work: Work): Promise<Read> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.commit(work, false);
@@ -175,10 +184,10 @@ export class IdempotentRequest {
     }
   }
 
-  private async commit(work: Work, holds: boolean): Promise<Outcome> {
+  private async commit(work: Work, holds: boolean): Promise<Read> {
     const { identity, leader } = this;
     const { commits, inFlight, replies } = this.idempotency;
-    const outcome = await commits.commit({
+    const committed = await commits.commit({
       identity,
       lockToken: this.lockToken,
       newRequestId: this.newRequestId,
@@ -190,11 +199,19 @@ export class IdempotentRequest {
       inDoubt: this.inDoubt,
       granted: () => leader && inFlight.hold(leader),
     });
+    const outcome = committed.kind === 'large-reply' ? await this.readReply(committed) : committed;
     if (outcome.kind === 'completed') replies.keep(identity, outcome.reply, outcome.expiresAt);
     if (outcome.kind === 'committed' && outcome.expiresAt !== undefined) {
       replies.keep(identity, outcome.result as RecordedReply, outcome.expiresAt);
     }
     return outcome;
+  }
+
+  private readReply(large: LargeReply): Promise<Read> {
+    return this.idempotency.store.readReply(this.identity, large).catch((error: unknown) => {
+      // The request is known to be completed, so the answer must not say that nothing was started.
+      throw isOutage(error) ? databaseUnavailable('unknown', error) : error;
+    });
   }
 
   /** Without the database nothing is known of the key, so nothing is run, and the answer says what may have happened. */

@@ -11,7 +11,7 @@ export { IdempotentRequest } from './idempotent-request.js';
 export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './idempotency-key.js';
 export type { AnyPhase, Phase, PhaseItem, Row, StatementPhase } from './phase.js';
 export type { RecordedReply, Reply } from './reply.js';
-export { type AbandonedRequest, Recovery } from './recovery.js';
+export { type AbandonedRequest, INTENT_MISSING, Recovery, type Resumed } from './recovery.js';
 export { nameWithin } from './request-identity.js';
 export { Sweeper } from './sweeper.js';
 export { inTransaction, isOutage } from './transaction.js';

@@ -5,6 +5,8 @@ export interface PhaseItem<Input> {
   readonly accountId: string;
   /** The durable name of the request, the same at every retry: derive ids and foreign keys from it. */
   readonly requestId: string;
+  /** Whether the result is a reply that is recorded and replayed, so that a refusal is final for the request's key. */
+  readonly isRecorded: boolean;
   readonly input: Input;
 }
 

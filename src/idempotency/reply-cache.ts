@@ -27,9 +27,11 @@ export class ReplyCache {
   private readonly replies: LRUCache<string, CachedReply> | undefined;
 
   constructor(@Inject(IDEMPOTENCY_OPTIONS) { cacheBytes }: IdempotencyOptions) {
-    if (cacheBytes === 0) return;
+    // LRUCache takes whole bytes only, and the setting is in MiB with fractions.
+    const maxSize = Math.floor(cacheBytes);
+    if (maxSize === 0) return;
     const clock = { now: () => performance.now() };
-    this.replies = new LRUCache({ maxSize: cacheBytes, sizeCalculation: sizeOf, ttl: 1, perf: clock });
+    this.replies = new LRUCache({ maxSize, sizeCalculation: sizeOf, ttl: 1, perf: clock });
   }
 
   /** The recorded reply of the same request; `reused` when the key stands for another; `undefined` for nothing known. */

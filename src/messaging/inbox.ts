@@ -69,7 +69,6 @@ export class Inbox implements Receiver {
     const { name, handle } = consumer;
     const values = [name, concerned.map(({ accountId }) => accountId), concerned.map(({ id }) => id), again];
     return inTransaction(this.dataSource, async (tx) => {
-      await tx.begun;
       const { rows } = await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });
       const received = rows as unknown as ReceivedRow[];
       const namesOf = (isDead: boolean) =>
@@ -89,16 +88,24 @@ export class Inbox implements Receiver {
     return deliveries;
   }
 
+  /** A failure that cannot be recorded fails only this message, so the messages delivered with it are still processed. */
   private async recordFailure({ name }: Consumer, message: Message, error: unknown): Promise<Delivery> {
     const { accountId, id, type, data = null, createdAt } = message;
     // Without what PostgreSQL cannot store.
     const reason = String(error).replaceAll('\0', '').slice(0, ERROR_LENGTH);
-    const about = [accountId, name, id, type, JSON.stringify(data), createdAt];
-    const values = [...about, reason, this.options.maxAttempts];
-    const { rows } = await inTransaction(this.dataSource, ({ sql }) => sql.query({ text: RECORD_FAILURE, values }));
-    const { attempts, is_dead: isDead } = rows[0] as unknown as FailureRow;
-    this.logger.warn(`${name} failed at ${id}, attempt ${attempts}${isDead ? ', a dead letter now' : ''}: ${reason}`);
-    return isDead ? 'dead' : 'failed';
+    try {
+      const about = [accountId, name, id, type, JSON.stringify(data), createdAt];
+      const values = [...about, reason, this.options.maxAttempts];
+      const { rows } = await inTransaction(this.dataSource, ({ sql }) => sql.query({ text: RECORD_FAILURE, values }));
+      const { attempts, is_dead: isDead } = rows[0] as unknown as FailureRow;
+      this.logger.warn(`${name} failed at ${id}, attempt ${attempts}${isDead ? ', a dead letter now' : ''}: ${reason}`);
+      return isDead ? 'dead' : 'failed';
+    } catch (failure) {
+      if (isUncertain(failure)) throw failure;
+      const cause = String(failure).slice(0, ERROR_LENGTH);
+      this.logger.error(`${name} failed at ${id}, and the failure cannot be recorded (${cause}): ${reason}`);
+      return 'failed';
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 /** Something that happened, told to whoever is concerned: at least once, and in any order. */
 export interface Message {
   readonly accountId: string;
@@ -11,22 +13,46 @@ export interface Message {
 /** A message as it travels: JSON in UTF-8. */
 export const encode = (message: Message): string => JSON.stringify(message);
 
-/** An escaped NUL in JSON, which an even number of backslashes before it would make text. */
-const NUL = /(?<!\\)(?:\\\\)*\\u0000/;
+/**
+ * Maximum length of each name, in UTF-16 code units. Account and id are part of a primary key, whose index row PostgreSQL
+ * limits to 2,704 bytes, and two names of this length have at most 1,530 bytes in UTF-8.
+ */
+const MAX_NAME_LENGTH = 255;
+/** Levels of nesting in `data`: more than any event needs, and far from the stack limits of Node and PostgreSQL. */
+const MAX_DEPTH = 64;
 
-/** @throws Error for what is no message, or is one that PostgreSQL could not keep as a dead letter: it stores no NUL */
+/** PostgreSQL stores neither U+0000 nor a surrogate without its other half. */
+const isStorableText = (text: string) => !text.includes('\0') && text.isWellFormed();
+
+function isStorable(value: unknown, levels = MAX_DEPTH): boolean {
+  if (typeof value === 'string') return isStorableText(value);
+  if (typeof value !== 'object' || value === null) return true;
+  if (levels === 0) return false;
+  return Object.entries(value).every(([name, member]) => isStorableText(name) && isStorable(member, levels - 1));
+}
+
+const name = z.string().min(1).max(MAX_NAME_LENGTH).refine(isStorableText);
+
+const travelling = z.object({
+  accountId: name,
+  id: name,
+  type: name,
+  data: z.unknown().refine((data) => isStorable(data)),
+  // The years 0 to 9999: PostgreSQL stores no time before 4713 BC.
+  createdAt: z.iso.datetime({ offset: true }).transform((time) => new Date(time)),
+});
+
+/**
+ * Reads a message that a broker delivers. Every message that passes can be stored as a dead letter, so a message that no
+ * consumer can process ends there instead of being delivered forever.
+ *
+ * @throws Error that names the members which are wrong, and quotes none of their values
+ */
 export function decode(text: string): Message {
-  const value = JSON.parse(text) as Partial<Record<keyof Message, unknown>> | null;
-  const { accountId, id, type, data, createdAt } = value ?? {};
-  if (
-    typeof accountId !== 'string' ||
-    typeof id !== 'string' ||
-    typeof type !== 'string' ||
-    typeof createdAt !== 'string' ||
-    Number.isNaN(Date.parse(createdAt)) ||
-    NUL.test(text)
-  ) {
-    throw new Error('Expected a message: accountId, id, type, data and createdAt, without NUL');
-  }
-  return { accountId, id, type, data, createdAt: new Date(createdAt) };
+  const { success, data, error } = travelling.safeParse(JSON.parse(text));
+  if (success) return data;
+  const members = new Set(error.issues.map(({ path }) => path.join('.') || 'message'));
+  throw new Error(
+    `Expected a message: accountId, id and type of 1 to ${MAX_NAME_LENGTH} characters, data of at most ${MAX_DEPTH} levels, createdAt, and only text that PostgreSQL can store; wrong: ${[...members].join(', ')}`,
+  );
 }

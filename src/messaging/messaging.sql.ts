@@ -81,17 +81,26 @@ export const LIST_DEAD = `${DEAD} ORDER BY dead_at DESC LIMIT $2`;
 // $1 account, $2 consumer, $3 message id
 export const FIND_DEAD = `${DEAD} AND consumer = $2 AND message_id = $3`;
 
+/**
+ * Deletes exactly the rows that a common table expression has locked. The first condition makes it a TID scan, and the second makes it
+ * exact, because a ctid is unique within one partition only.
+ */
+const deleteLocked = (table: string, locked: string) => `
+  DELETE FROM ${table}
+  WHERE ctid = ANY (ARRAY (SELECT ctid FROM ${locked})) AND (tableoid, ctid) IN (SELECT tableoid, ctid FROM ${locked})`;
+
 // $1 retention s, $2 limit
 export const SWEEP_OUTBOX = `
-  DELETE FROM outbox WHERE ctid = ANY (ARRAY (
-    SELECT ctid FROM outbox WHERE published_at <= statement_timestamp() - make_interval(secs => $1)
+  WITH old AS MATERIALIZED (
+    SELECT tableoid, ctid FROM outbox WHERE published_at <= statement_timestamp() - make_interval(secs => $1)
     ORDER BY published_at LIMIT $2
-    FOR UPDATE SKIP LOCKED))`;
+    FOR UPDATE SKIP LOCKED)
+  ${deleteLocked('outbox', 'old')}`;
 
 // $1 retention s, $2 limit
 export const SWEEP_INBOX = `
-  DELETE FROM processed_messages WHERE ctid = ANY (ARRAY (
-    SELECT ctid FROM processed_messages AS processed
+  WITH old AS MATERIALIZED (
+    SELECT tableoid, ctid FROM processed_messages AS processed
     WHERE processed_at <= statement_timestamp() - make_interval(secs => $1)
       -- What has still to be published will be delivered again, however long that takes.
       AND NOT EXISTS (
@@ -103,7 +112,8 @@ export const SWEEP_INBOX = `
         WHERE failed.account_id = processed.account_id AND failed.consumer = processed.consumer
           AND failed.message_id = processed.message_id)
     ORDER BY processed_at LIMIT $2
-    FOR UPDATE SKIP LOCKED))`;
+    FOR UPDATE SKIP LOCKED)
+  ${deleteLocked('processed_messages', 'old')}`;
 
 export const BACKLOG = `
   SELECT (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM outbox

@@ -31,8 +31,7 @@ export class Outbox {
   ): Promise<{ due: number; published: number }> {
     const batch = await inTransaction(
       this.dataSource,
-      async ({ sql, begun }) => {
-        await begun;
+      async ({ sql }) => {
         const { rows } = await sql.query({ name: 'messaging_lock_due', text: LOCK_DUE, values: [limit] });
         const messages = (rows as unknown as OutboxRow[]).map(messageOf);
         if (messages.length === 0) return { due: 0, published: 0 };

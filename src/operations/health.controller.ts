@@ -1,15 +1,12 @@
 import { Controller, Get, HttpCode, Inject } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { setTimeout as pause } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
 import { Public } from '../accounts/public.decorator.js';
 import { ApiProblems } from '../http/openapi.decorators.js';
 import { Problem } from '../http/problem.js';
 import { Drain, shuttingDown } from './drain.js';
-
-/** An orchestrator asks every few seconds; a database that takes longer is not ready. */
-const READY_WITHIN_MS = 2_000;
+import { DatabaseLooks, kept } from './looks.js';
 
 class Health {
   @ApiProperty({ enum: ['ok'] })
@@ -20,8 +17,11 @@ class Health {
 @Public()
 @Controller('health')
 export class HealthController {
+  private readonly missingMigrations = kept(() => this.lookForMigrations());
+
   constructor(
     private readonly dataSource: DataSource,
+    private readonly looks: DatabaseLooks,
     @Inject(Drain) private readonly drain: Drain,
   ) {}
 
@@ -38,20 +38,26 @@ export class HealthController {
 
   @Get('ready')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Requests can be served', description: 'The database answers and has every migration.' })
+  @ApiOperation({
+    summary: 'Requests can be served',
+    description: 'The database answers and has every migration. An answer can be a second old.',
+  })
   @ApiProblems('database_unavailable', 'shutting_down')
   @ApiOkResponse({ type: Health })
   async ready(): Promise<Health> {
     if (this.drain.started) throw shuttingDown();
-    const missing = await Promise.race([this.missingMigrations(), pause(READY_WITHIN_MS, undefined, { ref: false })]);
+    const missing = await this.missingMigrations();
     if (missing === undefined) throw notReady('The database does not answer.');
     if (missing.length > 0) throw notReady(`The database lacks migrations: ${missing.join(', ')}.`);
     return { status: 'ok' };
   }
 
-  private async missingMigrations(): Promise<string[] | undefined> {
+  /** The names of the migrations that the database lacks; `undefined` if it does not answer. */
+  private async lookForMigrations(): Promise<string[] | undefined> {
     try {
-      const rows = await this.dataSource.query<{ name: string }[]>('SELECT name FROM migrations');
+      const rows = await this.looks.take(() =>
+        this.dataSource.query<{ name: string }[]>('SELECT name FROM migrations'),
+      );
       const done = new Set(rows.map(({ name }) => name));
       return migrations.map(({ name }) => name).filter((name) => !done.has(name));
     } catch {

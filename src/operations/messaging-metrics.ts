@@ -8,6 +8,7 @@ import {
   MessagingEvents,
   Outbox,
 } from '../messaging/index.js';
+import { DatabaseLooks } from './looks.js';
 import { Metrics } from './metrics.js';
 
 const DELIVERIES: Delivery[] = ['processed', 'failed', 'dead'];
@@ -22,6 +23,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
     private readonly metrics: Metrics,
     private readonly outbox: Outbox,
     private readonly consumers: Consumers,
+    private readonly looks: DatabaseLooks,
     events: MessagingEvents,
   ) {
     const registers = [metrics.registry];
@@ -60,8 +62,8 @@ export class MessagingMetrics implements OnApplicationBootstrap {
     // One look for both, which are collected at once.
     let look: Promise<Backlog> | undefined;
     const backlog = () =>
-      (look ??= this.outbox
-        .backlog()
+      (look ??= this.looks
+        .take(() => this.outbox.backlog())
         .catch(() => ({ oldestUnpublishedSeconds: NaN, deadLetters: NaN }))
         .finally(() => (look = undefined)));
     const registers = [this.metrics.registry];

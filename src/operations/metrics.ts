@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { DataSource } from 'typeorm';
 import { Public } from '../accounts/public.decorator.js';
 import { Idempotency, type IdempotencyEvent, IdempotencyStore, type RequestOutcome } from '../idempotency/index.js';
+import { DatabaseLooks, kept } from './looks.js';
 
 /** What the pool of `pg` tells of itself. */
 interface PoolCounts {
@@ -19,12 +20,24 @@ const OUTCOMES: RequestOutcome[] = ['first', 'replayed', 'waited', 'in_progress'
 @Injectable()
 export class Metrics {
   readonly registry = new Registry();
+  /** The page, rendered once a second at most. */
+  readonly page = kept(() => this.registry.metrics());
   private readonly requests = this.counter(
     'idempotency_requests_total',
     'Requests with an idempotency key, by how they were answered',
     ['outcome'],
   );
   private readonly recovered = this.counter('idempotency_recovered_total', 'Requests finished without their client');
+  private readonly forgotten = this.counter(
+    'idempotency_forgotten_total',
+    'Unfinished keys deleted because their request had done nothing',
+  );
+  private readonly unresumed = new Gauge({
+    name: 'idempotency_unresumed_requests',
+    help: 'Unfinished requests of operations that this process does not resume, looked for every ten minutes',
+    labelNames: ['operation'],
+    registers: [this.registry],
+  });
   private readonly fencedOff = this.counter(
     'idempotency_fenced_off_total',
     'Holders that came back after they had been taken over',
@@ -47,6 +60,7 @@ export class Metrics {
   constructor(
     private readonly dataSource: DataSource,
     private readonly store: IdempotencyStore,
+    private readonly looks: DatabaseLooks,
     idempotency: Idempotency,
   ) {
     collectDefaultMetrics({ register: this.registry });
@@ -73,6 +87,11 @@ export class Metrics {
         return this.commits.observe(event.requests);
       case 'recovered':
         return this.recovered.inc();
+      case 'forgotten':
+        return this.forgotten.inc();
+      case 'unresumed':
+        this.unresumed.reset();
+        return event.operations.forEach(({ operation, requests }) => this.unresumed.set({ operation }, requests));
       case 'fenced_off':
         return this.fencedOff.inc();
       case 'swept':
@@ -82,13 +101,13 @@ export class Metrics {
 
   private gauges(): void {
     const registers = [this.registry];
-    const { store, dataSource } = this;
+    const { store, looks, dataSource } = this;
     new Gauge({
       name: 'idempotency_oldest_unfinished_seconds',
       help: 'Age of the oldest request that is not completed; NaN while the database is away',
       registers,
       async collect() {
-        this.set(await store.oldestUnfinishedSeconds().catch(() => NaN));
+        this.set(await looks.take(() => store.oldestUnfinishedSeconds()).catch(() => NaN));
       },
     });
     new Gauge({
@@ -119,9 +138,9 @@ export class MetricsController {
 
   @Get()
   @Header('content-type', Registry.PROMETHEUS_CONTENT_TYPE)
-  @ApiOperation({ summary: 'Metrics in the text format of Prometheus' })
+  @ApiOperation({ summary: 'Metrics in the text format of Prometheus', description: 'They can be a second old.' })
   @ApiProduces('text/plain')
   read(): Promise<string> {
-    return this.metrics.registry.metrics();
+    return this.metrics.page();
   }
 }

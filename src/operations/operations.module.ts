@@ -1,7 +1,8 @@
 import { Module } from '@nestjs/common';
 import { HealthController } from './health.controller.js';
+import { DatabaseLooks } from './looks.js';
 import { MessagingMetrics } from './messaging-metrics.js';
 import { Metrics, MetricsController } from './metrics.js';
 
-@Module({ controllers: [HealthController, MetricsController], providers: [MessagingMetrics, Metrics] })
+@Module({ controllers: [HealthController, MetricsController], providers: [DatabaseLooks, MessagingMetrics, Metrics] })
 export class OperationsModule {}

@@ -76,6 +76,8 @@ export class PlaceOrder {
   })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
   @IsOptional()
+  // The list of codes alone would accept 'uſd', which the database refuses, because it compares in upper case: 'USD'.
+  @Matches(/^[a-z]{3}$/, { message: 'expected an ISO 4217 code such as eur' })
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency?: string;
 

@@ -1,7 +1,7 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { EntityManager } from 'typeorm';
 import { Problem } from '../http/problem.js';
-import { nameWithin, type Phase, type PhaseItem, type Reply } from '../idempotency/index.js';
+import type { Phase, Reply } from '../idempotency/index.js';
+import { isSame, nameOf, type NewOrder, type OrderName, orderRow } from './new-order.js';
 import { Order } from './order.entity.js';
 import type { PlaceOrder } from './order.input.js';
 import { toResource } from './order.resource.js';
@@ -11,68 +11,56 @@ import { type Shortage, takeStock } from './stock.js';
 /**
  * Places orders: the order, its stock and, under an idempotency key, the recorded reply are one commit.
  *
- * Stock is taken relative to what is there, which repeated would take it twice. It is safe because an order is created
- * once: its natural key, `order_id`, decides by the unique constraint who creates it, and only they take stock.
+ * Stock is taken relative to what is there, so taking it twice would be wrong. It is taken once, because an order is created
+ * once: the unique constraint on its natural key, `order_id`, decides which transaction creates it, and only that one takes
+ * stock.
+ *
+ * Different orders under one `order_id` are judged in their order, as if each came after the commit of the one before. None of
+ * them makes the phase throw, because a throw would fail the whole group, with the orders of other accounts in it.
  */
 export const place: Phase<PlaceOrder, Reply> = async (tx, items) => {
-  const wanted = firstOfEach(items);
-  const created = await insert(tx, wanted);
-  const shortages = await takeStock(tx, created);
-  const [kept, refused] = partition(created, (order) => !shortages.has(order));
-  if (refused.length > 0) await tx.remove(refused.map((order) => tx.create(Order, order)));
+  const wanted = items.map(orderRow);
+  const created = await insert(tx, firstOfEach(wanted));
+  const isOurs = namesOf(created);
+  const { kept, shortages } = await takeStock(
+    tx,
+    wanted.filter((order) => isOurs.has(nameOf(order))),
+  );
+  await replaceRows(tx, created, kept);
   if (kept.length > 0) await markPaid(tx, kept);
-  const placed = await find(tx, wanted);
-  return items.map((item) => judge(orderRow(item), placed, refused, shortages));
+  const placed = await find(tx, firstOfEach(wanted));
+  return wanted.map((order, i) => {
+    const missing = shortages.get(order);
+    if (missing) return insufficientStock(missing, items[i]?.isRecorded ? 'final' : 'not_started');
+    return judge(order, placed.get(nameOf(order)));
+  });
 };
 
-function judge(
-  wanted: NewOrder,
-  placed: Map<string, Order>,
-  refused: NewOrder[],
-  shortages: Map<NewOrder, Shortage[]>,
-): Reply {
-  const order = placed.get(nameOf(wanted));
-  if (order) return isSame(order, wanted) ? { status: 200, body: toResource(order) } : orderIdReused();
-  const twin = refused.find((other) => nameOf(other) === nameOf(wanted));
-  // Of two in one commit under one order_id, the first had no luck. The second, if it is another, is judged alone.
-  if (!twin || !isSame(twin, wanted)) throw new Error(`${wanted.order_id} is ordered twice in one commit`);
-  return insufficientStock(shortages.get(twin) ?? []);
+/** @param placed the order that has the name of `wanted`, if there is one */
+function judge(wanted: NewOrder, placed: Order | undefined): Reply {
+  if (!placed) throw new Error(`${wanted.order_id} was neither placed nor refused`);
+  return isSame(placed, wanted) ? { status: 200, body: toResource(placed) } : orderIdReused();
 }
 
-/** An order that is to be. */
-export type NewOrder = Pick<Order, 'account_id' | 'order_id' | 'amount' | 'currency' | 'customer_id' | 'items'>;
+/** Deletes the rows of created orders that got no stock, and inserts the orders that got it in their place. */
+async function replaceRows(tx: EntityManager, created: NewOrder[], kept: NewOrder[]): Promise<void> {
+  const refused = created.filter((order) => !kept.includes(order));
+  if (refused.length > 0) await tx.remove(refused.map((order) => tx.create(Order, order)));
+  const later = kept.filter((order) => !created.includes(order));
+  if (later.length > 0) await insert(tx, later);
+}
 
-/** The row of an order that is to be, but for what the database says. */
-export const orderRow = ({ accountId, input }: PhaseItem<PlaceOrder>): NewOrder => ({
-  account_id: accountId,
-  order_id: input.order_id,
-  amount: input.items.reduce((sum, { quantity, unit_amount }) => sum + quantity * unit_amount, 0),
-  currency: input.currency ?? 'eur',
-  customer_id: input.customer_id ?? null,
-  // As they come back: their members in one order, however they were sent, and 0 for -0, which JSON has and jsonb has not.
-  items: input.items.map(({ item_id, quantity, unit_amount }) => ({
-    item_id,
-    quantity,
-    unit_amount: unit_amount === 0 ? 0 : unit_amount,
-  })),
-});
+const namesOf = (orders: OrderName[]) => new Set(orders.map(nameOf));
 
-const nameOf = ({ account_id, order_id }: Pick<Order, 'account_id' | 'order_id'>) => nameWithin(account_id, order_id);
-
-const firstOfEach = (items: readonly PhaseItem<PlaceOrder>[]) => {
-  const orders = new Map<string, NewOrder>();
-  for (const order of items.map(orderRow)) if (!orders.has(nameOf(order))) orders.set(nameOf(order), order);
-  return [...orders.values()];
+const firstOfEach = (orders: NewOrder[]) => {
+  const firsts = new Map<string, NewOrder>();
+  for (const order of orders) if (!firsts.has(nameOf(order))) firsts.set(nameOf(order), order);
+  return [...firsts.values()];
 };
 
-/** Whether two orders are the same request. The order of the items counts, as in the fingerprint of a body. */
-const isSame = (a: NewOrder, b: NewOrder) =>
-  a.currency === b.currency && a.customer_id === b.customer_id && isDeepStrictEqual(a.items, b.items);
-
-/** @returns those that are ours to make: nobody has, or is about to have, an order of that name */
+/** @returns the orders that were created; the names of the others belong to orders that are there already */
 async function insert(tx: EntityManager, orders: NewOrder[]): Promise<NewOrder[]> {
-  const rows = await tx.query<Pick<Order, 'account_id' | 'order_id'>[]>(INSERT, [JSON.stringify(orders)]);
-  const names = new Set(rows.map(nameOf));
+  const names = namesOf(await tx.query<OrderName[]>(INSERT, [JSON.stringify(orders)]));
   return orders.filter((order) => names.has(nameOf(order)));
 }
 
@@ -82,10 +70,6 @@ async function find(tx: EntityManager, orders: NewOrder[]): Promise<Map<string, 
     orders.map(({ account_id, order_id }) => ({ account_id, order_id })),
   );
   return new Map(found.map((order) => [nameOf(order), order]));
-}
-
-function partition<T>(all: T[], isLeft: (one: T) => boolean): [T[], T[]] {
-  return [all.filter(isLeft), all.filter((one) => !isLeft(one))];
 }
 
 // Sorted, so that no two transactions wait for each other. One that finds the order of another waits for its commit.
@@ -102,7 +86,8 @@ const orderIdReused = () =>
     outcome: 'final',
   });
 
-const insufficientStock = (items: Shortage[]) =>
+const insufficientStock = (items: Shortage[], outcome: 'final' | 'not_started') =>
   new Problem('insufficient_stock', 'There is not enough of some items; nothing was taken of any.', {
+    outcome,
     extensions: { items },
   });

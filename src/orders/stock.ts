@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 import { nameWithin } from '../idempotency/index.js';
-import type { NewOrder } from './orders.phases.js';
+import { nameOf, type NewOrder } from './new-order.js';
 
 /** An item of which there is not enough. */
 export interface Shortage {
@@ -15,19 +15,23 @@ interface StockRow {
   stock: number;
 }
 
+/** The orders that got their stock, and the shortages of each order that did not. */
+interface Taking {
+  kept: NewOrder[];
+  shortages: Map<NewOrder, Shortage[]>;
+}
+
 /**
- * Takes the stock of orders, of each all or nothing, in their order.
- *
- * @returns what is missing, for those that cannot be had
+ * Takes the stock of orders, for each order all or nothing, in their order. Several orders may have one name: the first that
+ * can be had gets its stock, and the ones after it are not looked at.
  */
-export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<Map<NewOrder, Shortage[]>> {
+export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<Taking> {
+  const kept = new Map<string, NewOrder>();
   const shortages = new Map<NewOrder, Shortage[]>();
-  if (orders.length === 0) return shortages;
-  const lines = orders.flatMap(({ account_id, items }) => items.map(({ item_id }) => ({ account_id, item_id })));
-  const rows = await tx.query<StockRow[]>(LOCK, [JSON.stringify(lines)]);
-  const left = new Map(rows.map(({ account_id, item_id, stock }) => [nameWithin(account_id, item_id), stock]));
-  const taken: { account_id: string; item_id: string; quantity: number }[] = [];
+  if (orders.length === 0) return { kept: [], shortages };
+  const left = await lockStock(tx, orders);
   for (const order of orders) {
+    if (kept.has(nameOf(order))) continue;
     const { account_id, items } = order;
     const available = (item_id: string) => left.get(nameWithin(account_id, item_id)) ?? 0;
     const missing = items.filter(({ item_id, quantity }) => quantity > available(item_id));
@@ -38,14 +42,21 @@ export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<
       );
       continue;
     }
-    for (const { item_id, quantity } of items) {
-      left.set(nameWithin(account_id, item_id), available(item_id) - quantity);
-      taken.push({ account_id, item_id, quantity });
-    }
+    for (const { item_id, quantity } of items) left.set(nameWithin(account_id, item_id), available(item_id) - quantity);
+    kept.set(nameOf(order), order);
   }
-  if (taken.length > 0) await tx.query(TAKE, [JSON.stringify(taken)]);
-  return shortages;
+  if (kept.size > 0) await tx.query(TAKE, [JSON.stringify([...kept.values()].flatMap(linesOf))]);
+  return { kept: [...kept.values()], shortages };
 }
+
+/** @returns the stock of each item in the orders, by {@link nameWithin} its account */
+async function lockStock(tx: EntityManager, orders: NewOrder[]): Promise<Map<string, number>> {
+  const rows = await tx.query<StockRow[]>(LOCK, [JSON.stringify(orders.flatMap(linesOf))]);
+  return new Map(rows.map(({ account_id, item_id, stock }) => [nameWithin(account_id, item_id), stock]));
+}
+
+const linesOf = ({ account_id, items }: NewOrder) =>
+  items.map(({ item_id, quantity }) => ({ account_id, item_id, quantity }));
 
 // The rows are locked in one order, whatever the order of the items is, so that two orders cannot wait for each other.
 const LOCK = `

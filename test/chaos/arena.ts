@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../bench/processes.js';
 import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
-import type { CommitFault } from '../support/proxy.js';
+import type { ProxyFault } from '../support/proxy.js';
 import type { BankFault, BankOrder, BankReport } from './bank.js';
 import { ObservedDatabase } from './database-state.js';
 import type { Evidence, JournalEntry, Snapshot } from './evidence.js';
@@ -32,7 +32,7 @@ export interface ArenaSettings {
 /** Everything that a run is about: a database, a bank, and replicas between them. The database server is shared. */
 export class Arena {
   /** Hears of each fault that landed at the bank or in a proxy. */
-  onLanded: (kind: BankFault | CommitFault, replica?: ChaosReplica) => void = () => undefined;
+  onLanded: (kind: BankFault | ProxyFault, replica?: ChaosReplica) => void = () => undefined;
   readonly replicas: ChaosReplica[] = [];
   /** Where processes are stopped, and how. */
   stops: readonly StopCase[] = STOP_CASES;
@@ -71,7 +71,7 @@ export class Arena {
           gatewayPort: port,
           build,
           directory,
-          onCommitFault: (fault) => arena.onLanded(fault, replica),
+          onProxyFault: (fault) => arena.onLanded(fault, replica),
         });
         return replica;
       }),

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import type { JournalEntry } from './evidence.js';
 
-/** How the bank may misbehave: not decide at all; decide, and not say so; decide, and say so too late. */
-export type BankFault = 'down' | 'lost answer' | 'slow';
+/** How the bank may misbehave: not decide at all; decide, and not say so; decide, and say so too late, or not in its own words. */
+export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense';
 /** What the bank is told. */
 export interface BankOrder {
   fault: BankFault | undefined;
@@ -47,6 +47,21 @@ function answer(response: ServerResponse, { decision }: JournalEntry): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
+/** Answers that decide nothing, in turn. The last is longer than any decision. */
+const NONSENSE: readonly (readonly [status: number, body: string])[] = [
+  [200, 'null'],
+  [402, '{"decline_code": "\\u0000"}'],
+  [402, '{"decline_code": "\\ud800"}'],
+  [200, ''],
+  [402, `{"decline_code": "${'x'.repeat(100_000)}"}`],
+];
+let nonsenseAnswered = 0;
+
+function answerNonsense(response: ServerResponse): void {
+  const [status, body] = NONSENSE[nonsenseAnswered++ % NONSENSE.length] ?? [500, ''];
+  response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+}
+
 const server = createServer((request, response) => {
   const met = fault;
   json(request).then(
@@ -54,6 +69,7 @@ const server = createServer((request, response) => {
       if (met) report({ landed: met });
       if (met === 'down') return void response.writeHead(503).end();
       const entry = decide(String(request.headers['idempotency-key']), body as Capture);
+      if (met === 'nonsense') return answerNonsense(response);
       if (met === 'lost answer') return void response.destroy();
       if (met === 'slow') return void setTimeout(() => answer(response, entry), Number(slowMs));
       answer(response, entry);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { CommitFault } from '../support/proxy.js';
+import type { CommitFault, PostgresProxy, ProxyFault, Silence } from '../support/proxy.js';
 import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import type { BankFault } from './bank.js';
@@ -8,7 +8,7 @@ import { recordedLongAgo } from './expiring.js';
 import { chargeOf } from './operations.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
-import { FREEZE_MS, RECOVERY_MS } from './timing.js';
+import { FREEZE_MS, QUERY_TIMEOUT_MS, RECOVERY_MS } from './timing.js';
 
 /** Tells that a fault has landed, and at what. */
 type Landed = (about?: string) => void;
@@ -18,8 +18,10 @@ type Fault = (arena: Arena, random: Random, landed: Landed) => Promise<void>;
 
 /** For how long the bank misbehaves. */
 const BANK_FAULT_MS = 800;
-/** By then an armed COMMIT has passed, if there was any. */
-const COMMIT_FAULT_MS = 1_500;
+/** By then the statement that a fault waits for has passed, if there was any. */
+const ARMED_MS = 1_500;
+/** How often statements are cancelled, one after the other. */
+const CANCEL_ROUNDS = 25;
 /** A COMMIT that is late arrives before the lease has lapsed, or after. */
 const LATE_MS = { least: 100, most: 2_500 };
 /** Of waiting for a step, which not every request comes to. */
@@ -61,14 +63,26 @@ async function restart(replica: ChaosReplica, random: Random): Promise<void> {
   await replica.begin();
 }
 
-const commitFault =
-  (fault: CommitFault): Fault =>
+/** Has the proxy before a replica wait for something to break. The proxy says when that has happened. */
+const proxyFault =
+  (arm: (database: PostgresProxy, random: Random) => () => void): Fault =>
   async (arena, random) => {
-    const { database } = random.pick(arena.replicas);
-    const takeBack = database.failCommit(fault, random.integer(0, 3));
-    // Landing is told by the proxy, whenever it comes.
-    await pause(COMMIT_FAULT_MS);
+    const takeBack = arm(random.pick(arena.replicas).database, random);
+    await pause(ARMED_MS);
     takeBack();
+  };
+
+const commitFault = (fault: CommitFault) =>
+  proxyFault((database, random) => database.failCommit(fault, random.integer(0, 3)));
+
+const silence =
+  (which: Silence): Fault =>
+  async (arena, random, landed) => {
+    const { database, number } = random.pick(arena.replicas);
+    const connections = database.fallSilent(which);
+    if (connections > 0) landed(`replica ${number}, ${connections} connections`);
+    // By then the replica has given up on each of them.
+    await pause(QUERY_TIMEOUT_MS);
   };
 
 const bankFault =
@@ -120,12 +134,30 @@ export const FAULTS = {
   'commit request dropped': commitFault('drop request'),
   'commit reply dropped': commitFault('drop reply'),
   'commit late': commitFault('late'),
+  'commit cancelled': commitFault('cancel commit'),
+  'begin cancelled': proxyFault((database) => database.cancelBegin()),
+
+  /** pg_cancel_backend, of about half of what runs, again and again. */
+  'statements cancelled': async (arena, _random, landed) => {
+    let cancelled = 0;
+    for (let round = 0; round < CANCEL_ROUNDS; round++) {
+      cancelled += (await arena.database.query(CANCEL).catch(() => [])).length;
+    }
+    if (cancelled > 0) landed(`${cancelled} statements`);
+  },
 
   /** pg_terminate_backend, of every other connection. */
   'connections terminated': async (arena, _random, landed) => {
     const terminated = await arena.database.query(TERMINATE).catch(() => []);
     if (terminated.length > 0) landed(`${terminated.length} connections`);
   },
+
+  /** A new connection is ended as soon as it is ready. Those that there are break, so that new ones are made. */
+  'connection ended at birth': proxyFault((database) => {
+    const takeBack = database.endAtBirth();
+    database.cut();
+    return takeBack;
+  }),
 
   /** kill -9 of PostgreSQL, which recovers from its log and is started again by whoever owns it. */
   'database killed': async (arena, _random, landed) => {
@@ -154,9 +186,16 @@ export const FAULTS = {
     return Promise.resolve();
   },
 
+  /** The network forgets the connections of a replica to the database, and neither side is told. New ones work. */
+  'network silent': silence('both ways'),
+  'network silent to the database': silence('to the database'),
+  'network silent from the database': silence('from the database'),
+
   'gateway lost answer': bankFault('lost answer'),
   'gateway slow': bankFault('slow'),
   'gateway down': bankFault('down'),
+  /** The bank decides, and answers with bytes that are not a decision. */
+  'gateway nonsense': bankFault('nonsense'),
 
   /** Many at once with one new key, at every replica. */
   storm: async (arena, random, landed) => {
@@ -194,13 +233,17 @@ export const FAULTS = {
 export type FaultKind = keyof typeof FAULTS;
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
 /** What a proxy or the bank calls what it did. */
-export const KINDS_OF_PARTS: Record<CommitFault | BankFault, FaultKind> = {
+export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
   'drop request': 'commit request dropped',
   'drop reply': 'commit reply dropped',
   late: 'commit late',
+  'cancel commit': 'commit cancelled',
+  'cancel begin': 'begin cancelled',
+  'end at birth': 'connection ended at birth',
   'lost answer': 'gateway lost answer',
   slow: 'gateway slow',
   down: 'gateway down',
+  nonsense: 'gateway nonsense',
 };
 
 /**
@@ -225,3 +268,8 @@ const TERMINATE = `
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') AS connections
   -- Of two conditions joined by AND the planner takes the cheaper first, which is the one that ends them all.
   WHERE CASE WHEN number % 2 = 0 THEN pg_terminate_backend(pid) END`;
+
+const CANCEL = `
+  SELECT pid FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    AND CASE WHEN state = 'active' AND random() < 0.5 THEN pg_cancel_backend(pid) END`;

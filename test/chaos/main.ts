@@ -45,7 +45,7 @@ async function random(postgres: EmbeddedPostgres, options: Options): Promise<boo
   const title = `${seconds} s of faults, seed ${seed}: ${result.counts.attempts} attempts, ${result.verdict}`;
   await writeFile(join(directory, 'timeline.svg'), timeline(title, arena.history.events, faults));
   for (const [kind, { attempted, landed }] of result.faults) {
-    print(`  ${kind.padEnd(22)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
+    print(`  ${kind.padEnd(32)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
   await tell(result, directory, argumentsOf(options));
   print(`history, journal, logs and a picture are in ${relative('.', directory)}`);

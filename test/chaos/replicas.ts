@@ -8,9 +8,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Program } from '../../bench/processes.js';
 import { freePort } from '../../src/database/embedded/server.js';
 import { type Line, startLine } from '../support/line.js';
-import { type CommitFault, type PostgresProxy, startProxy } from '../support/proxy.js';
+import { type PostgresProxy, type ProxyFault, startProxy } from '../support/proxy.js';
 import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
-import { GATEWAY_TIMEOUT_MS, LEASE_MS } from './timing.js';
+import { GATEWAY_TIMEOUT_MS, LEASE_MS, QUERY_TIMEOUT_MS, STATEMENT_TIMEOUT_MS } from './timing.js';
 
 /** Three, on one database and one bank. */
 export const ACCOUNTS = ['acct_a', 'acct_b', 'acct_c'];
@@ -29,6 +29,9 @@ const SETTINGS = {
   LOG_LEVEL: 'warn',
 };
 
+/** In the URL of the database, whose query overrides what the service sets. */
+const LIMITS = `statement_timeout=${STATEMENT_TIMEOUT_MS}&query_timeout=${QUERY_TIMEOUT_MS}`;
+
 const START_TIMEOUT_MS = 60_000;
 const RESTART_PAUSE_MS = 200;
 
@@ -41,7 +44,7 @@ export interface ReplicaSettings {
   build: string;
   /** For what it writes. */
   directory: string;
-  onCommitFault: (fault: CommitFault) => void;
+  onProxyFault: (fault: ProxyFault) => void;
 }
 
 /** One process of the service behind three lines: to its clients, to the database, and to the bank. */
@@ -63,7 +66,7 @@ export class ChaosReplica {
   static async start(settings: ReplicaSettings): Promise<ChaosReplica> {
     const port = await freePort();
     const lines = [startLine(port), startLine(settings.gatewayPort)] as const;
-    const database = await startProxy(settings.databaseUrl, settings.onCommitFault);
+    const database = await startProxy(settings.databaseUrl, settings.onProxyFault);
     const log = createWriteStream(join(settings.directory, `replica-${settings.number}.log`), { flags: 'a' });
     const replica = new ChaosReplica(settings, port, await lines[0], database, await lines[1], log);
     await replica.startOnce();
@@ -103,7 +106,7 @@ export class ChaosReplica {
         PATH: process.env['PATH'],
         ...SETTINGS,
         PORT: String(this.port),
-        DATABASE_URL: this.database.url,
+        DATABASE_URL: `${this.database.url}?${LIMITS}`,
         GATEWAY_URL: `http://127.0.0.1:${this.gateway.port}`,
         CHAOS_REPLICA: String(this.number),
       },

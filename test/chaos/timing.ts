@@ -11,3 +11,7 @@ export const RECOVERY_MS = 60_000;
 export const PATIENCE_MS = 60_000;
 /** How long the bank may take. */
 export const GATEWAY_TIMEOUT_MS = 1_000;
+/** Longer than a statement takes on a machine that is busy with all of this. */
+export const STATEMENT_TIMEOUT_MS = 3_000;
+/** Shorter than in production (12 s), so that a replica has given up its dead connections before a client gives up its request. */
+export const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;

@@ -20,7 +20,9 @@ export function keepCompany(commits: GroupCommit): void {
   if (GROUPS !== 'many') return;
   const commit = commits.commit.bind(commits);
   commits.commit = (unit) => {
-    const companions = Array.from({ length: COMPANIONS }, companion);
+    const { accountId } = unit.identity;
+    // Some of the unit's own account, which it still has when that account has made a group fail, and some of another.
+    const companions = Array.from({ length: COMPANIONS }, (_, i) => companion(i % 2 ? accountId : 'company'));
     const before = companions.slice(1).map((each) => commit(each));
     const outcome = commit(unit);
     const all = [...before, ...companions.slice(0, 1).map((each) => commit(each))];
@@ -30,10 +32,10 @@ export function keepCompany(commits: GroupCommit): void {
 }
 
 /** A request that takes a key and leaves nothing behind. */
-function companion(): Unit {
+function companion(accountId: string): Unit {
   const key = randomUUID();
   return {
-    identity: new RequestIdentity('company', key, 'POST /company', () => key),
+    identity: new RequestIdentity(accountId, key, 'POST /company', () => key),
     lockToken: randomUUID(),
     newRequestId: newRequestId(),
     phase: leave,

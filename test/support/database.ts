@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Client, Pool, type QueryResultRow } from 'pg';
+import { Client, type QueryResultRow } from 'pg';
 
 /** A database of a test's own, with the schema in place. */
 export interface TestDatabase {
@@ -9,24 +9,28 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Copies the migrated template; `empty` for a database without a schema. */
-export async function createDatabase({ empty = false } = {}): Promise<TestDatabase> {
+/** Copies the migrated template; `empty` for a database without a schema, which may have another encoding. */
+export async function createDatabase({ empty = false, encoding = 'UTF8' } = {}): Promise<TestDatabase> {
   const template = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
   const name = `test_${randomBytes(6).toString('hex')}`;
   const admin = new URL(template);
   admin.pathname = '/postgres';
-  await once(admin, `CREATE DATABASE ${name} TEMPLATE ${empty ? 'template0' : template.pathname.slice(1)}`);
+  const source = `${empty ? 'template0' : template.pathname.slice(1)} ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C'`;
+  await once(admin, `CREATE DATABASE ${name} TEMPLATE ${source}`);
   const url = new URL(template);
   url.pathname = `/${name}`;
-  // One connection, which statements that are sent at once wait for. A client that queues them is deprecated in pg.
-  const pool = new Pool({ connectionString: url.href, max: 1, idleTimeoutMillis: 0 });
-  pool.on('error', () => undefined);
-  await pool.query('SELECT');
+  const client = await connect(url);
+  let last: Promise<unknown> = Promise.resolve();
   return {
     url: url.href,
-    sql: async (text, values) => (await pool.query(text, values)).rows as never,
+    sql: async (text, values) => {
+      // One after the other: pg 9 refuses a statement while another one runs.
+      const answer = last.then(() => client.query(text, values));
+      last = answer.catch(() => undefined);
+      return (await answer).rows as never;
+    },
     drop: async () => {
-      await pool.end();
+      await client.end();
       await once(admin, `DROP DATABASE ${name} WITH (FORCE)`);
     },
   };
@@ -40,6 +44,8 @@ export const PATIENT_LIMITS = {
   lock_timeout: 60_000,
   statement_timeout: 60_000,
   idle_in_transaction_session_timeout: 60_000,
+  // Longer than the others, as in the service, so that PostgreSQL reports its own error first.
+  query_timeout: 90_000,
 };
 
 /** The URL for connections with these limits, in milliseconds, instead of those that the service sets. */

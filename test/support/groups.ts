@@ -32,22 +32,25 @@ export const commitSizes = ({ events }: Toy) =>
   events.flatMap((event) => (event.type === 'committed' ? [event.requests] : []));
 
 /** A unit that comes from no HTTP request. */
-export const unitOf = (key: string, phase: Unit['phase'], input?: unknown): Unit => ({
-  identity: new RequestIdentity('somebody', key, 'POST /effects', () => key),
+export const unitOf = (key: string, phase: Unit['phase'], account = 'somebody'): Unit => ({
+  identity: new RequestIdentity(account, key, 'POST /effects', () => key),
   lockToken: randomUUID(),
   newRequestId: newRequestId(),
   holds: false,
   phase,
-  input,
+  input: { name: key },
   completes: true,
   inDoubt: false,
 });
 
-export const waiting = (toy: Toy) => groupCommit(toy)['queue'].length;
+/** How many units wait for a transaction. */
+export const waiting = (toy: Toy) =>
+  (['shared', 'apart'] as const).flatMap((lane) => [...groupCommit(toy)[lane]['queues'].values()].flat()).length;
 
 /**
- * Keeps every group busy, so that whoever comes now waits, until what is returned is called. What keeps them busy is
- * rolled back: it commits nothing, and is in no event.
+ * Keeps every group busy, so that a request that comes now waits, until the returned function is called. The units that keep
+ * them busy are rolled back: they commit nothing, and are in no event. Each is of an account of its own, so that it shares no
+ * bound with any other.
  */
 export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
   const barriers: Barrier[] = [];
@@ -60,7 +63,7 @@ export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
     };
     ends.push(
       groupCommit(toy)
-        .commit(unitOf(randomUUID(), phase))
+        .commit(unitOf('held', phase, randomUUID()))
         .catch(() => undefined),
     );
     barriers.push(barrier);
@@ -161,6 +164,7 @@ export function replicasOf({ platform, isolation, limits }: (typeof CLIENTS)[num
     await empty(at.database);
     for (const each of [at.toy, at.replica, at.far]) {
       Object.assign(each, { handler: oneCommit, events: [], arrived: 0 });
+      groupCommit(each)['standing'].clear();
     }
   });
   afterEach(Barrier.openAll);

@@ -1,4 +1,5 @@
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
+import { ProxiedConnection } from './proxied-connection.js';
 
 /** What the proxy does with the next COMMIT that passes. */
 export type CommitFault =
@@ -7,9 +8,25 @@ export type CommitFault =
   /** The server commits; the client's connection breaks before the answer. */
   | 'drop reply'
   /** The client's connection breaks at once; the server sees the COMMIT only when `releaseLate` is called. */
-  | 'late';
+  | 'late'
+  /**
+   * The server answers that the COMMIT was cancelled before it ran, and the transaction stays open. Only a COMMIT that was sent
+   * in one write with the statement before it counts: workers that found nothing to do send their COMMIT alone.
+   */
+  | 'cancel commit';
 
-/** A TCP proxy before PostgreSQL that knows a COMMIT when it sees one. It listens on loopback and owns its target. */
+/** Everything that the proxy does to one statement or one connection. */
+export type ProxyFault =
+  | CommitFault
+  /** The server answers that a BEGIN was cancelled. What was sent behind that BEGIN reaches the server. */
+  | 'cancel begin'
+  /** The server ends a new connection: ReadyForQuery and the FATAL error arrive in one chunk. */
+  | 'end at birth';
+
+/** The directions in which everything gets lost. */
+export type Silence = 'both ways' | 'to the database' | 'from the database';
+
+/** A TCP proxy before PostgreSQL that understands its messages. It listens on loopback and owns its target. */
 export interface PostgresProxy {
   url: string;
   /**
@@ -18,6 +35,27 @@ export interface PostgresProxy {
    * @returns how to take it back, should it not have landed by then
    */
   failCommit(fault: CommitFault, skip?: number): () => void;
+  /**
+   * Arms 'cancel begin' for the next BEGIN that another statement was sent behind.
+   *
+   * @returns how to take it back
+   */
+  cancelBegin(): () => void;
+  /**
+   * Arms 'end at birth' for one new connection, after `skip` others.
+   *
+   * @returns how to take it back
+   */
+  endAtBirth(skip?: number): () => void;
+  /**
+   * Forgets the connections that there are, as a firewall does: what is sent on them gets lost, and their end as well. New
+   * connections work.
+   *
+   * @returns how many there were
+   */
+  fallSilent(silence: Silence): number;
+  /** Connections that are open at the client's side. */
+  readonly connections: number;
   /** How many faults have landed. */
   landed: number;
   /** How many statements have been sent through it. */
@@ -33,104 +71,77 @@ export interface PostgresProxy {
   close(): Promise<void>;
 }
 
+/** A fault that waits for its moment, or none. */
+class Armed<T> {
+  private order: { fault: T; skip: number } | undefined;
+
+  arm(fault: T, skip = 0): () => void {
+    const mine = { fault, skip };
+    this.order = mine;
+    return () => {
+      if (this.order === mine) this.order = undefined;
+    };
+  }
+
+  /** @param fits whether this is a moment for the fault */
+  take(fits: (fault: T) => boolean = () => true): T | undefined {
+    if (!this.order || !fits(this.order.fault) || this.order.skip-- > 0) return undefined;
+    const { fault } = this.order;
+    this.order = undefined;
+    return fault;
+  }
+}
+
 /** @param onLanded hears of each fault as it lands */
 export async function startProxy(
   databaseUrl: string,
-  onLanded: (fault: CommitFault) => void = () => undefined,
+  onLanded: (fault: ProxyFault) => void = () => undefined,
 ): Promise<PostgresProxy> {
   const target = new URL(databaseUrl);
-  const sockets = new Set<Socket>();
-  let armed: { fault: CommitFault; skip: number } | undefined;
+  const connections = new Set<ProxiedConnection>();
+  const [commits, begins, births] = [new Armed<CommitFault>(), new Armed<true>(), new Armed<true>()];
   const late: (() => Promise<void>)[] = [];
 
   const server = createServer((client) => {
-    const upstream = connect(Number(target.port), target.hostname);
-    for (const socket of [client, upstream]) {
-      sockets.add(socket);
-      socket.on('error', () => socket.destroy());
-      socket.on('close', () => sockets.delete(socket));
-    }
-    let mute = false;
-    upstream.on('data', (data) => mute || client.write(data));
-    upstream.on('close', () => client.destroy());
-    client.on('close', () => mute || upstream.destroy());
-    client.on('data', (data) => {
-      if (mute) return;
-      for (const { message, isCommit, isStatement } of messagesOf(data)) {
-        if (isStatement) proxy.statements++;
-        const fault = isCommit ? takeFault() : undefined;
-        if (fault) return land(fault, message);
-        upstream.write(message);
-      }
+    const connection = new ProxiedConnection(client, target, {
+      takeCommit: (isBehind) => commits.take((fault) => isBehind || fault !== 'cancel commit'),
+      takeBegin: () => begins.take() ?? false,
+      takeBirth: () => births.take() ?? false,
+      sent: (statements) => (proxy.statements += statements),
+      landed: (fault) => {
+        proxy.landed++;
+        onLanded(fault);
+      },
+      keepLate: (release) => late.push(release),
     });
-
-    /** What is behind the COMMIT is not sent: the client waits for the answer to it. */
-    function land(fault: CommitFault, commit: Buffer): void {
-      mute = true;
-      if (fault === 'drop reply') {
-        // It has landed once the server has answered all that it was sent, and so has committed.
-        upstream.on('data', (data: Buffer) => {
-          if (!isIdleAfter(data)) return;
-          count(fault);
-          client.destroy();
-          upstream.destroy();
-        });
-        upstream.write(commit);
-        return;
-      }
-      if (fault === 'drop request') upstream.destroy();
-      if (fault === 'late') {
-        late.push(
-          () =>
-            new Promise((resolve, reject) => {
-              const hasEnded = () => reject(new Error('The connection ended before the COMMIT was answered'));
-              if (upstream.destroyed) return hasEnded();
-              upstream.once('close', hasEnded);
-              upstream.on('data', (data: Buffer) => isIdleAfter(data) && (resolve(), upstream.destroy()));
-              upstream.write(commit);
-            }),
-        );
-      }
-      client.destroy();
-      count(fault);
-    }
+    connections.add(connection);
+    const forget = () => connection.sockets.every(({ closed }) => closed) && connections.delete(connection);
+    for (const socket of connection.sockets) socket.on('close', forget);
   });
-
-  function count(fault: CommitFault): void {
-    proxy.landed++;
-    onLanded(fault);
-  }
-
-  function takeFault(): CommitFault | undefined {
-    if (!armed || armed.skip-- > 0) return undefined;
-    const { fault } = armed;
-    armed = undefined;
-    return fault;
-  }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = new URL(target);
   url.port = String((server.address() as AddressInfo).port);
   const proxy: PostgresProxy = {
     url: url.href,
+    get connections() {
+      return [...connections].filter(({ isOpen }) => isOpen).length;
+    },
     landed: 0,
     statements: 0,
-    failCommit: (fault, skip = 0) => {
-      const mine = { fault, skip };
-      armed = mine;
-      return () => {
-        if (armed === mine) armed = undefined;
-      };
-    },
+    failCommit: (fault, skip) => commits.arm(fault, skip),
+    cancelBegin: () => begins.arm(true),
+    endAtBirth: (skip) => births.arm(true, skip),
+    fallSilent: (silence) => [...connections].filter((connection) => connection.fallSilent(silence)).length,
     releaseLate: async () => {
       const release = late.shift();
       if (!release) throw new Error('No COMMIT has been held back');
       await release();
     },
     cut: () => {
-      const { size } = sockets;
-      sockets.forEach((socket) => socket.destroy());
-      return size;
+      const open = [...connections].flatMap(({ sockets }) => sockets.filter(({ closed }) => !closed));
+      open.forEach((socket) => socket.destroy());
+      return open.length;
     },
     close: async () => {
       proxy.cut();
@@ -139,27 +150,3 @@ export async function startProxy(
   };
   return proxy;
 }
-
-interface Message {
-  message: Buffer;
-  isCommit: boolean;
-  /** Query ('Q') or Execute ('E'). */
-  isStatement: boolean;
-}
-
-/** The messages in what a client sends: it sends whole messages, and a startup, which has no type, alone. */
-function* messagesOf(data: Buffer): Generator<Message> {
-  if (data[0] === 0) yield { message: data, isCommit: false, isStatement: false };
-  for (let at = 0; at < data.length && data[0] !== 0;) {
-    const message = data.subarray(at, at + 1 + data.readUInt32BE(at + 1));
-    at += message.length;
-    const isStatement = message[0] === 'Q'.charCodeAt(0) || message[0] === 'E'.charCodeAt(0);
-    yield { message, isCommit: message.toString('latin1') === COMMIT, isStatement };
-  }
-}
-
-/** A simple query message: 'Q', its length, and the statement ending in a zero byte. */
-const COMMIT = 'Q\0\0\0\x0bCOMMIT\0';
-
-/** ReadyForQuery, outside a transaction: 'Z', its length, 'I'. */
-const isIdleAfter = (data: Buffer) => data.subarray(-6).toString('latin1') === 'Z\0\0\0\x05I';

@@ -16,8 +16,8 @@ import {
   Idempotent,
   type IdempotentRequest,
   KeyedRequest,
-  type RecordedReply,
   Recovery,
+  type Resumed,
   Sweeper,
 } from '../../src/idempotency/index.js';
 import { GroupCommit } from '../../src/idempotency/group-commit.js';
@@ -49,7 +49,7 @@ export interface Toy {
   /** What POST /effects and POST /effects/:shelf do. */
   handler: Handler;
   /** What recovery does. */
-  resume: (abandoned: AbandonedRequest) => Promise<RecordedReply>;
+  resume: (abandoned: AbandonedRequest) => Promise<Resumed>;
   send(key: string, request?: { body?: object | string; path?: string; account?: string }): Promise<Response>;
 }
 

@@ -1,12 +1,28 @@
+import { z } from 'zod';
 import type { Charge } from '../charge.entity.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
+
+/** A decision takes less than a hundred bytes. A longer answer is not a decision, and must not fill the memory. */
+const MAX_ANSWER_BYTES = 4_096;
+/** A card number has at least 13 digits, and must not be stored. A decline code never needs as many. */
+const MAX_DECLINE_CODE_DIGITS = 12;
+
+const captured = z.looseObject({});
+const declined = z.looseObject({
+  // A word such as `do_not_honor` or `51`. It is stored and sent to the client, so it has a bound and plain characters.
+  decline_code: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/)
+    .refine((code) => code.replace(/\D/g, '').length <= MAX_DECLINE_CODE_DIGITS),
+});
 
 /**
  * A bank that is another service, reached over HTTP.
  *
  * `POST <url>/captures` with the charge's id as `Idempotency-Key` and `{account_id, charge_id, amount, currency, source}`, amounts
- * in minor units. 200 means captured; 402 with `{decline_code}` means declined; anything else, and no answer, decides nothing.
- * What is asked again is asked with the same key, so that the bank does it once.
+ * in minor units. The bank decides by one of two answers, each at most 4 KiB: 200 with a JSON object means captured; 402 with
+ * `{decline_code}`, 1 to 64 letters, digits, `_`, `.` and `-`, at most 12 of them digits, means declined. Every other answer, and
+ * a lost answer, leaves the charge undecided: it stays pending, and a retry or recovery asks again with the same key.
  */
 export class HttpGateway extends PaymentGateway {
   private readonly captures: string;
@@ -23,23 +39,42 @@ export class HttpGateway extends PaymentGateway {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'idempotency-key': id },
         body: JSON.stringify({ account_id, charge_id: id, amount, currency, source }),
-        // Money is not taken by whoever an answer points to.
+        // A redirect must not decide which server takes the money.
         redirect: 'error',
         signal: giveUp.signal,
       });
-      const body: unknown = await answer.json();
-      if (answer.status === 200) return { status: 'succeeded' };
-      if (answer.status === 402) return { status: 'failed', declineCode: declineCodeOf(body) };
-      throw new Error(`The gateway answered ${answer.status}`);
+      return decisionOf(answer.status, await bodyOf(answer));
     } catch (error) {
       throw gatewayUnavailable(error);
     }
   }
 }
 
-/** @throws Error when there is none: an answer that is not understood decides nothing */
-function declineCodeOf(body: unknown): string {
-  const code = (body as { decline_code?: unknown } | null)?.decline_code;
-  if (typeof code !== 'string' || code === '') throw new Error('The gateway declined without a decline_code');
-  return code;
+/** @throws Error if the answer is not a decision. The message never quotes the answer, because messages are logged. */
+function decisionOf(status: number, body: unknown): Authorization {
+  if (status === 200 && captured.safeParse(body).success) return { status: 'succeeded' };
+  const decline = declined.safeParse(body);
+  if (status === 402 && decline.success) return { status: 'failed', declineCode: decline.data.decline_code };
+  throw new Error(`The gateway answered ${status}, and not with a decision that this service understands`);
+}
+
+/**
+ * The JSON value of an answer; `undefined` if it is not JSON, because then no schema accepts it.
+ *
+ * @throws Error if the answer is too long
+ */
+async function bodyOf(answer: Response): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  // Leaving this loop early, as `throw` does, also closes the connection, so an endless answer ends here.
+  for await (const chunk of (answer.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error(`The gateway answered with more than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString());
+  } catch {
+    return undefined;
+  }
 }

@@ -39,7 +39,7 @@ const NOBODY_LOOKS: Patch = {
 };
 const SCHEMA = 'migrations/1795478400000-idempotency.ts';
 
-const CLOSE = `      close: ({ sql }, { shares, sent }) => Promise.all([...sent, recordReplies(sql, store, shares.filter(isHolder))]),`;
+const CLOSE = `      close: ({ sql }, { shares, sent }) => [...sent, recordReplies(sql, store, shares.filter(isHolder))],`;
 const UNFINISHED_IN_CLAIM = `    WHERE CASE WHEN held.completed_at IS NULL
                THEN held.fingerprint = excluded.fingerprint
                  AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)`;
@@ -77,16 +77,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // A retry would record the reply.
     habits: { orders: 1, pays: 0, givesUp: 1 },
     patches: [
-      { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => Promise.all(sent),' },
+      { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => sent,' },
       {
         file: GROUP,
         find: '  return shares.map(outcomeOf);',
         replace: `  const holders = shares.filter(isHolder);
   if (holders.some(({ unit }) => unit.completes)) {
-    await inTransaction(dataSource, async ({ sql, begun }) => {
-      await begun;
-      await recordReplies(sql, store, holders);
-    });
+    await inTransaction(dataSource, ({ sql }) => recordReplies(sql, store, holders));
   }
   return shares.map(outcomeOf);`,
       },
@@ -103,15 +100,54 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       {
         file: GROUP,
         find: '  const { shares } = await inTransaction(',
-        replace: `  const taken = await inTransaction(dataSource, (tx) => takeKeys(tx, store, units));
+        replace: `  const taken = await inTransaction(dataSource, ({ sql }) => claimKeys(sql, store, units));
   const { shares } = await inTransaction(`,
       },
+      { file: GROUP, find: '      open: (sql) => claimKeys(sql, store, units),', replace: '' },
       {
         file: GROUP,
-        find: '      const shares = await takeKeys(tx, store, units);',
-        replace: '      await tx.begun;\n      const shares = taken;',
+        find: '      const shares = grant(units, claims);',
+        replace: '      const shares = grant(units, taken);',
       },
     ],
+  },
+  {
+    name: 'claim-not-bound-to-its-transaction',
+    breaks: 'nothing unfinished',
+    faults: ['begin cancelled'],
+    // Sent once, alone in its commit, and given up: what is claimed is left to recovery, which does not run here.
+    habits: { orders: 1, pays: 0, givesUp: 1 },
+    patches: [
+      { file: SQL, find: '    WHERE ${IS_IN_TRANSACTION}\n', replace: '' },
+      {
+        file: 'src/config.ts',
+        find: "number('requests', 1, 1_000).int().default(64)",
+        replace: 'z.coerce.number().default(1)',
+      },
+      {
+        file: 'src/idempotency/recovery.ts',
+        find: '  protected async run(): Promise<number> {',
+        replace: '  protected async run(): Promise<number> {\n    if (!this.stopping) return 0;',
+      },
+    ],
+  },
+  {
+    name: 'open-transaction-in-the-pool',
+    breaks: 'as documented',
+    faults: ['commit cancelled'],
+    patches: [
+      {
+        file: TRANSACTION,
+        find: "    await sql.query('ROLLBACK').catch(() => cut(sql));",
+        replace: "    if (!(error instanceof CommitUnknown)) await sql.query('ROLLBACK').catch(() => cut(sql));",
+      },
+    ],
+  },
+  {
+    name: 'connection-without-a-listener',
+    breaks: 'as documented',
+    faults: ['connection ended at birth'],
+    patches: [{ file: 'src/database/data-source.ts', find: "    this.on('error', () => undefined);\n", replace: '' }],
   },
   {
     name: 'new-gateway-key-per-attempt',
@@ -177,10 +213,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       { file: SCHEMA, find: 'response_body    text', replace: 'response_body    jsonb' },
       { file: SQL, find: '$5::jsonb[], $6::text[])', replace: '$5::jsonb[], $6::jsonb[])' },
+      { file: SQL, find: 'octet_length(held.response_body) +', replace: 'octet_length(held.response_body::text) +' },
       {
         file: STORE,
-        find: 'new RecordedReply(response_status, response_headers, response_body)',
-        replace: 'new RecordedReply(response_status, response_headers, JSON.stringify(response_body))',
+        find: 'new RecordedReply(status, response_headers, response_body)',
+        replace: 'new RecordedReply(status, response_headers, JSON.stringify(response_body))',
       },
     ],
   },
@@ -271,7 +308,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
        OR locked_until <= statement_timestamp()
     ORDER BY created_at`,
       },
+      {
+        file: SQL,
+        find: '    AND completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)',
+        replace: '',
+      },
     ],
+  },
+  {
+    name: 'recovery-forgets-charges-that-have-an-intent',
+    breaks: 'one effect',
+    faults: ['gateway lost answer', 'kill'],
+    patches: [{ file: 'src/charges/charges.recovery.ts', find: 'if (!charge) return', replace: 'if (charge) return' }],
   },
   {
     name: 'completion-without-the-lock-token',
@@ -296,18 +344,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         file: SQL,
         find: '                ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable',
         replace:
-          '                ELSE held.created_at <= $10::timestamptz - make_interval(secs => $8) END AS claimable',
+          '                ELSE held.created_at <= $11::timestamptz - make_interval(secs => $8) END AS claimable',
       },
       {
         file: SQL,
         find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING',
         replace:
-          '               ELSE held.created_at <= $10::timestamptz - make_interval(secs => $8) END\n    RETURNING',
+          '               ELSE held.created_at <= $11::timestamptz - make_interval(secs => $8) END\n    RETURNING',
       },
       {
         file: STORE,
-        find: '      wait,\n    ];',
-        replace: `      wait,
+        find: '      Math.floor(REPLIES_BYTES / attempts.length),\n    ];',
+        replace: `      Math.floor(REPLIES_BYTES / attempts.length),
       // The clock of one of the replicas is a day and an hour ahead.
       new Date(Date.now() + (process.env['CHAOS_REPLICA'] === '2' ? 90_000_000 : 0)),
     ];`,

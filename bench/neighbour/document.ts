@@ -1,0 +1,127 @@
+import type { Panel } from '../chart.js';
+import { markdownTable, percent, readable, terminalTable, verdictText } from '../report.js';
+import { HONEST_ACCOUNTS } from './accounts.js';
+import { QUIET_CONNECTIONS } from './loads.js';
+import { type AttackResult, type BesideRow, type NeighbourResult, type Ratio, RATIO_AT_MOST } from './results.js';
+import type { Beside } from './rounds.js';
+
+const BESIDE_NAMES: Record<Beside, string> = { alone: 'alone', honest: 'honest load', attack: 'the attack' };
+const HEADINGS = ['account B beside', 'charges/s', 'p50 ms', 'p99 ms', "neighbour's answers/s", 'answers'] as const;
+
+const cells = ({ beside, rate, p50Ms, p99Ms, neighbourRate, statuses }: BesideRow) => [
+  BESIDE_NAMES[beside],
+  ...[rate, p50Ms, p99Ms].map(readable),
+  beside === 'alone' ? '' : readable(neighbourRate),
+  Object.entries(statuses)
+    .map(([status, count]) => `${readable(count)} × ${status}`)
+    .join(', '),
+];
+
+const ratioText = ({ value, lowest, highest }: Ratio) =>
+  readable(value) + (lowest < highest ? ` (${readable(lowest)} to ${readable(highest)})` : '');
+const metText = (...all: { met: boolean }[]) => (all.every(({ met }) => met) ? 'met' : 'not met');
+
+/** The scenario for a terminal. */
+export function neighbourText({ attacks, crash }: NeighbourResult): string {
+  const { alone, honest, attack } = crash.seconds;
+  return [
+    ...attacks.map((result) =>
+      [
+        `A noisy neighbour: ${result.attack.name}`,
+        terminalTable(HEADINGS, result.rows.map(cells)),
+        verdictText(result.p50),
+        verdictText(result.p99),
+        '',
+      ].join('\n'),
+    ),
+    `A noisy neighbour: ${crash.charges} unfinished charges and a crash`,
+    `recovery of account B's charge: ${readable(alone)} s alone, ${readable(honest)} s beside honest load, ${readable(attack)} s beside the attack`,
+    verdictText(crash.verdict),
+    '',
+  ].join('\n');
+}
+
+/** The panels of `docs/noisy-neighbour.svg`. */
+export function neighbourPanels({ attacks, crash }: NeighbourResult): Panel[] {
+  const ratios = (title: string, pick: (result: AttackResult) => Ratio): Panel => ({
+    kind: 'bars',
+    title,
+    unit: 'times',
+    mark: RATIO_AT_MOST,
+    bars: attacks.map((result) => ({ label: result.attack.name, isOurs: true, ...pick(result) })),
+  });
+  const seconds = Object.entries(crash.seconds).map(([beside, value]) => ({
+    ...{ label: BESIDE_NAMES[beside as Beside], value, lowest: value, highest: value },
+    isOurs: beside === 'attack',
+  }));
+  return [
+    ratios(
+      'p50 of account B: beside the attack ÷ beside as many honest requests; dashed: the target',
+      ({ p50 }) => p50,
+    ),
+    ratios(
+      'p99 of account B: beside the attack ÷ beside as many honest requests; dashed: the target',
+      ({ p99 }) => p99,
+    ),
+    {
+      kind: 'bars',
+      title: `From a crash until account B's charge is recovered, beside ${crash.charges} unfinished charges`,
+      unit: 's',
+      bars: seconds,
+    },
+  ];
+}
+
+/** The section of `docs/benchmark.md`. */
+export function neighbourMarkdown({ rounds, attacks, busiestSender, crash }: NeighbourResult, seconds: number): string {
+  const { alone, honest, attack } = crash.seconds;
+  return `### A noisy neighbour
+
+![Latency of account B beside each attack, as a multiple of its latency beside honest load](noisy-neighbour.svg)
+
+Account B charges on ${QUIET_CONNECTIONS} connections with fresh keys. Each connection sends its next charge as soon as the one before is answered.
+In each of ${rounds} rounds account B is measured for ${seconds} s alone, beside an attack by account A or by a client without an API key, and beside
+honest load: ordinary charges of ${HONEST_ACCOUNTS.length} other accounts. Honest load is as many requests as the attack: for an attack of n requests a second, n charges a second;
+for an attack on n connections, charges on n connections at the rate at which the attack was answered. This is the stricter of two readings,
+because honest load on n connections without a bound on its rate would be faster, and would slow account B more.
+
+The service runs with its defaults and \`API_KEYS\`. One process sends account B's charges and another process sends its neighbour's requests, which kept
+a core at most ${percent(busiestSender)} busy. Every request that was sent is waited for. Afterwards the database must have exactly the charges that account B was told
+of, each captured and recorded once, and no effects except account B's and its neighbour's. Honest requests must be answered with 200, and each
+attack as it should be. Otherwise the benchmark fails and writes nothing.
+
+${markdownTable(
+  ['beside the attack ÷ beside honest load', 'p50 of account B', 'p99 of account B', 'target', ''],
+  attacks.map(({ attack: { name }, p50, p99 }) => [
+    name,
+    ratioText(p50),
+    ratioText(p99),
+    p50.target,
+    metText(p50, p99),
+  ]),
+)}
+
+${attacks.map(attackMarkdown).join('\n\n')}
+
+#### ${crash.charges} unfinished charges and a crash
+
+The process is killed with SIGKILL while account B's charge waits for the bank, and a new process is started on the same database. The crash leaves
+${crash.charges} more charges unfinished: as the attack, charges of account A that the bank cannot decide; as honest load, charges of ${HONEST_ACCOUNTS.length} accounts that wait for the
+bank as account B's does. The time is from the crash to the completion of account B's charge, by the database's clock. Most of it is the lease of
+the dead process. It is measured once.
+
+${markdownTable(
+  ['', 'alone', BESIDE_NAMES.honest, BESIDE_NAMES.attack, 'attack ÷ honest load', 'target', ''],
+  [
+    [
+      "seconds until account B's charge is recovered",
+      ...[alone, honest, attack, crash.verdict.value].map(readable),
+      crash.verdict.target,
+      metText(crash.verdict),
+    ],
+  ],
+)}`;
+}
+
+const attackMarkdown = ({ attack: { name, load }, rows }: AttackResult): string =>
+  [`#### ${name}`, `${load}.`, markdownTable(HEADINGS, rows.map(cells))].join('\n\n');

@@ -1,0 +1,96 @@
+import type { Measurement } from '../measurement.js';
+import { type Verdict, verdict } from '../results.js';
+import { median, medianRatio } from '../statistics.js';
+import type { Attack } from './attacks.js';
+import type { CrashSeconds } from './crash.js';
+import type { AttackSeries, Beside } from './rounds.js';
+
+/** Account B's latency beside an attack is at most so many times its latency beside honest load. */
+export const RATIO_AT_MOST = 3;
+
+/** What account B got beside one load, and what the load got. Medians of the rounds. */
+export interface BesideRow {
+  beside: Beside;
+  rate: number;
+  p50Ms: number;
+  p99Ms: number;
+  /** Answers a second to the neighbour; 0 if there is none. */
+  neighbourRate: number;
+  /** Answers to the neighbour in all rounds, by status. */
+  statuses: Record<number, number>;
+}
+
+/** Beside the attack ÷ beside honest load: the median of the rounds, the lowest and the highest of them. */
+export interface Ratio extends Verdict {
+  lowest: number;
+  highest: number;
+}
+
+export interface AttackResult {
+  attack: Attack;
+  rows: BesideRow[];
+  p50: Ratio;
+  p99: Ratio;
+}
+
+/** What came of the whole scenario. */
+export interface NeighbourResult {
+  /** Of the attacks; the crash is measured once. */
+  rounds: number;
+  attacks: AttackResult[];
+  /** How busy the process was that sent the neighbour's requests, from 0 to 1, in the measurement with the most of it. */
+  busiestSender: number;
+  crash: { seconds: CrashSeconds; charges: number; verdict: Verdict };
+}
+
+/** Puts the rounds of each attack into rows, and the ratios beside their target. */
+export function neighbourResult(
+  series: readonly AttackSeries[],
+  { seconds, charges }: { seconds: CrashSeconds; charges: number },
+): NeighbourResult {
+  const text = `seconds until account B's charge is recovered: beside ${charges} undecidable charges ÷ beside ${charges} ordinary ones`;
+  return {
+    rounds: Math.max(...series.map(({ readings }) => readings.attack.length)),
+    attacks: series.map((one) => ({
+      attack: one.attack,
+      rows: (['alone', 'honest', 'attack'] as const).map((beside) => rowOf(one, beside)),
+      p50: ratioOf(one, 'p50', 'p50Ms'),
+      p99: ratioOf(one, 'p99', 'p99Ms'),
+    })),
+    busiestSender: Math.max(
+      ...series
+        .flatMap(({ readings }) => Object.values(readings).flat())
+        .map(({ neighbour }) => neighbour?.senderLoad ?? 0),
+    ),
+    crash: { seconds, charges, verdict: verdict(text, seconds.attack / seconds.honest, { atMost: RATIO_AT_MOST }) },
+  };
+}
+
+function rowOf({ readings }: AttackSeries, beside: Beside): BesideRow {
+  const quiet = readings[beside].map((reading) => reading.quiet);
+  const neighbours = readings[beside].flatMap(({ neighbour }) => neighbour ?? []);
+  const statuses: Record<number, number> = {};
+  for (const [status, count] of neighbours.flatMap((neighbour) => Object.entries(neighbour.statuses))) {
+    statuses[Number(status)] = (statuses[Number(status)] ?? 0) + count;
+  }
+  return {
+    beside,
+    rate: median(quiet.map(({ requestsPerSecond }) => requestsPerSecond)),
+    p50Ms: median(quiet.map(({ p50Ms }) => p50Ms)),
+    p99Ms: median(quiet.map(({ p99Ms }) => p99Ms)),
+    neighbourRate: neighbours.length > 0 ? median(neighbours.map(({ requestsPerSecond }) => requestsPerSecond)) : 0,
+    statuses,
+  };
+}
+
+function ratioOf({ attack, readings }: AttackSeries, name: string, pick: 'p50Ms' | 'p99Ms'): Ratio {
+  const of = (beside: Beside) => readings[beside].map(({ quiet }: { quiet: Measurement }) => quiet[pick]);
+  const [attacked, honest] = [of('attack'), of('honest')];
+  const ratios = attacked.map((value, round) => value / (honest[round] ?? NaN));
+  const text = `${name} of account B, ${attack.name}: beside the attack ÷ beside honest load`;
+  return {
+    ...verdict(text, medianRatio(attacked, honest), { atMost: RATIO_AT_MOST }),
+    lowest: Math.min(...ratios),
+    highest: Math.max(...ratios),
+  };
+}

@@ -1,0 +1,72 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Tally } from '../measurement.js';
+import { ready, workOn } from '../worker.js';
+import { type Attack, ATTACKS } from './attacks.js';
+import { charge, type Outgoing, Sender } from './requests.js';
+
+/** What to send to a service, and for how long. A turn is one request, or several that are sent at the same time. */
+export interface TrafficJob {
+  /** The server's, without a path. */
+  url: string;
+  /** The turns of an attack, by its id, or ordinary charges that take the accounts in turn. */
+  traffic: { attack: string } | { accounts: readonly string[]; requestsOfATurn: number };
+  /** A turn starts if fewer than these wait for answers; without it, no turn waits for another. */
+  turnsAtATime?: number;
+  /** Turns start evenly, this many a second or fewer; without it, as fast as answers come. */
+  turnsPerSecond?: number;
+  /** No turn starts later. Every request that was sent is waited for. */
+  seconds: number;
+  /** Of keys and order ids, so it must be new. */
+  prefix: string;
+}
+
+/** What the turns of a job consist of, and how their requests may be answered. */
+function turnsOf({ traffic }: TrafficJob): Pick<Attack, 'turn' | 'answers'> {
+  if ('attack' in traffic) {
+    const attack = ATTACKS.find(({ id }) => id === traffic.attack);
+    if (!attack) throw new Error(`There is no attack ${traffic.attack}`);
+    return attack;
+  }
+  const { accounts, requestsOfATurn } = traffic;
+  const chargeOf = (number: number, prefix: string) =>
+    charge(accounts[number % accounts.length] ?? '', `${prefix}-${number}`);
+  return {
+    turn: (number, prefix) =>
+      Array.from({ length: requestsOfATurn }, (_, i) => chargeOf(number * requestsOfATurn + i, prefix)),
+    answers: [200],
+  };
+}
+
+/** Takes turn after turn until the time is up, and waits for every answer. */
+async function sendTurns(job: TrafficJob, tally: Tally): Promise<void> {
+  const { turnsPerSecond = Infinity, seconds, prefix } = job;
+  const { turnsAtATime = Math.ceil(turnsPerSecond * seconds) } = job;
+  const { turn, answers } = turnsOf(job);
+  const sender = new Sender(job.url);
+  const startedAtMs = performance.now();
+  const endsAtMs = startedAtMs + seconds * 1000;
+  let turns = 0;
+
+  const send = async (outgoing: Outgoing) => {
+    tally.sent++;
+    const sentAtMs = performance.now();
+    const status = await sender.send(outgoing);
+    if (status === 'none') tally.broken++;
+    else tally.answerWith(status, performance.now() - sentAtMs, answers.includes(status));
+  };
+  const takeTurns = async () => {
+    for (;;) {
+      const number = turns++;
+      const dueAtMs = startedAtMs + (number * 1000) / turnsPerSecond;
+      if (Math.max(dueAtMs, performance.now()) >= endsAtMs) return;
+      const waitMs = dueAtMs - performance.now();
+      if (waitMs > 0) await pause(waitMs);
+      await Promise.all(turn(number, prefix).map(send));
+    }
+  };
+  await Promise.all(Array.from({ length: turnsAtATime }, takeTurns));
+  sender.end();
+}
+
+workOn<TrafficJob>(sendTurns);
+ready();

@@ -1,0 +1,180 @@
+const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+/**
+ * The first four digits of card numbers, from and to, and the lengths of the numbers that begin with them (ISO/IEC 7812-1, the
+ * issuers' own rules). Only lengths of 13 to 19 digits, which is what the contract refuses.
+ */
+const ISSUERS: readonly (readonly [from: number, to: number, lengths: readonly number[]])[] = [
+  [1800, 1800, [15]], // JCB, of old
+  [2131, 2131, [15]],
+  [2200, 2205, [16, 19]], // Mir, BORICA
+  [2221, 2720, [16]], // Mastercard
+  [3000, 3059, [14, 16, 19]], // Diners Club
+  [3095, 3095, [14, 16, 19]],
+  [3400, 3499, [15]], // American Express
+  [3528, 3589, [16, 17, 18, 19]], // JCB
+  [3600, 3699, [14, 16, 19]], // Diners Club
+  [3700, 3799, [15]], // American Express
+  [3800, 3999, [14, 16, 19]], // Diners Club
+  [4000, 4999, [13, 16, 19]], // Visa
+  [5000, 5099, [16, 19]], // Maestro, Dankort, Elo, RuPay, Verve
+  [5100, 5599, [16]], // Mastercard
+  [5600, 5899, [16, 19]], // Maestro, UzCard
+  [6000, 6099, [16, 19]], // Discover, RuPay, Hipercard
+  [6200, 6299, [16, 17, 18, 19]], // UnionPay, Elo
+  [6300, 6399, [16, 19]], // Maestro, InterPayment, InstaPayment, Elo, Hiper
+  [6440, 6599, [16, 19]], // Discover, RuPay, Troy, Verve
+  [6700, 6799, [16, 17, 18, 19]], // Maestro, Bancontact
+  [8100, 8299, [16]], // UnionPay, RuPay
+  [8600, 8600, [16]], // UzCard
+  [9704, 9704, [16, 19]], // Napas
+  [9792, 9792, [16]], // Troy
+  [9860, 9860, [16]], // Humo
+  // Maestro cards of other lengths.
+  ...[5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763].map((iin) => [iin, iin, range(13, 19)] as const),
+];
+
+const SHORTEST = 13;
+const LONGEST = 19;
+
+/** For each four digits that a number can begin with, the lengths of card numbers: one bit for each, from 13 digits on. */
+const LENGTHS = new Uint8Array(10_000);
+for (const [from, to, lengths] of ISSUERS) {
+  LENGTHS.fill(
+    lengths.reduce((bits, length) => bits | (1 << (length - SHORTEST)), 0),
+    from,
+    to + 1,
+  );
+}
+
+/** A UUID, and the id of a charge, which is one. Some have digits in a row that a card could have. */
+const ID = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\bch_[0-9a-f]{32}\b/gi;
+/** A date that stands by itself, the year first or last. In the middle of other digits it may be part of a card number. */
+const DATE =
+  /(?<!\d[-./]?)(?:(?:19|20)\d\d([-./])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|(?:0?[1-9]|[12]\d|3[01])([-./])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d)(?![-./]?\d)/g;
+/** A time of day that stands by itself, with or without seconds and their fraction. */
+const TIME = /(?<!\d:?)(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?(?!:?\d)/g;
+/**
+ * A telephone number that stands by itself and begins with a plus sign and its country. At most 13 digits, because cards with
+ * numbers of 14 are in use.
+ */
+const TELEPHONE = /(?<![a-z]|\d[^\da-z]{0,3})\+\d(?:[^\da-z]{0,3}\d){6,12}(?![^\da-z]{0,3}\d)/gi;
+
+const CVC_NAME = /^(?:card_?)?(?:cvc|cvv|csc|security_?code)\d?$/i;
+const CVC_IN_TEXT = /(?<![\da-z])(?:cvc|cvv|security code)2?\D{0,8}\d{3,4}(?!\d)/i;
+
+/**
+ * Whether a text holds what looks like a card number or a CVC: in digits of any script, in groups of any size, with up to three
+ * characters of any kind but letters between them, and with anything around it.
+ *
+ * The time that this takes grows with the length of the text, because each digit is looked at a limited number of times: at most
+ * seven lengths can end at it, and no expression repeats what can match in two ways.
+ */
+export function holdsCardData(text: string): boolean {
+  if (!/\d|[^\0-\x7f]/.test(text)) return false;
+  const ascii = toAscii(text);
+  if (CVC_IN_TEXT.test(ascii)) return true;
+  return holdsCardNumber(ascii) && holdsCardNumber(withoutOtherNumbers(ascii));
+}
+
+/** Whether a member is named like a CVC and has the value of one. */
+export const isCvc = (name: string, value: unknown): boolean =>
+  CVC_NAME.test(name) &&
+  (typeof value === 'string' || typeof value === 'number') &&
+  /^\s*\d{3,4}\s*$/.test(toAscii(String(value)));
+
+const withoutOtherNumbers = (text: string) =>
+  [ID, DATE, TIME, TELEPHONE].reduce((rest, others) => rest.replace(others, 'x'), text);
+
+/** More characters than anybody puts between the digits of a card number. A letter ends it at once. */
+const MOST_BETWEEN = 3;
+const ZERO = 0x30;
+const isDigit = (code: number) => code >= ZERO && code <= 0x39;
+const isLetter = (code: number) => (code | 0x20) >= 0x61 && (code | 0x20) <= 0x7a;
+
+/** Whether neighbouring groups of digits make a card number. Other groups may stand before and behind them. */
+function holdsCardNumber(ascii: string): boolean {
+  const digits = new Uint8Array(ascii.length);
+  /** 1 where a group begins: a card number begins and ends with a group, and is not looked for within a longer number. */
+  const begins = new Uint8Array(ascii.length);
+  let count = 0;
+  let between = MOST_BETWEEN + 1;
+  for (let i = 0; i < ascii.length; i++) {
+    const code = ascii.charCodeAt(i);
+    if (!isDigit(code)) {
+      between += isLetter(code) ? MOST_BETWEEN + 1 : 1;
+      continue;
+    }
+    if (between > MOST_BETWEEN) count = 0;
+    begins[count] = between > 0 ? 1 : 0;
+    digits[count++] = code - ZERO;
+    between = 0;
+    if (!isDigit(ascii.charCodeAt(i + 1)) && endsInCardNumber(digits, begins, count)) return true;
+  }
+  return false;
+}
+
+function endsInCardNumber(digits: Uint8Array, begins: Uint8Array, count: number): boolean {
+  for (let length = SHORTEST; length <= LONGEST && length <= count; length++) {
+    const start = count - length;
+    if (begins[start] === 1 && isIssued(digits, start, length) && isChecked(digits, start, count, LUHN)) {
+      // 13 digits are the number of an article if they can be: no card with 13 has been issued for decades.
+      if (length > 13 || !isChecked(digits, start, count, GTIN)) return true;
+    }
+  }
+  return false;
+}
+
+function isIssued(digits: Uint8Array, start: number, length: number): boolean {
+  let firstFour = 0;
+  for (let i = start; i < start + 4; i++) firstFour = firstFour * 10 + (digits[i] as number);
+  return ((LENGTHS[firstFour] as number) & (1 << (length - SHORTEST))) !== 0;
+}
+
+/** Whether the last digit checks those before it, every second of which has another weight. */
+function isChecked(digits: Uint8Array, start: number, end: number, weights: Uint8Array): boolean {
+  let sum = 0;
+  for (let i = end - 1; i >= start; i -= 2) sum += digits[i] as number;
+  for (let i = end - 2; i >= start; i -= 2) sum += weights[digits[i] as number] as number;
+  return sum % 10 === 0;
+}
+
+/** ISO/IEC 7812-1 annex B: twice the digit, and the sum of the digits of that. */
+const LUHN = Uint8Array.of(0, 2, 4, 6, 8, 1, 3, 5, 7, 9);
+/** The numbers of articles, GS1 General Specifications: three times the digit. */
+const GTIN = Uint8Array.of(0, 3, 6, 9, 12, 15, 18, 21, 24, 27);
+
+/** What each character of Unicode is in ASCII, once it was looked up; 0 before. */
+const ASCII = new Uint8Array(0x110000);
+
+/** The text with digits of all scripts as 0 to 9, other letters as x, and other characters as spaces. */
+function toAscii(text: string): string {
+  if (/^[\0-\x7f]*$/.test(text)) return text;
+  let ascii = '';
+  for (let i = 0; i < text.length; i++) {
+    const code = text.codePointAt(i) ?? 0;
+    if (code > 0xffff) i++;
+    ascii += code < 0x80 ? text[i] : String.fromCharCode((ASCII[code] ||= asciiOf(String.fromCodePoint(code))));
+  }
+  return ascii;
+}
+
+function asciiOf(character: string): number {
+  const compatible = character.normalize('NFKC');
+  if (/^[0-9]$/.test(compatible)) return compatible.charCodeAt(0);
+  if (isDecimal(character)) return ZERO + valueOf(character);
+  return (/[\p{L}\p{N}]/u.test(character) ? 'x' : ' ').charCodeAt(0);
+}
+
+/**
+ * The value of a decimal digit. Unicode has the ten digits of a script in a row, and some scripts next to one another, so it is the
+ * number of digits before this one, modulo ten.
+ */
+function valueOf(digit: string): number {
+  const code = digit.codePointAt(0) ?? 0;
+  let before = 0;
+  while (isDecimal(String.fromCodePoint(code - before - 1))) before++;
+  return before % 10;
+}
+
+const isDecimal = (character: string) => /^\p{Nd}$/u.test(character);

@@ -1,0 +1,70 @@
+import { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/**
+ * The requests of a server that are not over, for the drain and for connections that break.
+ *
+ * Invariant: a request counts from the moment its head is read until its handler has ended the response *and* the response
+ * is sent or its connection is gone. A client that leaves therefore ends no work, and work that has ended is not waited for.
+ */
+export class RequestsUnderWay {
+  /** For `http.createServer`: Node creates one response for each request, so no way through the framework escapes the count. */
+  readonly Response = countedResponse(this);
+  private readonly ofConnections = new WeakMap<Socket, Set<ServerResponse>>();
+  private count = 0;
+  private readonly waiting: (() => void)[] = [];
+
+  /** Whether the handler of any request of this connection may have started, or its response is being sent. */
+  mayHaveStarted(connection: Socket): boolean {
+    return [...this.of(connection)].some(({ req, headersSent }) => req.complete || headersSent);
+  }
+
+  /** Resolves as soon as no request is under way. */
+  over(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.count === 0) resolve();
+      else this.waiting.push(resolve);
+    });
+  }
+
+  begin(response: ServerResponse): void {
+    this.count++;
+    this.of(response.req.socket).add(response);
+    response.once('close', () => this.endIfOver(response));
+  }
+
+  /** Called at each event that can be the last one of a request, in whichever order they come. */
+  endIfOver(response: ServerResponse): void {
+    const { socket } = response.req;
+    const isAnswered = response.writableEnded && (response.closed || socket.destroyed);
+    if (!isAnswered || !this.of(socket).delete(response)) return;
+    if (--this.count === 0) this.waiting.splice(0).forEach((resolve) => resolve());
+  }
+
+  private of(connection: Socket): Set<ServerResponse> {
+    const known = this.ofConnections.get(connection);
+    if (known) return known;
+    const responses = new Set<ServerResponse>();
+    this.ofConnections.set(connection, responses);
+    // A pipelined response gets the connection when those before it are sent. One that never got it emits no `close`.
+    connection.once('close', () => responses.forEach((response) => this.endIfOver(response)));
+    return responses;
+  }
+}
+
+/** A response that says when it begins, and when its handler ends it, also if nobody is left to read it. */
+function countedResponse(underWay: RequestsUnderWay): typeof ServerResponse {
+  class CountedResponse extends ServerResponse {
+    constructor(...args: ConstructorParameters<typeof ServerResponse>) {
+      super(...args);
+      underWay.begin(this);
+    }
+
+    override end(...args: unknown[]): this {
+      super.end(...(args as []));
+      underWay.endIfOver(this);
+      return this;
+    }
+  }
+  return CountedResponse as typeof ServerResponse;
+}

@@ -1,0 +1,246 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Controller, Get, Module, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { BODY_LIMIT_BYTES } from '../src/http/json-body.js';
+import { GroupCommit } from '../src/idempotency/group-commit.js';
+import { createDatabase, type TestDatabase } from './support/database.js';
+import { CHARGE, startService, type TestService } from './support/service.js';
+import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
+import { Barrier, until } from './support/waiting.js';
+import { expectProblem, send, sendBytes } from './support/wire.js';
+
+/** How many requests the server has begun to read, and how many handlers of {@link Handlers} have started. */
+let [requests, started] = [0, 0];
+
+/** Resolves when the client has gone, with or without an error. */
+const leaving = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
+
+/** Handlers that end when the test has seen what it wants to see. */
+@Controller('handlers')
+class Handlers {
+  @Get('after-client')
+  async afterClient(@Req() { raw }: FastifyRequest): Promise<string> {
+    started++;
+    await leaving(raw.socket);
+    return 'nobody is left to read this';
+  }
+
+  @Get('hijacked')
+  hijacked(@Res() reply: FastifyReply): void {
+    reply.hijack();
+    reply.raw.end('{}');
+  }
+
+  @Get('hijacked-after-client')
+  async hijackedAfterClient(@Req() { raw }: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    started++;
+    reply.hijack();
+    await leaving(raw.socket);
+    reply.raw.end('{}');
+  }
+}
+
+@Module({ controllers: [Handlers] })
+class HandlersModule {}
+
+let database: TestDatabase;
+let service: TestService;
+const sockets: Socket[] = [];
+
+beforeAll(async () => (database = await createDatabase()));
+beforeEach(async () => {
+  [requests, started] = [0, 0];
+  await reset(database);
+  service = await startService(database.url, {}, [HandlersModule]);
+  server().on('request', () => requests++);
+});
+afterEach(async () => {
+  Barrier.openAll();
+  sockets.splice(0).forEach((socket) => socket.destroy());
+  await service?.stop();
+});
+afterAll(async () => database?.drop());
+
+const server = (): Server => service.nest.getHttpServer();
+
+const connections = () =>
+  new Promise<number>((resolve, reject) =>
+    server().getConnections((error, count) => (error ? reject(error) : resolve(count))),
+  );
+
+/** A connection that stays open until the test ends, and has sent `bytes`. */
+async function open(bytes: string): Promise<Socket> {
+  const { hostname, port } = new URL(service.url);
+  const socket = connect(Number(port), hostname);
+  sockets.push(socket);
+  // The server may close it before it has read everything.
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  socket.write(bytes);
+  return socket;
+}
+
+const head = (method: string, path: string, ...headers: string[]) =>
+  [`${method} ${path} HTTP/1.1`, 'Host: localhost', ...headers, '', ''].join('\r\n');
+
+const withBody = (body: string, key = 'order_1') =>
+  head(
+    'POST',
+    '/charges',
+    'Content-Type: application/json',
+    `Idempotency-Key: ${key}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ) + body;
+
+const GOOD = withBody(JSON.stringify(CHARGE));
+const BROKEN_CHUNK =
+  head('POST', '/charges', 'Content-Type: application/json', 'Idempotency-Key: broken', 'Transfer-Encoding: chunked') +
+  'not the length of a chunk\r\n';
+
+/** Holds the first commit until the barrier is opened. */
+function holdCommits(): Barrier {
+  const barrier = new Barrier();
+  const commits = service.nest.get(GroupCommit);
+  const commit = commits.commit.bind(commits);
+  commits.commit = async (unit) => (await barrier.pass(), commit(unit));
+  return barrier;
+}
+
+/** Everything that the server has sent by the time the connection is closed, from either side. */
+const received = (socket: Socket) => text(socket).catch(() => '');
+
+describe('bytes that are not HTTP, behind a request that may have started', () => {
+  it.each([
+    ['one byte', 'x'],
+    ['U+0000', '\0'],
+    ['a line of text', 'PAY ME\r\n\r\n'],
+    ['a request with a method that does not exist', head('CHARGE', '/charges')],
+    ['a request whose body is broken', BROKEN_CHUNK],
+  ])(
+    'close the connection without an answer, because 400 would be taken for the answer to the charge: %s',
+    async (_, bytes) => {
+      const barrier = holdCommits();
+
+      const socket = await open(GOOD);
+      const answer = received(socket);
+      await barrier.reached.given;
+      socket.write(bytes);
+      expect(await answer).toBe('');
+      barrier.open();
+
+      await until(async () => (await effects(database)).completed === 1);
+      const retried = await service.charge('order_1');
+      expect([retried.status, retried.headers['idempotent-replayed']]).toEqual([200, 'true']);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
+
+  it.each([
+    ['one byte', 'x'],
+    ['a request whose body is broken', BROKEN_CHUNK],
+  ])('close the connection without an answer also if they come in one piece with the charge: %s', async (_, bytes) => {
+    expect(await received(await open(GOOD + bytes))).toBe('');
+    expect((await service.charge('order_1')).status).toBe(200);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('bytes that are not HTTP, while no request may have started', () => {
+  it('get 400 if they are the body of a charge, and nothing is charged', async () => {
+    const problem = expectProblem(await sendBytes(service.url, BROKEN_CHUNK), 400, 'malformed_request');
+    expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
+    expect(await effects(database)).toEqual(NOTHING);
+  });
+
+  it('get 400 if the charge before them has been answered', async () => {
+    const socket = await open(GOOD);
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 200 OK/);
+    socket.write('x\r\n\r\n');
+    expect(await received(socket)).toMatch(/^HTTP\/1.1 400 Bad Request[^]*"code":"malformed_request"/);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+
+  it('close the connection after the 400, even if the client neither reads nor closes it', async () => {
+    const socket = await open('PAY ME\r\n\r\n');
+    socket.pause();
+    await until(async () => (await connections()) === 0);
+  });
+});
+
+describe('the drain', () => {
+  const get = (path: string) => head('GET', path);
+  /** Sends requests that end after their client has gone, and goes. */
+  const leave = async (...paths: string[]) => {
+    const socket = await open(paths.map(get).join(''));
+    await until(() => requests === paths.length);
+    await until(() => started === paths.filter((path) => path.includes('after-client')).length);
+    socket.resetAndDestroy();
+  };
+  /** Sends bytes, and reads the beginning of the answer. The connection stays open. */
+  const exchange = async (bytes: string) => void (await once(await open(bytes), 'data'));
+
+  it.each<[way: string, go: () => Promise<unknown>]>([
+    ['that was answered on a connection that is kept alive', () => exchange(get('/charges'))],
+    ['that was a HEAD', () => exchange(head('HEAD', '/charges'))],
+    ['whose handler writes the response by itself', () => exchange(get('/handlers/hijacked'))],
+    ['without a route', () => exchange(get('/nowhere'))],
+    ['with a method that the route does not have', () => exchange(head('PUT', '/charges', 'Content-Length: 0'))],
+    ['with a URL that cannot be decoded', () => exchange(get('/charges/%zz'))],
+    ['with a path that is too long', () => exchange(get(`/charges/${'x'.repeat(766)}`))],
+    ['with an expectation that cannot be met', () => exchange(head('GET', '/charges', 'Expect: a miracle'))],
+    [
+      'with a body that is too large, and never sent',
+      () =>
+        exchange(head('POST', '/charges', 'Content-Type: application/json', `Content-Length: ${BODY_LIMIT_BYTES + 1}`)),
+    ],
+    ['with a body of another type', () => send(service.url, { headers: ['Content-Type', 'text/plain'], body: 'x' })],
+    ['with a body that is broken', () => sendBytes(service.url, BROKEN_CHUNK)],
+    ['that was followed by bytes that are not HTTP', async () => received(await open(GOOD + 'x'))],
+    ['whose client has left before its handler ended', () => leave('/handlers/after-client')],
+    [
+      'whose client has left before its handler wrote the response by itself',
+      () => leave('/handlers/hijacked-after-client'),
+    ],
+    [
+      'whose client has left in the middle of the body',
+      async () => {
+        const socket = await open(GOOD.slice(0, -5));
+        await until(() => requests === 1);
+        socket.resetAndDestroy();
+      },
+    ],
+    ['that was pipelined with another before the client left', () => leave('/charges', '/charges')],
+    [
+      'that was pipelined with others before the client left and before its handler ended',
+      () => leave('/handlers/after-client', '/handlers/after-client', '/handlers/hijacked-after-client'),
+    ],
+    [
+      'that was answered behind another whose client has left',
+      () => leave('/handlers/after-client', '/charges', '/charges/%zz', '/nowhere'),
+    ],
+  ])('does not wait for a request %s', async (_, go) => {
+    await go();
+    await service.drain.start();
+  });
+
+  it('waits for a handler whose client has gone, and answers other requests meanwhile', async () => {
+    const barrier = holdCommits();
+    const socket = await open(GOOD);
+    await barrier.reached.given;
+    socket.resetAndDestroy();
+    await until(async () => (await connections()) === 0);
+
+    let isOver = false;
+    const drained = service.drain.start().then(() => (isOver = true));
+    expectProblem(await send(service.url, { method: 'GET' }), 503, 'shutting_down');
+    expect(isOver).toBe(false);
+    barrier.open();
+    await drained;
+    await until(async () => (await effects(database)).succeeded === 1);
+  });
+});

@@ -1,0 +1,24 @@
+import { TestEnvironment } from 'jest-environment-node';
+
+/** What pg 8 only warns about, and pg 9 refuses: a statement that is sent while another one of the same client waits. */
+const DEPRECATED_BY_PG = /client\.query\(\)/;
+
+/** Fails a test file in which pg has warned. Node's warnings do not reach the process that Jest shows to a test. */
+export default class Environment extends TestEnvironment {
+  /** @type {Error[]} */
+  warnings = [];
+  note = (/** @type {Error} */ warning) => {
+    if (warning.name === 'DeprecationWarning' && DEPRECATED_BY_PG.test(warning.message)) this.warnings.push(warning);
+  };
+
+  async setup() {
+    await super.setup();
+    process.on('warning', this.note);
+  }
+
+  async teardown() {
+    process.off('warning', this.note);
+    await super.teardown();
+    if (this.warnings[0]) throw this.warnings[0];
+  }
+}

@@ -1,0 +1,143 @@
+import { connect, type Socket } from 'node:net';
+import { CANCELLED, isIdleAfter, type Message, MessageSplitter, TERMINATED } from './postgres-messages.js';
+import type { CommitFault, ProxyFault, Silence } from './proxy.js';
+
+/** What a connection asks of its proxy. */
+export interface Orders {
+  /**
+   * The fault of a COMMIT, if one is armed for it.
+   *
+   * @param isBehind whether the COMMIT was sent in one write with the statement before it
+   */
+  takeCommit(isBehind: boolean): CommitFault | undefined;
+  takeBegin(): boolean;
+  takeBirth(): boolean;
+  sent(statements: number): void;
+  landed(fault: ProxyFault): void;
+  /** Keeps how a late COMMIT is let through. */
+  keepLate(release: () => Promise<void>): void;
+}
+
+/**
+ * How long the server's side of a forgotten connection is kept after the client has given up its own. A real server finds out late
+ * as well, by its keep-alive probes. It has 100 connections, so not for long.
+ */
+const FORGOTTEN_MS = 10_000;
+
+/** One connection through the proxy: two sockets, and what gets lost between them. */
+export class ProxiedConnection {
+  readonly sockets: readonly Socket[];
+  private readonly upstream: Socket;
+  private readonly splitter = new MessageSplitter();
+  private readonly lost = { toDatabase: false, fromDatabase: false };
+  /** The connection waits for the answer to a COMMIT that a fault has met, and nothing else passes. */
+  private isMute = false;
+  private isBorn = false;
+
+  constructor(
+    private readonly client: Socket,
+    target: URL,
+    private readonly orders: Orders,
+  ) {
+    this.upstream = connect(Number(target.port), target.hostname);
+    this.sockets = [client, this.upstream];
+    for (const socket of this.sockets) socket.on('error', () => socket.destroy());
+    client.on('data', (data) => this.fromClient(data));
+    client.on('close', () => this.clientEnded());
+    this.upstream.on('data', (data) => this.fromDatabase(data));
+    // What the server has said before it ended the connection is passed on first.
+    this.upstream.on('close', () => this.lost.fromDatabase || client.destroySoon());
+  }
+
+  get isOpen(): boolean {
+    return !this.client.destroyed;
+  }
+
+  /** @returns whether everything got through before */
+  fallSilent(silence: Silence): boolean {
+    const passes = this.isOpen && !this.lost.toDatabase && !this.lost.fromDatabase;
+    if (silence !== 'from the database') this.lost.toDatabase = true;
+    if (silence !== 'to the database') this.lost.fromDatabase = true;
+    return passes;
+  }
+
+  private fromDatabase(data: Buffer): void {
+    if (this.isMute || this.lost.fromDatabase) return;
+    const isBirth = !this.isBorn && isIdleAfter(data);
+    this.isBorn ||= isBirth;
+    if (!isBirth || !this.orders.takeBirth()) return void this.client.write(data);
+    // In one write, so that the client has both before it can do anything.
+    this.client.write(Buffer.concat([data, TERMINATED]));
+    this.upstream.destroy();
+    this.orders.landed('end at birth');
+  }
+
+  private fromClient(data: Buffer): void {
+    if (this.lost.toDatabase) return;
+    const messages = this.splitter.push(data);
+    messages.forEach((message, i) => {
+      if (this.isMute) return;
+      if (message.isStatement) this.orders.sent(1);
+      const isFollowed = i + 1 < messages.length || this.splitter.hasMore;
+      if (message.text === 'COMMIT') this.commit(message, i > 0);
+      else if (message.text.startsWith('BEGIN') && isFollowed && this.orders.takeBegin()) this.cancel('cancel begin');
+      else this.upstream.write(message.bytes);
+    });
+  }
+
+  private clientEnded(): void {
+    if (this.lost.toDatabase) setTimeout(() => this.upstream.destroy(), FORGOTTEN_MS).unref();
+    else if (!this.isMute) this.upstream.destroy();
+  }
+
+  private commit({ bytes }: Message, isBehind: boolean): void {
+    const fault = this.orders.takeCommit(isBehind);
+    switch (fault) {
+      case undefined:
+        return void this.upstream.write(bytes);
+      case 'cancel commit':
+        return this.cancel(fault);
+      case 'drop request':
+        this.isMute = true;
+        this.upstream.destroy();
+        break;
+      case 'drop reply':
+        this.isMute = true;
+        // It has landed once the server has answered all that it was sent, and so has committed.
+        return this.send(bytes, () => this.breakOff(fault));
+      case 'late':
+        this.isMute = true;
+        this.orders.keepLate(() => this.release(bytes));
+    }
+    this.breakOff(fault);
+  }
+
+  private cancel(fault: ProxyFault): void {
+    this.upstream.write(CANCELLED);
+    this.orders.landed(fault);
+  }
+
+  private breakOff(fault: ProxyFault): void {
+    this.client.destroy();
+    this.orders.landed(fault);
+  }
+
+  private release(commit: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const hasEnded = () => reject(new Error('The connection ended before the COMMIT was answered'));
+      if (this.upstream.destroyed) return hasEnded();
+      this.upstream.once('close', hasEnded);
+      this.send(commit, resolve);
+    });
+  }
+
+  /** Sends the COMMIT of a client that is not there any more, and ends the connection once it is answered. */
+  private send(commit: Buffer, answered: () => void): void {
+    this.upstream.on('data', (data: Buffer) => {
+      if (!isIdleAfter(data)) return;
+      answered();
+      this.upstream.destroy();
+    });
+    this.upstream.write(commit);
+  }
+}
