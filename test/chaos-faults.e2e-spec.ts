@@ -22,6 +22,25 @@ describe('the faults of a chaos run', () => {
     await until(async () => (left = Number((await arena.database.query(CONNECTIONS))[0]?.['count'])) <= 4);
     expect(left).toBe(4);
   });
+
+  it('cancel statements that run, again and again, and tell how many', async () => {
+    const client = await connect(database.url);
+    let isOver = false;
+    let cancelled = 0;
+    const work = async () => {
+      while (!isOver) await client.query('SELECT pg_sleep(10)').catch(() => cancelled++);
+    };
+    const working = work();
+    const landed: string[] = [];
+    const arena = { database: new ObservedDatabase(database.url) } as Arena;
+    await FAULTS['statements cancelled'](arena, new Random(1), (about) => landed.push(about ?? ''));
+    isOver = true;
+    await client.end();
+    await working;
+    expect(landed).toEqual([expect.stringMatching(/^[1-9]\d* statements$/)]);
+    // Besides the last, which ended with its connection.
+    expect(cancelled).toBeGreaterThan(1);
+  });
 });
 
 const CONNECTIONS = `

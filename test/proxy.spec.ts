@@ -111,4 +111,90 @@ describe('the proxy before PostgreSQL', () => {
     givesUp = true;
     await expect(proxy.releaseLate()).rejects.toThrow('before the COMMIT was answered');
   });
+
+  /** Sends bytes on a new connection, and keeps what comes back. */
+  async function open(...chunks: Buffer[]): Promise<{ client: Socket; received: string[] }> {
+    const client = connect(Number(new URL(proxy.url).port), '127.0.0.1').on('error', () => undefined);
+    const received: string[] = [];
+    client.on('data', (data) => received.push(data.toString('latin1')));
+    for (const chunk of chunks) {
+      const before = commits.length;
+      client.write(chunk);
+      if (chunk === chunks.at(-1)) await until(() => commits.length > before || client.closed);
+    }
+    return { client, received };
+  }
+  const query = (text: string) => {
+    const message = Buffer.from(`Q\0\0\0\0${text}\0`);
+    message.writeUInt32BE(message.length - 1, 1);
+    return message;
+  };
+  const BEGIN = query('BEGIN ISOLATION LEVEL READ COMMITTED');
+
+  it('knows a COMMIT whose bytes come in two pieces', async () => {
+    proxy.failCommit('drop request');
+    const client = connect(Number(new URL(proxy.url).port), '127.0.0.1').on('error', () => undefined);
+    client.write(COMMIT.subarray(0, 3));
+    await until(() => accepted > 0 && connections.size === 1);
+    client.write(COMMIT.subarray(3));
+    await until(() => client.closed);
+    expect([commits, landed]).toEqual([[], ['drop request']]);
+  });
+
+  it('cancels a BEGIN that something was sent behind, and lets that through', async () => {
+    proxy.cancelBegin();
+    await open(BEGIN);
+    expect(commits).toEqual([BEGIN.toString()]);
+    const behind = query('SELECT 1');
+    await open(Buffer.concat([BEGIN, behind]));
+    await until(() => commits.join('').endsWith(behind.toString()));
+    expect(commits.slice(1).join('')).toContain("ERRCODE = '57014'");
+    expect(commits.slice(1).join('')).not.toContain('BEGIN ISOLATION');
+    expect(landed).toEqual(['cancel begin']);
+  });
+
+  it('cancels a COMMIT that was sent behind something, and no other', async () => {
+    proxy.failCommit('cancel commit');
+    await open(COMMIT);
+    expect(commits).toEqual([COMMIT.toString()]);
+    await open(Buffer.concat([query('SELECT 1'), COMMIT]));
+    await until(() => landed.length === 1);
+    await until(() => commits.join('').includes("ERRCODE = '57014'"));
+    expect(landed).toEqual(['cancel commit']);
+  });
+
+  it('ends a connection in the chunk that says it is ready', async () => {
+    proxy.endAtBirth();
+    const { client, received } = await open(query('startup'));
+    await until(() => client.closed);
+    expect(received).toHaveLength(1);
+    expect(received[0]?.startsWith(`${READY}E`)).toBe(true);
+    expect(received[0]).toContain('57P01');
+    expect(landed).toEqual(['end at birth']);
+  });
+
+  it.each([
+    ['both ways', false, false],
+    ['to the database', false, true],
+    ['from the database', true, false],
+  ] as const)('forgets a connection, %s: nobody is told, and new ones work', async (silence, isHeard, isAnswered) => {
+    const { client, received } = await open(query('one'));
+    await until(() => received.length === 1);
+    const [upstream] = [...connections];
+    expect([proxy.connections, proxy.fallSilent(silence), proxy.fallSilent(silence)]).toEqual([1, 1, 0]);
+    client.write(query('two'));
+    upstream?.write(READY);
+    // Whatever gets through has done so by the time that a new connection is answered.
+    const fresh = await open(query('three'));
+    await until(() => fresh.received.length === 1);
+    if (isHeard) await until(() => commits.some((text) => text.includes('two')));
+    if (isAnswered) await until(() => received.length === 2);
+    expect([commits.some((text) => text.includes('two')), received.length]).toEqual([isHeard, isAnswered ? 2 : 1]);
+    expect(client.closed).toBe(false);
+    client.destroy();
+    fresh.client.destroy();
+    await until(() => proxy.connections === 0);
+    if (isHeard) await until(() => upstream?.closed === true);
+    expect(upstream?.closed).toBe(isHeard);
+  });
 });

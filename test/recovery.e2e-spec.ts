@@ -152,18 +152,18 @@ describe('a request that recovery could not finish', () => {
     ['the recovery interval', 60, HOUR_S],
     ['as long again as it is old', 5 * HOUR_S, 5 * HOUR_S],
     ['24 intervals at most', 100 * HOUR_S, 24 * HOUR_S],
-  ])('is put off for half to all of %s', async (_, ageSeconds, pauseSeconds) => {
+  ])('is put off for half to all of %s', async (_, ageSeconds, shortest) => {
     await abandon('a', 50, ageSeconds);
     toy.resume = noAnswer;
     const before = await now();
     await toy.recovery.runOnce();
-    const elapsed = ((await now()).getTime() - before.getTime()) / 1000;
-    const pauses = await pausesOf('a', before);
-    expect(Math.min(...pauses)).toBeGreaterThanOrEqual(pauseSeconds / 2);
+    const spread = ((await now()).getTime() - before.getTime()) / 1000;
+    const offsets = await pausesOf('a', before);
+    expect(Math.min(...offsets)).toBeGreaterThanOrEqual(shortest / 2);
     // It had become older by what has passed.
-    expect(Math.max(...pauses)).toBeLessThanOrEqual(pauseSeconds + 2 * elapsed);
+    expect(Math.max(...offsets)).toBeLessThanOrEqual(shortest + 2 * spread);
     // Apart from one another, so that they do not come back together.
-    expect(Math.max(...pauses) - Math.min(...pauses)).toBeGreaterThan(pauseSeconds / 4);
+    expect(Math.max(...offsets) - Math.min(...offsets)).toBeGreaterThan(shortest / 4);
   });
 
   it('is not taken over again before its pause is over, and is then', async () => {

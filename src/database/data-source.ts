@@ -13,8 +13,9 @@ const LOCK_TIMEOUT_MS = 2_000;
 const STATEMENT_TIMEOUT_MS = 10_000;
 /**
  * A process that freezes within a transaction blocks its rows no longer than this: neither while PostgreSQL waits for the next
- * statement, nor while PostgreSQL waits for the process to read an answer. Only TCP can end the second wait, because a backend that
- * waits for its client to read takes no notice of its own timeouts.
+ * statement, nor while PostgreSQL waits for the process to read an answer. Only TCP can end the second wait, because a backend
+ * that is sending heeds none of its own timeouts. A claim reads little enough for the socket buffers, but a phase that places
+ * orders, or the relay, reads hundreds of rows while it holds its locks.
  */
 const FROZEN_MS = 5_000;
 /** When no connection can be had in this time, the request is told that the database is away. */

@@ -35,13 +35,14 @@ const STORM_REQUESTS = 40;
 /** Requests for a reply that expires now, so many and so often. */
 const EDGE = { livesMs: 1_500, clients: 6, pauseMs: 25, afterMs: 700 };
 
+const isIdle = ({ busy, runs }: ChaosReplica) => !busy && runs;
+
 /** Does something to a replica to which nothing is being done; nothing, when there is none for a while. */
 async function withReplica(
   { replicas }: Arena,
   random: Random,
   work: (replica: ChaosReplica) => Promise<void>,
 ): Promise<void> {
-  const isIdle = ({ busy, runs }: ChaosReplica) => !busy && runs;
   // The last one that is well is left alone, or there would be nobody to ask.
   const deadline = performance.now() + IDLE_MS;
   while (replicas.filter(isIdle).length < 2 && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
@@ -66,19 +67,25 @@ async function restart(replica: ChaosReplica, random: Random): Promise<void> {
 /** Has the proxy before a replica wait for something to break. The proxy says when that has happened. */
 const proxyFault =
   (arm: (database: PostgresProxy, random: Random) => () => void): Fault =>
-  async (arena, random) => {
-    const takeBack = arm(random.pick(arena.replicas).database, random);
+  async ({ replicas }, random) => {
+    const takeBack = arm(random.pick(servingOf(replicas)).database, random);
     await pause(ARMED_MS);
     takeBack();
   };
+
+/** Those that are not being started, or all of them: on a busy machine, a start that is broken each time would never end. */
+function servingOf(replicas: readonly ChaosReplica[]): readonly ChaosReplica[] {
+  const serving = replicas.filter(isIdle);
+  return serving.length > 0 ? serving : replicas;
+}
 
 const commitFault = (fault: CommitFault) =>
   proxyFault((database, random) => database.failCommit(fault, random.integer(0, 3)));
 
 const silence =
   (which: Silence): Fault =>
-  async (arena, random, landed) => {
-    const { database, number } = random.pick(arena.replicas);
+  async ({ replicas }, random, landed) => {
+    const { database, number } = random.pick(servingOf(replicas));
     const connections = database.fallSilent(which);
     if (connections > 0) landed(`replica ${number}, ${connections} connections`);
     // By then the replica has given up on each of them.

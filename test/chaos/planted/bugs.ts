@@ -215,7 +215,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       { file: SQL, find: '$5::jsonb[], $6::text[])', replace: '$5::jsonb[], $6::jsonb[])' },
       { file: SQL, find: 'octet_length(held.response_body) +', replace: 'octet_length(held.response_body::text) +' },
       {
-        file: STORE,
+        file: 'src/idempotency/claim.ts',
         find: 'new RecordedReply(status, response_headers, response_body)',
         replace: 'new RecordedReply(status, response_headers, JSON.stringify(response_body))',
       },
