@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Consumer, Inbox, InProcessBus, MessageSweeper, Relay } from '../src/messaging/index.js';
 import { LOCK_DUE, SWEEP_INBOX } from '../src/messaging/messaging.sql.js';
 import { call as callUrl, TWO_ACCOUNTS } from './support/client.js';
@@ -15,6 +15,7 @@ import {
   message,
   once,
   resetCounts,
+  stopTheClock,
 } from './support/messages.js';
 import { startProxy } from './support/proxy.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
@@ -42,6 +43,7 @@ beforeEach(async () => {
 });
 const holders: Client[] = [];
 afterEach(async () => {
+  jest.restoreAllMocks();
   Barrier.openAll();
   await Promise.all(holders.splice(0).map((holder) => holder.end()));
 });
@@ -66,6 +68,8 @@ async function hold(consumer: string, { accountId, id }: ReturnType<typeof messa
 }
 
 describe('a batch of which one message is bad', () => {
+  beforeEach(stopTheClock);
+
   it('is parted a few times, rather than into every single message', async () => {
     failAt(marbles, 77);
     const deliveries = await inbox().deliver(marbles, numbered(300));

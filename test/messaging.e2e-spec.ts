@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Recovery } from '../src/idempotency/index.js';
 import { Inbox, InProcessBus, MessageSweeper, Outbox, Relay } from '../src/messaging/index.js';
 import {
@@ -23,6 +23,7 @@ import {
   message,
   once,
   resetCounts,
+  stopTheClock,
 } from './support/messages.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { leaveBehind, reset } from './support/state.js';
@@ -48,7 +49,10 @@ beforeEach(async () => {
   await reset(database);
   await resetCounts(database, [marbles, others]);
 });
-afterEach(() => Barrier.openAll());
+afterEach(() => {
+  jest.restoreAllMocks();
+  Barrier.openAll();
+});
 afterAll(async () => {
   await service?.stop();
   await replica?.stop();
@@ -319,6 +323,7 @@ describe('the inbox', () => {
 
 describe('a message that a consumer fails at', () => {
   it('harms no other in its batch, and no other consumer', async () => {
+    stopTheClock();
     failAt(marbles, 2);
     await append(database, numbered(4));
     await relay().runOnce();

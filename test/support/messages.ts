@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { Module, type Type } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { type Consumer, Consumers, type Message } from '../../src/messaging/index.js';
@@ -93,6 +94,12 @@ export async function resetCounts({ sql }: TestDatabase, consumers: readonly Cou
     consumer.batches.length = 0;
   }
 }
+
+/**
+ * Has no time pass for what measures it in this process, until `jest.restoreAllMocks()`. The inbox gives up the search for a bad
+ * message after a time, which a busy machine takes for a few transactions.
+ */
+export const stopTheClock = () => void jest.spyOn(performance, 'now').mockReturnValue(performance.now());
 
 /** The consumer fails at these, and at whatever is delivered with them. */
 export function failAt(consumer: Counter, ...names: number[]): void {
