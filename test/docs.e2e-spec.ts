@@ -132,7 +132,7 @@ describe('/openapi.json', () => {
 
   it('says of every operation how it may be answered, in success and in failure', () => {
     const lacking = operations.flatMap(({ name, operation: { responses, security } }) => {
-      const expected = [/^2/, ...(security ? [/401/, /503/] : [])];
+      const expected = [/^2/, ...(security ? [/401/, /429/, /503/] : [])];
       const missing = expected.filter(
         (status) => !Object.keys(responses).some((documented) => status.test(documented)),
       );
@@ -163,7 +163,7 @@ describe('/openapi.json', () => {
       expect([key, pattern.test(key)]).toEqual([key, true]);
     for (const key of ['', 'k'.repeat(256), '"order_1', 'a b', 'caf\u00e9'])
       expect([key, pattern.test(key)]).toEqual([key, false]);
-    const statuses = ['200', '400', '401', '402', '409', '413', '415', '422', '500', '503', '504'];
+    const statuses = ['200', '400', '401', '402', '409', '413', '415', '422', '429', '500', '503', '504'];
     expect(Object.keys(operation.responses).sort()).toEqual(statuses);
   });
 

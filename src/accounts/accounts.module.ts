@@ -2,9 +2,14 @@ import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { AccountGuard } from './account.guard.js';
 import { IdempotencyKeysController } from './idempotency-keys.controller.js';
+import { RateLimitGuard } from './rate-limit.guard.js';
 
 @Module({
   controllers: [IdempotencyKeysController],
-  providers: [{ provide: APP_GUARD, useClass: AccountGuard }],
+  // They run in this order.
+  providers: [
+    { provide: APP_GUARD, useClass: AccountGuard },
+    { provide: APP_GUARD, useClass: RateLimitGuard },
+  ],
 })
 export class AccountsModule {}

@@ -114,6 +114,12 @@ export const PROBLEMS = {
     title: 'A version is required',
     advice: 'Read it first and send its ETag in If-Match, so that you change what you have read.',
   },
+  rate_limited: {
+    status: 429,
+    title: 'The account sends too many requests',
+    advice:
+      'Nothing was started or recorded. Send the same request with the same key again, after `Retry-After`. Replays count as requests.',
+  },
   internal_error: {
     status: 500,
     title: 'The service failed',
