@@ -73,7 +73,7 @@ describe('the pages that need no API key', () => {
     await until(async () => (await get('/metrics')).text !== text);
   });
 
-  it('do not include the document in YAML, which would be written anew for each request', async () => {
+  it('do not include the document in YAML, which would be rendered for each request', async () => {
     expect(await statusOf('/docs-yaml')).toBe(404);
   });
 });

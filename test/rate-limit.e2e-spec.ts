@@ -99,7 +99,7 @@ describe('the limit of requests', () => {
     expect(await statuses(() => send(service.url, { method: 'GET', path: '/health/live' }))).toEqual(new Set([200]));
   });
 
-  it('does not hold for requests of nobody, which are refused with 401', async () => {
+  it('does not hold for requests without an API key, which are refused with 401', async () => {
     expect(await statuses(() => send(service.url, { headers: JSON_TYPE, body: '{}' }))).toEqual(new Set([401]));
   });
 
