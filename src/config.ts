@@ -46,7 +46,7 @@ const environment = z.object({
     .optional(),
   DATABASE_POOL_SIZE: number('connections', 2, 500).int().default(10),
   API_KEYS: apiKeys.optional(),
-  RATE_LIMIT_PER_SECOND: number('requests', 1, 100_000).int().optional(),
+  RATE_LIMIT_PER_SECOND: number('requests', 0, 1_000_000).int().default(0),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
   IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
   IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),

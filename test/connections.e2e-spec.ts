@@ -26,7 +26,7 @@ class Handlers {
   async afterClient(@Req() { raw }: FastifyRequest): Promise<string> {
     started++;
     await leaving(raw.socket);
-    return 'nobody is left to read this';
+    return 'the client does not read this';
   }
 
   @Get('hijacked')

@@ -132,7 +132,7 @@ describe('/openapi.json', () => {
 
   it('says of every operation how it may be answered, in success and in failure', () => {
     const lacking = operations.flatMap(({ name, operation: { responses, security } }) => {
-      const expected = [/^2/, ...(security ? [/401/, /503/] : [])];
+      const expected = [/^2/, ...(security ? [/401/, /429/, /503/] : [])];
       const missing = expected.filter(
         (status) => !Object.keys(responses).some((documented) => status.test(documented)),
       );

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Pool } from 'pg';
+import type { Client, Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
 import { type Line, startLine } from './support/line.js';
@@ -9,6 +9,7 @@ import { until } from './support/waiting.js';
 let database: TestDatabase;
 let service: TestService;
 let line: Line;
+let holder: Client | undefined;
 
 beforeAll(async () => (database = await createDatabase()));
 beforeEach(async () => {
@@ -18,6 +19,8 @@ beforeEach(async () => {
   service = await startService(url.href, { DATABASE_POOL_SIZE: '2' });
 });
 afterEach(async () => {
+  await holder?.end();
+  holder = undefined;
   await service?.stop();
   await line?.close();
 });
@@ -46,7 +49,7 @@ describe('the pages that need no API key', () => {
   });
 
   it('leave a connection to the customers while the database does not answer them', async () => {
-    const holder = await connect(database.url);
+    holder = await connect(database.url);
     await holder.query('BEGIN; LOCK TABLE migrations, failed_messages IN ACCESS EXCLUSIVE MODE');
     const pages = Promise.all([asked(20, '/metrics'), asked(20, '/health/ready')]);
     await until(async () => (await waiting()) > 0);
@@ -57,24 +60,20 @@ describe('the pages that need no API key', () => {
     const [metrics, readiness] = await pages;
     expect([new Set(metrics), new Set(readiness)]).toEqual([new Set([200]), new Set([503])]);
     await holder.query('ROLLBACK');
-    await holder.end();
     await until(async () => (await statusOf('/health/ready')) === 200);
   });
 
-  it.each(['/metrics', '/health/ready', '/openapi.json', '/docs/errors'])(
-    'are the same for all who ask at once: %s',
-    async (path) => {
-      const texts = await Promise.all(Array.from({ length: 20 }, async () => (await get(path)).text));
-      expect(new Set(texts).size).toBe(1);
-    },
-  );
+  it('render one page of metrics for several who ask at once', async () => {
+    const texts = await Promise.all(Array.from({ length: 50 }, async () => (await get('/metrics')).text));
+    expect(new Set(texts).size).toBeLessThan(texts.length);
+  });
 
   it('show later metrics a little later', async () => {
     const { text } = await get('/metrics');
     await until(async () => (await get('/metrics')).text !== text);
   });
 
-  it('do not include the document in YAML, which would be written anew for each request', async () => {
+  it('do not include the document in YAML, which would be rendered for each request', async () => {
     expect(await statusOf('/docs-yaml')).toBe(404);
   });
 });
@@ -83,7 +82,7 @@ describe('readiness', () => {
   it.each(['cut', 'stall'] as const)(
     'notices that the line to the database is broken, and that it is whole again: %s',
     async (fault) => {
-      expect(await statusOf('/health/ready')).toBe(200);
+      await until(async () => (await statusOf('/health/ready')) === 200);
       line[fault]();
       await until(async () => (await statusOf('/health/ready')) === 503);
       expect(await statusOf('/health/live')).toBe(200);

@@ -6,7 +6,7 @@ import { RateLimitGuard } from './rate-limit.guard.js';
 
 @Module({
   controllers: [IdempotencyKeysController],
-  // In this order: the limit needs to know the account.
+  // They run in this order.
   providers: [
     { provide: APP_GUARD, useClass: AccountGuard },
     { provide: APP_GUARD, useClass: RateLimitGuard },

@@ -86,7 +86,7 @@ export const isCvc = (name: string, value: unknown): boolean =>
 const withoutOtherNumbers = (text: string) =>
   [ID, DATE, TIME, TELEPHONE].reduce((rest, others) => rest.replace(others, 'x'), text);
 
-/** More characters than anybody puts between the digits of a card number. A letter ends it at once. */
+/** Maximum number of characters between two digits of a card number. A letter ends the number at once. */
 const MOST_BETWEEN = 3;
 const ZERO = 0x30;
 const isDigit = (code: number) => code >= ZERO && code <= 0x39;
@@ -144,7 +144,7 @@ const LUHN = Uint8Array.of(0, 2, 4, 6, 8, 1, 3, 5, 7, 9);
 /** The numbers of articles, GS1 General Specifications: three times the digit. */
 const GTIN = Uint8Array.of(0, 3, 6, 9, 12, 15, 18, 21, 24, 27);
 
-/** What each character of Unicode is in ASCII, once it was looked up; 0 before. */
+/** The ASCII code that stands for each character of Unicode; 0 until it is looked up. */
 const ASCII = new Uint8Array(0x110000);
 
 /** The text with digits of all scripts as 0 to 9, other letters as x, and other characters as spaces. */

@@ -17,7 +17,7 @@ import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 import { answerMalformed, createHttpServer } from './server.js';
 
-// What a proxy may have named the request. Anything else could forge a log line; card data would be logged with each.
+// An id that a proxy may have given the request. It is in the log, so other characters could forge a line, and card data is refused.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 
 /**

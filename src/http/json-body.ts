@@ -14,8 +14,8 @@ const MAX_LEVELS = 16;
 const MAX_VALUES = 512;
 
 /**
- * Accepts JSON bodies and nothing else. Their bytes are read here, and parsed by {@link parseJson} once it is known whose
- * request it is: a body of 256 KiB takes some milliseconds to parse, which nobody gets without an API key.
+ * Accepts JSON bodies and nothing else. Their bytes are read here, and parsed by {@link parseJson} once the guard knows
+ * whose request it is: a body of 256 KiB takes some milliseconds to parse, and requests without an API key must be cheaper.
  */
 export function acceptJsonOnly(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();

@@ -42,17 +42,17 @@ const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
   version_mismatch: { outcome: 'final' },
   card_declined: { outcome: 'final', extensions: { decline_code: 'generic_decline' } },
   idempotency_key_in_progress: { outcome: 'unknown', retryAfterSeconds: 1 },
+  rate_limited: { retryAfterSeconds: 1 },
   database_unavailable: { retryAfterSeconds: 1 },
   overloaded: { retryAfterSeconds: 1 },
-  rate_limited: { retryAfterSeconds: 1 },
   gateway_unavailable: { outcome: 'unknown', retryAfterSeconds: 1 },
   gateway_timeout: { outcome: 'unknown', retryAfterSeconds: 1 },
   shutting_down: { retryAfterSeconds: 1 },
 };
 
 /**
- * Documents the errors of an operation: one response for each status, one example for each code. An operation that needs an
- * account can also be refused by the rate limit of that account.
+ * Documents the errors of an operation: one response for each status, one example for each code. A route that needs an account
+ * can also meet the limit of the account.
  */
 export function ApiProblems(...codes: ProblemCode[]) {
   const byStatus = groupByStatus(codes.includes('unauthorized') ? [...codes, 'rate_limited'] : codes);

@@ -34,9 +34,9 @@ export function serveDocs(app: INestApplication): void {
   const build = () => (document ??= closeBodies(SwaggerModule.createDocument(app, config)));
   // The module's own document routes serialise it for each request, which needs no API key.
   SwaggerModule.setup('docs', app, build, { raw: false, customSiteTitle: 'Payments, idempotent' });
-  let text: string | undefined;
+  let bytes: Buffer | undefined;
   app.getHttpAdapter().get('/openapi.json', (_request: FastifyRequest, reply: FastifyReply) => {
-    void reply.type('application/json').send((text ??= JSON.stringify(build())));
+    void reply.type('application/json').send((bytes ??= Buffer.from(JSON.stringify(build()))));
   });
 }
 

@@ -118,7 +118,7 @@ export const PROBLEMS = {
     status: 429,
     title: 'The account sends too many requests',
     advice:
-      'Nothing was started, and nothing was recorded. Send the same request with the same key again, after `Retry-After`.',
+      'Nothing was started or recorded. Send the same request with the same key again, after `Retry-After`. Replays count as requests.',
   },
   internal_error: {
     status: 500,

@@ -52,7 +52,7 @@ export class RequestsUnderWay {
   }
 }
 
-/** A response that says when it begins, and when its handler ends it, also if nobody is left to read it. */
+/** A response that reports when it begins, and when its handler ends it, also if its client has gone. */
 function countedResponse(underWay: RequestsUnderWay): typeof ServerResponse {
   class CountedResponse extends ServerResponse {
     constructor(...args: ConstructorParameters<typeof ServerResponse>) {

@@ -32,9 +32,10 @@ export class SafeInputGuard implements CanActivate {
     if (Buffer.isBuffer(request.body)) request.body = parseJson(request.body);
     if (lengthOfTexts(request.body) > MAX_LENGTH_OF_TEXTS) throw invalid('body', 'expected less text');
     check(request.body, 'body');
-    // Public routes read no query, and what nobody reads is not worth the time.
+    // Public routes belong to no account and read no query, so their queries are not worth the time.
     if (request.accountId !== undefined) checkQuery(request.query as object);
-    // What a path names is stored as what a body names. Elsewhere it is neither stored nor logged: it may be an id or a key.
+    // An id in the path is stored by these methods, so the rule for a body holds for it: each id that can be stored can be ordered.
+    // Other methods neither store nor log it, and it may be a key or an id that was stored before there was this rule.
     const checkParameter = STORING.includes(request.method) ? checkText : checkStorable;
     for (const [name, value] of Object.entries(request.params as object)) checkParameter(String(value), name);
     return true;

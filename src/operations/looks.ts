@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 
 /** How long a page may be old. Orchestrators and Prometheus ask every few seconds. */
-export const KEPT_MS = 1_000;
+const KEPT_MS = 1_000;
 /** A database that takes longer to answer a question of this size does not answer. */
 const LOOK_WITHIN_MS = 2_000;
 
