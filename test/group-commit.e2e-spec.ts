@@ -7,14 +7,12 @@ import {
   commitSizes,
   completedInOneGroup,
   firstReplies,
-  groupCommit,
   holdGroups,
   inOneGroup,
   NAMES,
   namesOf,
   replicasOf,
   sendWish,
-  unitOf,
   waiting,
 } from './support/groups.js';
 import { empty, isReplay, left, ONE_COMMIT, replyOf } from './support/toy.js';
