@@ -172,6 +172,45 @@ describe('bytes that are not HTTP, while no request may have started', () => {
   });
 });
 
+describe('a request that does not arrive in time', () => {
+  beforeEach(() => {
+    server().headersTimeout = server().requestTimeout = 1;
+  });
+
+  it.each([
+    ['the body', GOOD.slice(0, -5), GOOD.slice(-5)],
+    ['the head', GOOD.slice(0, 20), GOOD.slice(20)],
+  ])('gets 408, and nothing is charged when the rest of %s arrives after all', async (_, first, rest) => {
+    const socket = await open(first);
+    const answer = received(socket);
+    await once(socket, 'data');
+    socket.write(rest);
+    expect(await answer).toMatch(
+      /^HTTP\/1.1 408 Request Timeout[^]*retry-after: 1[^]*"retryable":true,"outcome":"not_started"/,
+    );
+    expect(requests).toBe(first === GOOD.slice(0, 20) ? 0 : 1);
+    expect(await effects(database)).toEqual(NOTHING);
+    server().headersTimeout = server().requestTimeout = 60_000;
+    expect((await service.charge('order_1')).headers['idempotent-replayed']).toBeUndefined();
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+
+  it('gets no answer if nothing of it has arrived, because the answer would be taken for that of a later request', async () => {
+    expect(await received(await open(''))).toBe('');
+  });
+
+  it('gets no answer if another request of the connection may have started', async () => {
+    const barrier = holdCommits();
+    const socket = await open(GOOD);
+    const answer = received(socket);
+    await barrier.reached.given;
+    socket.write(GOOD.slice(0, 20));
+    expect(await answer).toBe('');
+    barrier.open();
+    await until(async () => (await effects(database)).completed === 1);
+  });
+});
+
 describe('the drain', () => {
   const get = (path: string) => head('GET', path);
   /** Sends requests that end after their client has gone, and goes. */

@@ -15,7 +15,7 @@ import { acceptJsonOnly, BODY_LIMIT_BYTES } from './json-body.js';
 import { sendProblem, toProblem } from './problem.filter.js';
 import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
-import { answerMalformed, createHttpServer } from './server.js';
+import { answerUnreadable, createHttpServer } from './server.js';
 
 // An id that a proxy may have given the request. It is in the log, so other characters could forge a line, and card data is refused.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
@@ -47,7 +47,7 @@ export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay)
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
       sendProblem(reply, toProblem(error, request.method)),
     serverFactory: (handler: RequestListener) => createHttpServer(handler, underWay),
-    clientErrorHandler: (_error, socket) => answerMalformed(socket, underWay),
+    clientErrorHandler: (error, socket) => answerUnreadable(error, socket, underWay),
   });
   const fastify = adapter.getInstance<FastifyInstance>();
   acceptJsonOnly(fastify);

@@ -66,6 +66,11 @@ export const PROBLEMS = {
     title: 'The route does not support this method',
     advice: 'The Allow header lists the methods that it supports.',
   },
+  request_timeout: {
+    status: 408,
+    title: 'The request did not arrive in time',
+    advice: 'Nothing was started. Send the same request with the same key again, on a new connection.',
+  },
   idempotency_key_in_progress: {
     status: 409,
     title: 'The first request with this key is still being processed',

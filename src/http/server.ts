@@ -1,6 +1,6 @@
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, STATUS_CODES, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { Problem, PROBLEM_MEDIA_TYPE } from './problem.js';
+import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 
 /** A client that sends its request more slowly only holds a connection. */
@@ -13,6 +13,8 @@ const CONNECTIONS_CHECK_INTERVAL_MS = 5_000;
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 /** Further connections are closed at once, because each takes memory and a file descriptor even if it is idle. */
 const MAX_CONNECTIONS = 10_000;
+/** The code of Node's error for either of the two limits on a request. */
+const REQUEST_TIMEOUT_ERROR = 'ERR_HTTP_REQUEST_TIMEOUT';
 /** How long a connection stays half open after its last answer, so that the client can read it. */
 const LINGER_MS = 1_000;
 
@@ -33,19 +35,43 @@ export function createHttpServer(handler: RequestListener, { Response }: Request
 }
 
 /**
- * Answers bytes that are not HTTP with 400.
+ * Answers a connection from which no request can be read: 408 if the request did not arrive in time, otherwise 400 because the
+ * bytes are not HTTP.
  *
- * An answer never claims more than is known: if a request on the same connection may have started, its client would take
- * this answer for the answer to that request, so the connection is closed without one.
+ * Invariant: an answer never claims more than is known. If a request on the same connection may have started, its client would
+ * take this answer for the answer to that request, so the connection is closed without one. And no byte of the connection is
+ * read after the answer, because the rest of a request that was answered with 408 could still arrive and be executed.
  */
-export function answerMalformed(connection: Socket, underWay: RequestsUnderWay): void {
-  if (underWay.mayHaveStarted(connection)) return void connection.destroy();
+export function answerUnreadable(error: NodeJS.ErrnoException, connection: Socket, underWay: RequestsUnderWay): void {
+  // A client that connects before it has a request would take an answer for the answer to the request that it sends later.
+  if (underWay.mayHaveStarted(connection) || connection.bytesRead === 0) return void connection.destroy();
   // Answered before, or gone.
   if (!connection.writable) return;
-  const { body } = new Problem('malformed_request', 'Expected a well-formed HTTP request.');
-  const text = JSON.stringify(body);
-  connection.end(
-    `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_MEDIA_TYPE}\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-  );
+  if (error.code === REQUEST_TIMEOUT_ERROR) {
+    // Nothing was sent on the connection that is not acknowledged yet, so the kernel takes the few bytes at once.
+    connection.write(responseOf(requestTooSlow()));
+    return void connection.destroy();
+  }
+  // Node's parser reads nothing after its first error.
+  connection.end(responseOf(new Problem('malformed_request', 'Expected a well-formed HTTP request.')));
   setTimeout(() => connection.destroy(), LINGER_MS).unref();
+}
+
+const requestTooSlow = () =>
+  new Problem(
+    'request_timeout',
+    `Expected the headers within ${HEADERS_TIMEOUT_MS / 1000} s and the whole request within ${REQUEST_TIMEOUT_MS / 1000} s.`,
+    { retryAfterSeconds: 1 },
+  );
+
+function responseOf({ status, body, headers }: Problem): string {
+  const text = JSON.stringify(body);
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    'Connection: close',
+    '',
+    text,
+  ].join('\r\n');
 }
