@@ -23,7 +23,7 @@ describe('the faults of a chaos run', () => {
     expect(left).toBe(4);
   });
 
-  it('cancel statements that run, again and again, and tell how many', async () => {
+  it('cancel statements of their own database that run, again and again, and tell how many', async () => {
     const client = await connect(database.url);
     let isOver = false;
     let cancelled = 0;
@@ -31,6 +31,8 @@ describe('the faults of a chaos run', () => {
       while (!isOver) await client.query('SELECT pg_sleep(10)').catch(() => cancelled++);
     };
     const working = work();
+    const neighbour = await createDatabase();
+    const sleeping = (await connect(neighbour.url)).query('SELECT pg_sleep(60)').then(String, String);
     const landed: string[] = [];
     const arena = { database: new ObservedDatabase(database.url) } as Arena;
     await FAULTS['statements cancelled'](arena, new Random(1), (about) => landed.push(about ?? ''));
@@ -40,6 +42,9 @@ describe('the faults of a chaos run', () => {
     expect(landed).toEqual([expect.stringMatching(/^[1-9]\d* statements$/)]);
     // Besides the last, which ended with its connection.
     expect(cancelled).toBeGreaterThan(1);
+    // Statements of other databases are not the fault's to cancel: this one runs until its database is dropped.
+    await neighbour.drop();
+    expect(await sleeping).not.toContain('due to user request');
   });
 });
 

@@ -276,7 +276,10 @@ const TERMINATE = `
   -- Of two conditions joined by AND the planner takes the cheaper first, which is the one that ends them all.
   WHERE CASE WHEN number % 2 = 0 THEN pg_terminate_backend(pid) END`;
 
+// In two steps, because the planner may call the function before it looks at the database, for each statement of the server.
 const CANCEL = `
-  SELECT pid FROM pg_stat_activity
-  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-    AND CASE WHEN state = 'active' AND random() < 0.5 THEN pg_cancel_backend(pid) END`;
+  WITH own AS MATERIALIZED (
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+      AND state = 'active' AND random() < 0.5)
+  SELECT pid FROM own WHERE pg_cancel_backend(pid)`;
