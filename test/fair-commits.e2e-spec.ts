@@ -69,10 +69,9 @@ describe('accounts that wait for a commit at the same time', () => {
       ...commit('b', namesOf(30), phase),
       ...commit('c', namesOf(10), phase),
     ]);
-    expect(calls.slice(0, 2)).toEqual([
-      { a: 27, b: 27, c: 10 },
-      { a: 61, b: 3 },
-    ]);
+    // All four groups start before any has ended, so any of them may come to its phase first.
+    expect(calls).toHaveLength(4);
+    expect(calls).toEqual(expect.arrayContaining([{ a: 27, b: 27, c: 10 }, { a: 61, b: 3 }, { a: 64 }, { a: 48 }]));
   });
 
   it('runs a group that throws once more for each account, and each request alone for the account that throws again', async () => {
