@@ -219,6 +219,15 @@ describe('an embedded PostgreSQL', () => {
     expect(bystander.signalCode).toBeNull();
   });
 
+  it('waits for another server that has created postmaster.pid and has not written it yet', async () => {
+    await (await start()).stop();
+    writeFileSync(lockFile(), '');
+    const server = start();
+    await until(() => attempts().length > 0);
+    await until(() => attempts().length === 0).finally(() => rmSync(lockFile()));
+    expect(await answers((await server).url)).toBe(true);
+  });
+
   it('is shared by a second process, which leaves it running', async () => {
     const owner = await startElsewhere();
     const guest = await start();

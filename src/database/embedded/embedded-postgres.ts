@@ -102,7 +102,7 @@ export class EmbeddedPostgres {
     }
     throw new Error(
       `${site.cluster} is in use by a PostgreSQL that accepts no connections; postmaster.pid in it names the process. ` +
-        'End that, or name a running server in DATABASE_URL.',
+        'End that process, or remove the file if it is empty, or name a running server in DATABASE_URL.',
     );
   }
 

@@ -85,7 +85,8 @@ export function launch(site: Site, port: number, stopping?: AbortSignal): Promis
       throw error;
     }
     const reason = await tail(log);
-    if (/lock file "postmaster.pid" already exists|pre-existing shared memory block/.test(reason)) {
+    // It is empty for a moment while another server starts.
+    if (/lock file "postmaster.pid" (already exists|is empty)|pre-existing shared memory block/.test(reason)) {
       return { kind: 'cluster-taken' };
     }
     if (reason.includes('could not create any TCP/IP sockets')) return { kind: 'port-taken' };
