@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { Client } from 'pg';
 import { Recovery } from '../src/idempotency/index.js';
 import { connect, createDatabase, type TestDatabase } from './support/database.js';
-import { type PostgresProxy, startProxy } from './support/proxy.js';
+import { type BeginFault, type PostgresProxy, startProxy } from './support/proxy.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
 import { effects, NOTHING, ONE_CHARGE, reset } from './support/state.js';
 import { until } from './support/waiting.js';
@@ -43,8 +43,11 @@ const stockOf = async () => (await database.sql<{ stock: number }>('SELECT stock
 const stockUp = () => database.sql(`INSERT INTO inventory VALUES ('acct_demo', 'beans', 10)`);
 
 describe('a BEGIN that is cancelled', () => {
-  it('leaves nothing of the claim that was sent behind it, and the retry charges once', async () => {
-    proxy.cancelBegin();
+  it.each<[string, BeginFault]>([
+    ['itself', 'cancel begin'],
+    ['with the settings of its transaction', 'cancel behind begin'],
+  ])('leaves nothing of the claim that was sent behind it, and the retry charges once (%s)', async (_, fault) => {
+    proxy.failBegin(fault);
     const before = proxy.landed;
     const refused = await service.charge('cancelled');
     expect(proxy.landed).toBe(before + 1);
@@ -57,7 +60,7 @@ describe('a BEGIN that is cancelled', () => {
 
   it('leaves nothing of an order that was sent behind it, and the retry orders once', async () => {
     await stockUp();
-    proxy.cancelBegin();
+    proxy.failBegin('cancel begin');
     expect((await order('cancelled')).body).toMatchObject({ ...UNAVAILABLE, outcome: 'not_started' });
     expect(await keys()).toBe(0);
     expect((await order('cancelled')).status).toBe(200);

@@ -142,7 +142,7 @@ describe('the proxy before PostgreSQL', () => {
   });
 
   it('cancels a BEGIN that something was sent behind, and lets that through', async () => {
-    proxy.cancelBegin();
+    proxy.failBegin('cancel begin');
     await open(BEGIN);
     expect(commits).toEqual([BEGIN.toString()]);
     const behind = query('SELECT 1');

@@ -142,7 +142,7 @@ export const FAULTS = {
   'commit reply dropped': commitFault('drop reply'),
   'commit late': commitFault('late'),
   'commit cancelled': commitFault('cancel commit'),
-  'begin cancelled': proxyFault((database) => database.cancelBegin()),
+  'begin cancelled': proxyFault((database) => database.failBegin('cancel begin')),
 
   /** pg_cancel_backend, of about half of what runs, again and again. */
   'statements cancelled': async (arena, _random, landed) => {
@@ -246,6 +246,7 @@ export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
   late: 'commit late',
   'cancel commit': 'commit cancelled',
   'cancel begin': 'begin cancelled',
+  'cancel behind begin': 'begin cancelled',
   'end at birth': 'connection ended at birth',
   'lost answer': 'gateway lost answer',
   slow: 'gateway slow',

@@ -48,10 +48,13 @@ function simpleQuery(text: string): Buffer {
   return message;
 }
 
+const CANCEL = `DO $$ BEGIN RAISE EXCEPTION 'canceling statement due to user request' USING ERRCODE = '57014'; END $$`;
+
 /** A statement to send instead of another one, which PostgreSQL then answers as if it had been cancelled: 57014. */
-export const CANCELLED = simpleQuery(
-  `DO $$ BEGIN RAISE EXCEPTION 'canceling statement due to user request' USING ERRCODE = '57014'; END $$`,
-);
+export const CANCELLED = simpleQuery(CANCEL);
+
+/** A BEGIN that succeeds, with a statement in the same message that PostgreSQL answers as if it had been cancelled. */
+export const CANCELLED_BEHIND_BEGIN = simpleQuery(`BEGIN; ${CANCEL}`);
 
 /** What a server sends before it ends a connection: ErrorResponse, FATAL, 57P01. */
 export const TERMINATED = (() => {

@@ -1,6 +1,13 @@
 import { connect, type Socket } from 'node:net';
-import { CANCELLED, isIdleAfter, type Message, MessageSplitter, TERMINATED } from './postgres-messages.js';
-import type { CommitFault, ProxyFault, Silence } from './proxy.js';
+import {
+  CANCELLED,
+  CANCELLED_BEHIND_BEGIN,
+  isIdleAfter,
+  type Message,
+  MessageSplitter,
+  TERMINATED,
+} from './postgres-messages.js';
+import type { BeginFault, CommitFault, ProxyFault, Silence } from './proxy.js';
 
 /** What a connection asks of its proxy. */
 export interface Orders {
@@ -10,7 +17,7 @@ export interface Orders {
    * @param isBehind whether the COMMIT was sent in one write with the statement before it
    */
   takeCommit(isBehind: boolean): CommitFault | undefined;
-  takeBegin(): boolean;
+  takeBegin(): BeginFault | undefined;
   takeBirth(): boolean;
   sent(statements: number): void;
   landed(fault: ProxyFault): void;
@@ -80,7 +87,7 @@ export class ProxiedConnection {
       if (message.isStatement) this.orders.sent(1);
       const isFollowed = i + 1 < messages.length || this.splitter.hasMore;
       if (message.text === 'COMMIT') this.commit(message, i > 0);
-      else if (message.text.startsWith('BEGIN') && isFollowed && this.orders.takeBegin()) this.cancel('cancel begin');
+      else if (message.text.startsWith('BEGIN') && isFollowed) this.begin(message);
       else this.upstream.write(message.bytes);
     });
   }
@@ -90,13 +97,22 @@ export class ProxiedConnection {
     else if (!this.isMute) this.upstream.destroy();
   }
 
+  private begin({ bytes }: Message): void {
+    const fault = this.orders.takeBegin();
+    this.upstream.write(
+      fault ? { 'cancel begin': CANCELLED, 'cancel behind begin': CANCELLED_BEHIND_BEGIN }[fault] : bytes,
+    );
+    if (fault) this.orders.landed(fault);
+  }
+
   private commit({ bytes }: Message, isBehind: boolean): void {
     const fault = this.orders.takeCommit(isBehind);
     switch (fault) {
       case undefined:
         return void this.upstream.write(bytes);
       case 'cancel commit':
-        return this.cancel(fault);
+        this.upstream.write(CANCELLED);
+        return this.orders.landed(fault);
       case 'drop request':
         this.isMute = true;
         this.upstream.destroy();
@@ -110,11 +126,6 @@ export class ProxiedConnection {
         this.orders.keepLate(() => this.release(bytes));
     }
     this.breakOff(fault);
-  }
-
-  private cancel(fault: ProxyFault): void {
-    this.upstream.write(CANCELLED);
-    this.orders.landed(fault);
   }
 
   private breakOff(fault: ProxyFault): void {

@@ -15,11 +15,17 @@ export type CommitFault =
    */
   | 'cancel commit';
 
+/** What the proxy does with the next BEGIN that another statement was sent behind. That statement reaches the server. */
+export type BeginFault =
+  /** The server answers that the BEGIN was cancelled. */
+  | 'cancel begin'
+  /** The transaction begins, and the server answers that a statement in the same message as BEGIN was cancelled. */
+  | 'cancel behind begin';
+
 /** Everything that the proxy does to one statement or one connection. */
 export type ProxyFault =
   | CommitFault
-  /** The server answers that a BEGIN was cancelled. What was sent behind that BEGIN reaches the server. */
-  | 'cancel begin'
+  | BeginFault
   /** The server ends a new connection: ReadyForQuery and the FATAL error arrive in one chunk. */
   | 'end at birth';
 
@@ -36,11 +42,11 @@ export interface PostgresProxy {
    */
   failCommit(fault: CommitFault, skip?: number): () => void;
   /**
-   * Arms 'cancel begin' for the next BEGIN that another statement was sent behind.
+   * Arms the fault for one BEGIN.
    *
    * @returns how to take it back
    */
-  cancelBegin(): () => void;
+  failBegin(fault: BeginFault): () => void;
   /**
    * Arms 'end at birth' for one new connection, after `skip` others.
    *
@@ -99,13 +105,13 @@ export async function startProxy(
 ): Promise<PostgresProxy> {
   const target = new URL(databaseUrl);
   const connections = new Set<ProxiedConnection>();
-  const [commits, begins, births] = [new Armed<CommitFault>(), new Armed<true>(), new Armed<true>()];
+  const [commits, begins, births] = [new Armed<CommitFault>(), new Armed<BeginFault>(), new Armed<true>()];
   const late: (() => Promise<void>)[] = [];
 
   const server = createServer((client) => {
     const connection = new ProxiedConnection(client, target, {
       takeCommit: (isBehind) => commits.take((fault) => isBehind || fault !== 'cancel commit'),
-      takeBegin: () => begins.take() ?? false,
+      takeBegin: () => begins.take(),
       takeBirth: () => births.take() ?? false,
       sent: (statements) => (proxy.statements += statements),
       landed: (fault) => {
@@ -130,7 +136,7 @@ export async function startProxy(
     landed: 0,
     statements: 0,
     failCommit: (fault, skip) => commits.arm(fault, skip),
-    cancelBegin: () => begins.arm(true),
+    failBegin: (fault) => begins.arm(fault),
     endAtBirth: (skip) => births.arm(true, skip),
     fallSilent: (silence) => [...connections].filter((connection) => connection.fallSilent(silence)).length,
     releaseLate: async () => {
