@@ -172,6 +172,18 @@ describe('bytes that are not HTTP, while no request may have started', () => {
   });
 });
 
+describe('the connections of a server', () => {
+  it('are limited to 10,000, and one more is closed at once', async () => {
+    expect(server().maxConnections).toBe(10_000);
+    server().maxConnections = 1;
+    const first = await open('');
+    await until(async () => (await connections()) === 1);
+    expect(await received(await open(GOOD))).toBe('');
+    expect(first.destroyed).toBe(false);
+    expect(await effects(database)).toEqual(NOTHING);
+  });
+});
+
 describe('a request that does not arrive in time', () => {
   beforeEach(() => {
     server().headersTimeout = server().requestTimeout = 1;

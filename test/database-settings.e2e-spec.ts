@@ -70,6 +70,18 @@ describe('a connection of the service', () => {
     },
   );
 
+  it('is probed by the server, which would otherwise keep a connection that the network has forgotten', async () => {
+    for (const options of [dataSourceOptions(database.url), migrationOptions(database.url)]) {
+      const probes = await settingsOf(
+        options,
+        'tcp_keepalives_idle',
+        'tcp_keepalives_interval',
+        'tcp_keepalives_count',
+      );
+      expect(probes).toEqual(['30', '10', '3']);
+    }
+  });
+
   it('keeps both its own options and those of the URL, which override', async () => {
     const own = await settingsOf(dataSourceOptions(database.url), 'tcp_user_timeout', 'work_mem');
     const both = withQuery({ options: '-c work_mem=7MB' });

@@ -62,6 +62,12 @@ const CONNECTION = { Client: PooledClient, keepAlive: true };
 const RELIED_UPON = '-c datestyle=ISO -c default_transaction_isolation=read\\ committed';
 
 /**
+ * A network that forgets a connection tells neither side, and the server would keep the session and its locks for two hours, which is the
+ * default of Linux. With these probes it takes a minute. One such session may hold the lock of migrations, for which every start waits.
+ */
+const PROBED = '-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3';
+
+/**
  * pg sends the `options` of the URL instead of those of its configuration, so both are put into the URL. Of two values for one setting
  * the later one counts: those in `url` override `defaults`, and nothing overrides {@link RELIED_UPON}.
  */
@@ -78,7 +84,7 @@ function withOptions(url: string, defaults: string): string {
 export function dataSourceOptions(url: string, poolSize = 2) {
   return {
     type: 'postgres',
-    url: withOptions(url, `-c tcp_user_timeout=${FROZEN_MS}`),
+    url: withOptions(url, `${PROBED} -c tcp_user_timeout=${FROZEN_MS}`),
     entities: [Balance, Charge, Customer, InventoryItem, Order],
     migrations,
     // The schema is made by migrations only.
@@ -110,6 +116,6 @@ export function migrationOptions(url: string): DataSourceOptions {
   const unlimited = new URL(url);
   for (const name of SERVER_LIMITS) unlimited.searchParams.delete(name);
   unlimited.searchParams.delete('query_timeout');
-  const options = SERVER_LIMITS.map((name) => `-c ${name}=0`).join(' ');
+  const options = [PROBED, ...SERVER_LIMITS.map((name) => `-c ${name}=0`)].join(' ');
   return { ...dataSourceOptions(unlimited.href), url: withOptions(unlimited.href, options), extra: CONNECTION };
 }
