@@ -54,8 +54,8 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
   }
 
   /**
-   * Says how the requests of an operation are finished. An operation that only uses `complete` needs none: it is
-   * never left in progress.
+   * Says how the requests of an operation are finished. An operation that only uses `complete` needs none, because its key and its
+   * effect are one commit. Should such a row be there all the same, recovery reports it, and the client's retry claims it again.
    *
    * @param operation method and route, such as `POST /charges`
    */
