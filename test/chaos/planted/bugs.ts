@@ -162,6 +162,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'status-of-the-bank-trusted-alone',
+    breaks: 'record and effect agree',
+    faults: ['gateway nonsense'],
+    // Each is a charge, some of which the bank declines.
+    habits: { orders: 0 },
+    patches: [
+      {
+        file: 'src/charges/gateway/http-gateway.ts',
+        find: 'if (status === 200 && captured.safeParse(body).success)',
+        replace: 'if (status === 200)',
+      },
+    ],
+  },
+  {
     name: 'timeout-stored-as-final',
     breaks: 'record and effect agree',
     faults: ['gateway lost answer', 'gateway slow'],
