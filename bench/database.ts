@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Client, type QueryResultRow } from 'pg';
-import { DEMO_ACCOUNT } from '../src/accounts/account.guard.js';
+import { DEMO_ACCOUNT } from '../src/accounts/api-keys.js';
 import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../src/database/migrate.js';
 import { endProcesses } from './processes.js';

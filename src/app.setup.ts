@@ -3,6 +3,8 @@ import type { Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
+import { ApiKeys } from './accounts/api-keys.js';
+import { admitBodies } from './accounts/body-admission.js';
 import { AppModule } from './app.module.js';
 import type { Config } from './config.js';
 import { answerOtherMethods, createFastifyAdapter } from './http/fastify.js';
@@ -52,6 +54,7 @@ export async function createApp(config: Config, databaseUrl: string, features: T
   nest.useGlobalFilters(new ProblemFilter());
   serveDocs(nest);
   nest.get(Metrics).observe(fastify);
+  admitBodies(fastify, nest.get(ApiKeys));
   await nest.init();
   addOtherMethods();
   nest.useLogger(new PinoLoggerService(logger));

@@ -8,10 +8,11 @@ import { loadConfig } from '../src/config.js';
 const timingSafeEqual = jest.fn(crypto.timingSafeEqual);
 jest.unstable_mockModule('node:crypto', () => ({ ...crypto, timingSafeEqual }));
 const { AccountGuard } = await import('../src/accounts/account.guard.js');
+const { ApiKeys } = await import('../src/accounts/api-keys.js');
 
 const ACCOUNTS = 1_000;
 const API_KEYS = Array.from({ length: ACCOUNTS }, (_, i) => `acct_${i}:sk_${i}`).join();
-const guard = new AccountGuard(new Reflector(), loadConfig({ API_KEYS }));
+const guard = new AccountGuard(new Reflector(), new ApiKeys(loadConfig({ API_KEYS })));
 
 /** Lets the guard look at a request with this secret. */
 function ask(secret: string): string | undefined {

@@ -184,6 +184,54 @@ describe('the connections of a server', () => {
   });
 });
 
+describe('a body', () => {
+  const LARGEST_BYTES = 256 * 1_024;
+  /** The head of a charge whose body does not follow. */
+  const announced = (secret: string, path = '/charges') =>
+    head(
+      'POST',
+      path,
+      'Content-Type: application/json',
+      'Idempotency-Key: order_1',
+      `Authorization: Bearer ${secret}`,
+      `Content-Length: ${LARGEST_BYTES}`,
+    );
+  const statusOf = async (socket: Socket) => /^HTTP\/1.1 (\d+)/.exec(String((await once(socket, 'data'))[0]))?.[1];
+
+  beforeEach(async () => {
+    await service.stop();
+    service = await startService(database.url, { API_KEYS: 'acct_a:sk_a,acct_b:sk_b' });
+    server().on('request', () => requests++);
+  });
+
+  it.each([
+    ['401', 'without the API key of an account', announced('sk_c')],
+    ['404', 'for a route that does not exist', announced('sk_a', '/charge')],
+  ])('is not read before the answer %s to a request %s', async (status, _, bytes) => {
+    expect(await statusOf(await open(bytes))).toBe(status);
+  });
+
+  it('of one account may take 32 MiB while they arrive, which leaves room for those of others', async () => {
+    const arriving = await Promise.all(Array.from({ length: 128 }, () => open(announced('sk_a'))));
+    await until(() => requests === arriving.length);
+    expect(await statusOf(await open(announced('sk_a')))).toBe('503');
+    const headers = { authorization: 'Bearer sk_b' };
+    expect((await service.charge('order_1', CHARGE, headers)).status).toBe(200);
+
+    arriving.forEach((socket) => socket.destroy());
+    const again = { authorization: 'Bearer sk_a' };
+    await until(async () => (await service.charge('order_2', CHARGE, again)).status === 200);
+    expect(await effects(database)).toMatchObject({ captures: 2 });
+  });
+
+  it('gives its memory back once it has been read', async () => {
+    const headers = { authorization: 'Bearer sk_a' };
+    const large = { ...CHARGE, description: 'd'.repeat(200_000) };
+    for (let i = 0; i < 200; i++) expect((await service.charge('order_1', large, headers)).status).toBe(400);
+    expect((await service.charge('order_1', CHARGE, headers)).status).toBe(200);
+  });
+});
+
 describe('a request that does not arrive in time', () => {
   beforeEach(() => {
     server().headersTimeout = server().requestTimeout = 1;

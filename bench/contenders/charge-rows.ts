@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
+import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import type { Charge } from '../../src/charges/charge.entity.js';
 import type { CreateCharge } from '../../src/charges/charge.input.js';
 import { pending } from '../../src/charges/charges.phases.js';

@@ -1,4 +1,4 @@
-import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
+import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { createHash, randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { toResource } from '../../src/charges/charge.resource.js';

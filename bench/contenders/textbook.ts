@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { Body, Controller, Headers, HttpCode, Module, Post, UnprocessableEntityException } from '@nestjs/common';
 import { InjectDataSource, TypeOrmModule } from '@nestjs/typeorm';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
-import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
+import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/charge.input.js';
 import { toResource } from '../../src/charges/charge.resource.js';

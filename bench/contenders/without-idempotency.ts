@@ -1,7 +1,7 @@
 import { Body, ConflictException, Controller, HttpCode, Module, Post } from '@nestjs/common';
 import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource, MoreThanOrEqual, Repository } from 'typeorm';
-import { DEMO_ACCOUNT } from '../../src/accounts/account.guard.js';
+import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/charge.input.js';
 import { type ChargeResource, toResource } from '../../src/charges/charge.resource.js';

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { AccountGuard } from './account.guard.js';
+import { ApiKeys } from './api-keys.js';
 import { IdempotencyKeysController } from './idempotency-keys.controller.js';
 import { RateLimitGuard } from './rate-limit.guard.js';
 
@@ -8,6 +9,7 @@ import { RateLimitGuard } from './rate-limit.guard.js';
   controllers: [IdempotencyKeysController],
   // They run in this order.
   providers: [
+    ApiKeys,
     { provide: APP_GUARD, useClass: AccountGuard },
     { provide: APP_GUARD, useClass: RateLimitGuard },
   ],

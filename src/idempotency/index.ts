@@ -1,4 +1,5 @@
 export { isDatabaseUnavailable, sqlState } from './database-errors.js';
+export { FairShare } from './fair-share.js';
 export { Idempotency } from './idempotency.js';
 export { IdempotencyError, type Outcome } from './idempotency.errors.js';
 export type { IdempotencyEvent, RequestOutcome } from './idempotency.events.js';

@@ -1,0 +1,43 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { CONFIG, type Config } from '../config.js';
+import { Problem } from '../http/problem.js';
+
+/** The account of everybody while no API keys are configured; the server is on loopback then. */
+export const DEMO_ACCOUNT = 'acct_demo';
+
+/** The accounts and their secrets. */
+@Injectable()
+export class ApiKeys {
+  /** Account ids by the digest of their secret. */
+  private readonly accounts: ReadonlyMap<string, string> | undefined;
+
+  constructor(@Inject(CONFIG) config: Config) {
+    if (config.API_KEYS) {
+      this.accounts = new Map(config.API_KEYS.map(({ accountId, secret }) => [digest(secret), accountId]));
+    }
+  }
+
+  /**
+   * Finds the account in one look-up, however many accounts there are, so a request with a wrong secret is cheap.
+   *
+   * Secrets are compared in constant time: the time of the look-up depends on the digests alone, and their key is random, so a
+   * caller neither knows nor chooses the digest of a guess, and learns nothing from how much of it equals a known digest.
+   *
+   * @param authorization the header
+   * @throws Problem 401 if it has the secret of no account
+   */
+  accountOf(authorization: string | undefined): string {
+    if (!this.accounts) return DEMO_ACCOUNT;
+    const secret = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+    const account = secret === undefined ? undefined : this.accounts.get(digest(secret));
+    if (account !== undefined) return account;
+    throw new Problem('unauthorized', 'Expected Authorization: Bearer <secret> with the secret of an account.', {
+      headers: { 'www-authenticate': 'Bearer' },
+    });
+  }
+}
+
+/** Known to this process only. With a plain hash, a caller could compute guesses whose digests begin as a known one may. */
+const DIGEST_KEY = randomBytes(32);
+const digest = (secret: string) => createHmac('sha256', DIGEST_KEY).update(secret).digest('hex');
