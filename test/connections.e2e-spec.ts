@@ -315,6 +315,14 @@ describe('the drain', () => {
     ],
     ['that was pipelined with another before the client left', () => leave('/charges', '/charges')],
     [
+      'for a file whose client has left in the middle of it',
+      async () => {
+        const socket = await open(get('/docs/swagger-ui-bundle.js'));
+        await once(socket, 'data');
+        socket.resetAndDestroy();
+      },
+    ],
+    [
       'that was pipelined with others before the client left and before its handler ended',
       () => leave('/handlers/after-client', '/handlers/after-client', '/handlers/hijacked-after-client'),
     ],

@@ -13,6 +13,8 @@ export class RequestsUnderWay {
   private readonly ofConnections = new WeakMap<Socket, Set<ServerResponse>>();
   private count = 0;
   private readonly waiting: (() => void)[] = [];
+  /** Responses that their handlers have destroyed. Node also marks those as destroyed whose clients have left, so it cannot be asked. */
+  private readonly givenUp = new WeakSet<ServerResponse>();
 
   /** Whether the handler of any request of this connection may have started, or its response is being sent. */
   mayHaveStarted(connection: Socket): boolean {
@@ -33,10 +35,17 @@ export class RequestsUnderWay {
     response.once('close', () => this.endIfOver(response));
   }
 
+  /** Called when a handler ends a response without sending all of it, as Fastify does with a file whose client has left. */
+  giveUp(response: ServerResponse): void {
+    this.givenUp.add(response);
+    this.endIfOver(response);
+  }
+
   /** Called at each event that can be the last one of a request, in whichever order they come. */
   endIfOver(response: ServerResponse): void {
     const { socket } = response.req;
-    const isAnswered = response.writableEnded && (response.closed || socket.destroyed);
+    const hasEnded = response.writableEnded || this.givenUp.has(response);
+    const isAnswered = hasEnded && (response.closed || socket.destroyed);
     if (!isAnswered || !this.of(socket).delete(response)) return;
     if (--this.count === 0) this.waiting.splice(0).forEach((resolve) => resolve());
   }
@@ -63,6 +72,12 @@ function countedResponse(underWay: RequestsUnderWay): typeof ServerResponse {
     override end(...args: unknown[]): this {
       super.end(...(args as []));
       underWay.endIfOver(this);
+      return this;
+    }
+
+    override destroy(error?: Error): this {
+      super.destroy(error);
+      underWay.giveUp(this);
       return this;
     }
   }
