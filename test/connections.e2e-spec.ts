@@ -315,6 +315,13 @@ describe('the drain', () => {
     ],
     ['that was pipelined with another before the client left', () => leave('/charges', '/charges')],
     [
+      'whose body is incomplete',
+      async () => {
+        await open(GOOD.slice(0, -5));
+        await until(() => requests === 1);
+      },
+    ],
+    [
       'for a file whose client has left in the middle of it',
       async () => {
         const socket = await open(get('/docs/swagger-ui-bundle.js'));
@@ -349,5 +356,38 @@ describe('the drain', () => {
     barrier.open();
     await drained;
     await until(async () => (await effects(database)).succeeded === 1);
+  });
+
+  it('refuses a request whose body arrives meanwhile, and charges nothing', async () => {
+    const started = holdCommits();
+    await open(GOOD);
+    await started.reached.given;
+    const late = withBody(JSON.stringify(CHARGE), 'late');
+    const socket = await open(late.slice(0, -5));
+    await until(() => requests === 2);
+
+    const drained = service.drain.start();
+    const answer = received(socket);
+    socket.write(late.slice(-5));
+    expect(await answer).toMatch(/^HTTP\/1.1 503 [^]*"code":"shutting_down","retryable":true,"outcome":"not_started"/);
+    started.open();
+    await drained;
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('the end of the server', () => {
+  it.each([
+    ['nothing', ''],
+    ['a part of the head of a request', GOOD.slice(0, 20)],
+    ['a part of the body of a request', GOOD.slice(0, -5)],
+    ['a request, and a part of the next', head('GET', '/charges') + GOOD.slice(0, 20)],
+  ])('does not wait for a connection on which there was %s', async (_, bytes) => {
+    const accepted = once(server(), 'connection').then(([socket]) => socket as Socket);
+    await open(bytes);
+    const connection = await accepted;
+    await until(() => connection.bytesRead === bytes.length);
+    await service.drain.start();
+    await service.nest.close();
   });
 });

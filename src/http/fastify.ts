@@ -41,8 +41,9 @@ export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay)
     routerOptions: { maxParamLength: 3 * IDEMPOTENCY_KEY_MAX_LENGTH },
     // No Nest middleware is used, so the layer that runs it is left out.
     skipMiddie: true,
-    // Connections that serve nobody are closed at shutdown, the others once they have their answer.
-    forceCloseConnections: 'idle',
+    // At shutdown, the drain has waited for all that was to be answered. What is left has sent no request or a part of one: Node
+    // counts such a connection as active, and looks at no time limit any more once the server closes.
+    forceCloseConnections: true,
     return503OnClosing: false,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
       sendProblem(reply, toProblem(error, request.method)),

@@ -11,26 +11,29 @@ export class RequestsUnderWay {
   /** For `http.createServer`: Node creates one response for each request, so no way through the framework escapes the count. */
   readonly Response = countedResponse(this);
   private readonly ofConnections = new WeakMap<Socket, Set<ServerResponse>>();
-  private count = 0;
+  private readonly responses = new Set<ServerResponse>();
   private readonly waiting: (() => void)[] = [];
   /** Responses that their handlers have destroyed. Node also marks those as destroyed whose clients have left, so it cannot be asked. */
   private readonly givenUp = new WeakSet<ServerResponse>();
 
   /** Whether the handler of any request of this connection may have started, or its response is being sent. */
   mayHaveStarted(connection: Socket): boolean {
-    return [...this.of(connection)].some(({ req, headersSent }) => req.complete || headersSent);
+    return [...this.of(connection)].some(mayHaveStarted);
   }
 
-  /** Resolves as soon as no request is under way. */
+  /**
+   * Resolves as soon as no request is under way that may have started. One whose body is incomplete has not, and its client may
+   * never send the rest.
+   */
   over(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.count === 0) resolve();
+      if (this.areOver()) resolve();
       else this.waiting.push(resolve);
     });
   }
 
   begin(response: ServerResponse): void {
-    this.count++;
+    this.responses.add(response);
     this.of(response.req.socket).add(response);
     response.once('close', () => this.endIfOver(response));
   }
@@ -46,8 +49,13 @@ export class RequestsUnderWay {
     const { socket } = response.req;
     const hasEnded = response.writableEnded || this.givenUp.has(response);
     const isAnswered = hasEnded && (response.closed || socket.destroyed);
-    if (!isAnswered || !this.of(socket).delete(response)) return;
-    if (--this.count === 0) this.waiting.splice(0).forEach((resolve) => resolve());
+    if (!isAnswered || !this.responses.delete(response)) return;
+    this.of(socket).delete(response);
+    if (this.waiting.length > 0 && this.areOver()) this.waiting.splice(0).forEach((resolve) => resolve());
+  }
+
+  private areOver(): boolean {
+    return ![...this.responses].some(mayHaveStarted);
   }
 
   private of(connection: Socket): Set<ServerResponse> {
@@ -60,6 +68,8 @@ export class RequestsUnderWay {
     return responses;
   }
 }
+
+const mayHaveStarted = ({ req, headersSent }: ServerResponse) => req.complete || headersSent;
 
 /** A response that reports when it begins, and when its handler ends it, also if its client has gone. */
 function countedResponse(underWay: RequestsUnderWay): typeof ServerResponse {
