@@ -330,6 +330,18 @@ describe('the drain', () => {
       },
     ],
     [
+      'for a file that was pipelined with another before the client left',
+      async () => {
+        const socket = await open(get('/docs/swagger-ui-bundle.js').repeat(2));
+        await once(socket, 'data');
+        socket.resetAndDestroy();
+      },
+    ],
+    [
+      'for a file that was pipelined with work before the client left',
+      () => leave('/handlers/after-client', '/docs/swagger-ui-bundle.js'),
+    ],
+    [
       'that was pipelined with others before the client left and before its handler ended',
       () => leave('/handlers/after-client', '/handlers/after-client', '/handlers/hijacked-after-client'),
     ],

@@ -63,13 +63,22 @@ export class RequestsUnderWay {
     if (known) return known;
     const responses = new Set<ServerResponse>();
     this.ofConnections.set(connection, responses);
-    // A pipelined response gets the connection when those before it are sent. One that never got it emits no `close`.
-    connection.once('close', () => responses.forEach((response) => this.endIfOver(response)));
+    connection.once('close', () => responses.forEach(close));
     return responses;
   }
 }
 
 const mayHaveStarted = ({ req, headersSent }: ServerResponse) => req.complete || headersSent;
+
+/**
+ * Closes a response as Node does when its connection is gone. Node leaves out a pipelined response that never got the connection
+ * because those before it were not sent, and whatever that is read from, such as a file, would stay open.
+ */
+function close(response: ServerResponse): void {
+  if (response.closed) return;
+  Object.assign(response, { destroyed: true, _closed: true });
+  response.emit('close');
+}
 
 /** A response that reports when it begins, and when its handler ends it, also if its client has gone. */
 function countedResponse(underWay: RequestsUnderWay): typeof ServerResponse {
