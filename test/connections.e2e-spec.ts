@@ -271,6 +271,40 @@ describe('a request that does not arrive in time', () => {
   });
 });
 
+describe('a connection on which nothing is sent for long', () => {
+  /** Opens a connection and returns both ends of it. */
+  const openBoth = async (bytes: string) => {
+    const accepted = once(server(), 'connection') as Promise<[Socket]>;
+    const client = await open('');
+    const [connection] = await accepted;
+    client.write(bytes);
+    return { client, connection };
+  };
+
+  it('is closed if its client does not read its answers', async () => {
+    // More than the kernel takes for both ends.
+    const { client, connection } = await openBoth(head('GET', '/docs/swagger-ui-bundle.js').repeat(20));
+    client.pause();
+    await until(() => requests > 1);
+    connection.setTimeout(1);
+    await until(() => connection.destroyed);
+    await service.drain.start();
+  });
+
+  it('stays open if its client waits for an answer', async () => {
+    const barrier = holdCommits();
+    const { client, connection } = await openBoth(GOOD);
+    await barrier.reached.given;
+    const timeout = once(server(), 'timeout');
+    connection.setTimeout(1);
+    await timeout;
+    expect(connection.destroyed).toBe(false);
+    const answer = once(client, 'data') as Promise<[Buffer]>;
+    barrier.open();
+    expect(String((await answer)[0])).toMatch(/^HTTP\/1.1 200 OK/);
+  });
+});
+
 describe('the drain', () => {
   const get = (path: string) => head('GET', path);
   /** Sends requests that end after their client has gone, and goes. */

@@ -21,6 +21,12 @@ export class RequestsUnderWay {
     return [...this.of(connection)].some(mayHaveStarted);
   }
 
+  /** Whether the connection waits for its client to read: nobody works on the first of its responses, or there is none. */
+  isWaitingForClient(connection: Socket): boolean {
+    const [first] = this.of(connection);
+    return first === undefined || first.headersSent;
+  }
+
   /**
    * Resolves as soon as no request is under way that may have started. One whose body is incomplete has not, and its client may
    * never send the rest.

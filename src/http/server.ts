@@ -13,16 +13,21 @@ const CONNECTIONS_CHECK_INTERVAL_MS = 5_000;
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 /** Further connections are closed at once, because each takes memory and a file descriptor even if it is idle. */
 const MAX_CONNECTIONS = 10_000;
+/**
+ * A client that takes nothing of its answer for so long only holds a connection, and the file or the memory that the answer is
+ * in. More than {@link HEADERS_TIMEOUT_MS} and the interval of its checks, so that connections without an answer get their 408.
+ */
+const UNREAD_TIMEOUT_MS = 20_000;
 /** The code of Node's error for either of the two limits on a request. */
 const REQUEST_TIMEOUT_ERROR = 'ERR_HTTP_REQUEST_TIMEOUT';
 /** How long a connection stays half open after its last answer, so that the client can read it. */
 const LINGER_MS = 1_000;
 
 /** Creates the HTTP server below Fastify, with a limit on everything that a connection can hold. */
-export function createHttpServer(handler: RequestListener, { Response }: RequestsUnderWay): Server {
+export function createHttpServer(handler: RequestListener, underWay: RequestsUnderWay): Server {
   const server = createServer(
     {
-      ServerResponse: Response,
+      ServerResponse: underWay.Response,
       requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
       connectionsCheckingInterval: CONNECTIONS_CHECK_INTERVAL_MS,
@@ -31,6 +36,10 @@ export function createHttpServer(handler: RequestListener, { Response }: Request
     handler,
   );
   server.maxConnections = MAX_CONNECTIONS;
+  // Emitted for a connection that is kept alive as well, after its own time. While a handler works, its client has nothing to read.
+  server.setTimeout(UNREAD_TIMEOUT_MS, (connection: Socket) => {
+    if (underWay.isWaitingForClient(connection)) connection.destroy();
+  });
   return server;
 }
 
