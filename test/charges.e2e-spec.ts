@@ -279,6 +279,24 @@ describe('GET /charges', () => {
     expect(pages.flatMap(({ data }) => data.map(({ id }) => id))).toEqual(made);
   });
 
+  it('ends a page of large charges before its limit, and gives each of them once', async () => {
+    // 17 of them have 256 KiB.
+    const metadata = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`name_${i}`, 'x'.repeat(500)]));
+    const made: string[] = [];
+    for (let i = 0; i < 40; i++)
+      made.unshift(resourceOf(await service.charge(`order_${i}`, { ...CHARGE, metadata })).id);
+
+    const pages: { data: Resource[]; has_more: boolean }[] = [];
+    do {
+      const after = pages.at(-1)?.data.at(-1)?.id;
+      const query = { limit: 100, ...(after && { starting_after: after }) };
+      pages.push((await service.http.get('/charges').query(query).expect(200)).body as (typeof pages)[number]);
+    } while (pages.at(-1)?.has_more && pages.length < 9);
+
+    expect(pages.map(({ data }) => data.length)).toEqual([17, 17, 6]);
+    expect(pages.flatMap(({ data }) => data.map(({ id }) => id))).toEqual(made);
+  });
+
   it('is newest first also in a database that sorts digits by the number they make', async () => {
     const numeric = await createDatabase({ empty: true, icuLocale: 'und-u-kn' });
     await migrate(numeric.url);

@@ -426,6 +426,22 @@ describe('an order', () => {
 });
 
 describe('GET /orders', () => {
+  it('ends a page of large orders before its limit, and gives each of them once', async () => {
+    // 9 of them have 256 KiB.
+    const items = Array.from({ length: 100 }, (_, i) => line(`${i}`.padStart(255, 'x')));
+    await stock(Object.fromEntries(items.map(({ item_id }) => [item_id, 100])));
+    for (let i = 0; i < 10; i++) expect((await order(numbered(i, ...items))).status).toBe(200);
+    const page = async (query: string) => {
+      const { data, has_more } = (await call('GET', `/orders?limit=100${query}`)).body as {
+        data: { order_id: string }[];
+        has_more: boolean;
+      };
+      return [data.map(({ order_id }) => order_id), has_more];
+    };
+    expect(await page('')).toEqual([[9, 8, 7, 6, 5, 4, 3, 2, 1].map((i) => `order_${i}`), true]);
+    expect(await page('&starting_after=order_1')).toEqual([['order_0'], false]);
+  });
+
   it('has pages, newest first, and of one order', async () => {
     await stock({ beans: 10 });
     for (let i = 0; i < 5; i++) await order(numbered(i, line('beans')));

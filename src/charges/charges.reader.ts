@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { LessThan, Repository } from 'typeorm';
+import { Repository } from 'typeorm';
+import { PAGE_BYTES } from '../http/page.input.js';
 import { Problem } from '../http/problem.js';
 import { Charge } from './charge.entity.js';
 import type { ListCharges } from './charge.input.js';
@@ -20,14 +21,28 @@ export class ChargesReader {
 
   /**
    * A page, newest first: ids sort by age, so the id of the last charge is the cursor. The age is by the clock of the replica
-   * that opened the charge, so charges of two replicas are in order as far as the clocks agree.
+   * that opened the charge, so charges of two replicas are in order as far as the clocks agree. It has at most `limit` charges, and
+   * ends earlier with the charge that brings it to {@link PAGE_BYTES}.
    */
   async list(accountId: string, { limit, starting_after }: ListCharges): Promise<ChargeList> {
-    const found = await this.charges.find({
-      where: { account_id: accountId, ...(starting_after && { id: LessThan(starting_after) }) },
-      order: { id: 'DESC' },
-      take: limit + 1,
-    });
-    return { object: 'list', data: found.slice(0, limit).map(toResource), has_more: found.length > limit };
+    const page = await this.charges.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
+    return { object: 'list', data: page.map(toResource), has_more: page.at(-1)?.has_more ?? false };
   }
 }
+
+type PageRow = Charge & { has_more: boolean };
+
+// $1 account, $2 the id of the last charge of the page before, $3 limit, $4 bytes. It reads one charge after another, because those behind
+// the end of the page would cost the most.
+const PAGE = `
+  WITH RECURSIVE page (charge, position, bytes) AS (
+    (SELECT newest, 1, octet_length(newest::text) FROM charges AS newest
+     WHERE account_id = $1 AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT 1)
+    UNION ALL
+    SELECT next.charge, position + 1, bytes + octet_length(next.charge::text) FROM page, LATERAL (
+      SELECT older AS charge FROM charges AS older
+      WHERE account_id = $1 AND id < (page.charge).id ORDER BY id DESC LIMIT 1) AS next
+    WHERE position < $3 AND bytes < $4
+  )
+  SELECT (charge).*, EXISTS (SELECT FROM charges WHERE account_id = $1 AND id < (page.charge).id) AS has_more
+  FROM page ORDER BY position`;

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
+import { PAGE_BYTES } from '../http/page.input.js';
 import { Problem, validationFailed } from '../http/problem.js';
 import { Order } from './order.entity.js';
 import type { ListOrders } from './order.input.js';
@@ -19,30 +20,40 @@ export class OrdersReader {
   }
 
   /**
-   * A page, newest first. Times may be equal, so the order_id decides between those.
+   * A page, newest first. Times may be equal, so the order_id decides between those. It has at most `limit` orders, and ends earlier
+   * with the order that brings it to {@link PAGE_BYTES}.
    *
    * @throws Problem 400 `validation_failed` if `starting_after` is not an order of this account: an empty page would say that
    * there are no older orders
    */
   async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
-    const page = this.orders
-      .createQueryBuilder('o')
-      .where('o.account_id = :accountId', { accountId })
-      .orderBy('o.created_at', 'DESC')
-      .addOrderBy('o.order_id', 'DESC')
-      .limit(limit + 1);
-    if (starting_after !== undefined) {
-      page.andWhere(
-        `(o.created_at, o.order_id) < (SELECT c.created_at, c.order_id FROM orders c
-           WHERE c.account_id = :accountId AND c.order_id = :starting_after)`,
-        { starting_after },
-      );
-    }
-    const found = await page.getMany();
-    if (found.length === 0 && starting_after !== undefined) {
+    const page = await this.orders.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
+    if (page.length === 0 && starting_after !== undefined) {
       const isKnown = await this.orders.existsBy({ account_id: accountId, order_id: starting_after });
       if (!isKnown) throw validationFailed({ field: 'starting_after', message: 'expected the order_id of an order' });
     }
-    return { object: 'list', data: found.slice(0, limit).map(toResource), has_more: found.length > limit };
+    const data = page.map((order) => toResource({ ...order, amount: Number(order.amount) }));
+    return { object: 'list', data, has_more: page.at(-1)?.has_more ?? false };
   }
 }
+
+type PageRow = Omit<Order, 'amount'> & { amount: string; has_more: boolean };
+
+// $1 account, $2 the order_id of the last order of the page before, $3 limit, $4 bytes. It reads one order after another, because those behind
+// the end of the page would cost the most.
+const PAGE = `
+  WITH RECURSIVE page (placed, position, bytes) AS (
+    (SELECT newest, 1, octet_length(newest::text) FROM orders AS newest
+     WHERE account_id = $1 AND ($2::text IS NULL OR (created_at, order_id) < (
+       SELECT last.created_at, last.order_id FROM orders AS last WHERE last.account_id = $1 AND last.order_id = $2))
+     ORDER BY created_at DESC, order_id DESC LIMIT 1)
+    UNION ALL
+    SELECT next.placed, position + 1, bytes + octet_length(next.placed::text) FROM page, LATERAL (
+      SELECT older AS placed FROM orders AS older
+      WHERE account_id = $1 AND (created_at, order_id) < ((page.placed).created_at, (page.placed).order_id)
+      ORDER BY created_at DESC, order_id DESC LIMIT 1) AS next
+    WHERE position < $3 AND bytes < $4
+  )
+  SELECT (placed).*, EXISTS (
+    SELECT FROM orders WHERE account_id = $1 AND (created_at, order_id) < ((page.placed).created_at, (page.placed).order_id)) AS has_more
+  FROM page ORDER BY position`;
