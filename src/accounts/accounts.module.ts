@@ -1,9 +1,10 @@
 import { Module } from '@nestjs/common';
-import { APP_GUARD } from '@nestjs/core';
+import { APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { AccountGuard } from './account.guard.js';
 import { ApiKeys } from './api-keys.js';
 import { IdempotencyKeysController } from './idempotency-keys.controller.js';
 import { RateLimitGuard } from './rate-limit.guard.js';
+import { TurnsInterceptor } from './turns.interceptor.js';
 
 @Module({
   controllers: [IdempotencyKeysController],
@@ -12,6 +13,7 @@ import { RateLimitGuard } from './rate-limit.guard.js';
     ApiKeys,
     { provide: APP_GUARD, useClass: AccountGuard },
     { provide: APP_GUARD, useClass: RateLimitGuard },
+    { provide: APP_INTERCEPTOR, useClass: TurnsInterceptor },
   ],
 })
 export class AccountsModule {}

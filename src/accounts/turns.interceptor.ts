@@ -1,0 +1,33 @@
+import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyRequest } from 'fastify';
+import { finalize, from, type Observable, switchMap } from 'rxjs';
+import { CONFIG, type Config } from '../config.js';
+import { IDEMPOTENT } from '../idempotency/index.js';
+import { Turns } from './turns.js';
+
+/**
+ * Lets the requests that run outside the groups of `idempotency/` use half of the pool, accounts in turn. Each of them holds a connection
+ * while it runs, and the pool serves whoever asks first, so without this one account with many of them would keep the commits of
+ * all others waiting.
+ */
+@Injectable()
+export class TurnsInterceptor implements NestInterceptor {
+  private readonly turns: Turns;
+
+  constructor(
+    private readonly reflector: Reflector,
+    @Inject(CONFIG) { DATABASE_POOL_SIZE: connections }: Config,
+  ) {
+    this.turns = new Turns(Math.floor(connections / 2));
+  }
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const { accountId } = context.switchToHttp().getRequest<FastifyRequest>();
+    // Public routes belong to no account, and take turns of their own.
+    if (accountId === undefined || this.reflector.get(IDEMPOTENT, context.getHandler()) !== undefined) {
+      return next.handle();
+    }
+    return from(this.turns.wait(accountId)).pipe(switchMap((end) => next.handle().pipe(finalize(end))));
+  }
+}

@@ -1,0 +1,65 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Turns } from '../src/accounts/turns.js';
+import { call, statusesOf, TWO_ACCOUNTS } from './support/client.js';
+import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
+import { CHARGE, startService, type TestService } from './support/service.js';
+import { until } from './support/waiting.js';
+
+let database: TestDatabase;
+let service: TestService;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  service = await startService(database.url, { ...TWO_ACCOUNTS, DATABASE_POOL_SIZE: '4' });
+});
+afterAll(async () => {
+  await service?.stop();
+  await database?.drop();
+});
+
+describe('requests of one account that all wait for one row', () => {
+  it('leave connections for the charges of another account', async () => {
+    const put = () => call(service.url, 'PUT', '/inventory/beans', { account: 'acct_a', body: { stock: 1 } });
+    await put();
+    const holder = await connect(database.url);
+    try {
+      await holder.query('BEGIN; SELECT FROM inventory FOR UPDATE');
+      const waiting = Promise.all(Array.from({ length: 20 }, put));
+      await until(async () => (await lockWaiters(database)) >= 2);
+      const charge = await call(service.url, 'POST', '/charges', { account: 'acct_b', key: 'order_1', body: CHARGE });
+      expect(charge.status).toBe(200);
+      await holder.query('COMMIT');
+      expect(statusesOf(await waiting)).toEqual({ 200: 20 });
+    } finally {
+      await holder.end();
+    }
+  });
+});
+
+describe('turns', () => {
+  it('go round between the accounts that wait, however many requests of each do', async () => {
+    const turns = new Turns(1);
+    const end = await turns.wait('a');
+    const order: string[] = [];
+    const all = ['a', 'a', 'a', 'b', 'a', 'b', 'c'].map(async (account) => {
+      const endOfTurn = await turns.wait(account);
+      order.push(account);
+      endOfTurn();
+    });
+    end();
+    await Promise.all(all);
+    expect(order).toEqual(['a', 'b', 'c', 'a', 'b', 'a', 'a']);
+  });
+
+  it('are given again when they have ended', async () => {
+    const turns = new Turns(2);
+    for (let i = 0; i < 5; i++) (await turns.wait('a'))();
+    const ends = [await turns.wait('a'), await turns.wait('a')];
+    let isIn = false;
+    const third = turns.wait('b').then(() => (isIn = true));
+    expect(isIn).toBe(false);
+    ends[0]?.();
+    await third;
+    expect(isIn).toBe(true);
+  });
+});
