@@ -38,6 +38,15 @@ const brokers = z.string().transform((text, context) => {
   return Object.freeze(list);
 });
 
+/**
+ * Whether a path can be appended to a URL and the result fetched. `fetch` refuses a URL with credentials, and its error quotes the URL, so
+ * every charge would fail and the password would be logged.
+ */
+function hasOnlyPath(url: string): boolean {
+  const { origin, pathname, href } = new URL(url);
+  return href === origin + pathname;
+}
+
 const environment = z.object({
   PORT: z.coerce.number('expected a port number from 0 to 65535').int().min(0).max(65_535).default(3000),
   HOST: z.string().default('127.0.0.1'),
@@ -63,7 +72,10 @@ const environment = z.object({
   AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'expected amqp://user:password@host:port/vhost' }).optional(),
   KAFKA_BROKERS: brokers.optional(),
   RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
-  GATEWAY_URL: z.url({ protocol: /^https?$/, error: 'expected http://host:port, or https' }).optional(),
+  GATEWAY_URL: z
+    .url({ protocol: /^https?$/, error: 'expected http://host:port, or https', abort: true })
+    .refine(hasOnlyPath, 'expected http://host:port/path, without user, password, query and fragment')
+    .optional(),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });

@@ -113,6 +113,10 @@ describe('a bad value', () => {
     ['KAFKA_BROKERS', 'a:9092,', /host:port/],
     ['RECOVERY_INTERVAL_MS', '9', /number of milliseconds/],
     ['GATEWAY_URL', 'bank.example:80', /expected http:/],
+    ['GATEWAY_URL', 'bank', /expected http:/],
+    ['GATEWAY_URL', 'http://bank.example/?region=eu', /without .*query/],
+    ['GATEWAY_URL', 'http://bank.example/#eu', /without .*fragment/],
+    ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
     ['LOG_LEVEL', 'loud', /"info"/],
@@ -130,6 +134,7 @@ describe('a bad value', () => {
   it('is not repeated where it holds a password', () => {
     expect(refusalOf({ DATABASE_URL: 'mysql://root:hunter2@localhost/payments' })).not.toContain('hunter2');
     expect(refusalOf({ AMQP_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
+    expect(refusalOf({ GATEWAY_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
     const both = { AMQP_URL: 'amqp://guest:hunter2@localhost', KAFKA_BROKERS: 'localhost:9092' };
     expect(refusalOf(both)).not.toContain('hunter2');
   });
