@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { loadEnvFile } from 'node:process';
-import { validateCronExpression } from 'cron';
+import { CronTime } from 'cron';
 import { z } from 'zod';
 
 const HOUR_MS = 3_600_000;
@@ -47,6 +47,15 @@ function hasOnlyPath(url: string): boolean {
   return href === origin + pathname;
 }
 
+/** Whether a cron expression can be read, and names a time that comes: `0 0 30 2 *` would only fail when its job is started. */
+function hasNextTime(cron: string): boolean {
+  try {
+    return new CronTime(cron).sendAt().isValid;
+  } catch {
+    return false;
+  }
+}
+
 const environment = z.object({
   PORT: z.coerce.number('expected a port number from 0 to 65535').int().min(0).max(65_535).default(3000),
   HOST: z.string().default('127.0.0.1'),
@@ -61,7 +70,7 @@ const environment = z.object({
   IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),
   IDEMPOTENCY_SWEEP_CRON: z
     .string()
-    .refine((text) => validateCronExpression(text).valid, 'expected a cron expression such as */10 * * * *')
+    .refine(hasNextTime, 'expected a cron expression such as */10 * * * *, with a time that comes')
     .default('*/10 * * * *'),
   IDEMPOTENCY_GROUP_SIZE: number('requests', 1, 1_000).int().default(64),
   IDEMPOTENCY_CACHE_MIB: number('MiB', 0, 65_536).default(32),

@@ -100,6 +100,7 @@ describe('a bad value', () => {
     ['IDEMPOTENCY_GROUP_SIZE', '1.5', /number of requests/],
     ['IDEMPOTENCY_CACHE_MIB', '-1', /number of MiB/],
     ['IDEMPOTENCY_SWEEP_CRON', 'every hour', /cron expression/],
+    ['IDEMPOTENCY_SWEEP_CRON', '0 0 30 2 *', /a time that comes/],
     ['RELAY_INTERVAL_MS', '9', /number of milliseconds/],
     ['MESSAGE_RETRY_MS', '0', /number of milliseconds/],
     ['MESSAGE_MAX_ATTEMPTS', '0', /number of deliveries/],
