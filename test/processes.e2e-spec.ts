@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { openDatabase } from '../src/database/open-database.js';
 import { mkdtemp } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -232,6 +233,15 @@ describe('the start', () => {
     [{ DATABASE_URL: 'postgres://127.0.0.1:1/payments' }, /DATABASE_URL.*ECONNREFUSED/s],
   ])('is refused with %j, by name', async (env, message) => {
     await expect(spawnService(database.url, env)).rejects.toThrow(message);
+  });
+
+  it('is named if DATABASE_URL names a file that is not there', async () => {
+    const url = 'postgres://user:hunter2@127.0.0.1:1/payments?sslrootcert=/no/such/file';
+    const started = openDatabase({ DATABASE_URL: url });
+    await expect(started).rejects.toThrow(
+      /^DATABASE_URL: expected a PostgreSQL that can be used at 127.0.0.1:1, but .*ENOENT/,
+    );
+    await expect(started).rejects.not.toThrow(/hunter2/);
   });
 
   it('is refused on a database that is not UTF-8, before anything is written there', async () => {

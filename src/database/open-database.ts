@@ -37,17 +37,19 @@ export async function openDatabase(
 /** A start without a database, or on one that cannot store every text, would only fail later, and less clearly. */
 async function check(url: string, host: string): Promise<void> {
   const timeouts = { connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS };
-  const client = new Client({ connectionString: url, ...timeouts });
-  client.on('error', () => undefined);
+  let client: Client | undefined;
   let encoding: string | undefined;
   try {
+    // Also reads the files that the URL names, such as `sslrootcert`.
+    client = new Client({ connectionString: url, ...timeouts });
+    client.on('error', () => undefined);
     await client.connect();
     const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding');
     encoding = rows[0]?.server_encoding;
   } catch (error) {
     throw new ConfigError(`DATABASE_URL: expected a PostgreSQL that can be used at ${host}, but ${String(error)}`);
   } finally {
-    await client.end();
+    await client?.end();
   }
   if (encoding !== 'UTF8') {
     throw new ConfigError(`DATABASE_URL: expected a database with the encoding UTF8, but its encoding is ${encoding}`);
