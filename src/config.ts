@@ -60,7 +60,12 @@ const environment = z.object({
   PORT: z.coerce.number('expected a port number from 0 to 65535').int().min(0).max(65_535).default(3000),
   HOST: z.string().default('127.0.0.1'),
   DATABASE_URL: z
-    .url({ protocol: /^postgres(ql)?$/, error: 'expected postgres://user:password@host:port/database' })
+    .url({ protocol: /^postgres(ql)?$/, error: 'expected postgres://user:password@host:port/database', abort: true })
+    // Without it, a connection that the network has forgotten would stay in the pool. pg takes 0 for a limit of 0 ms.
+    .refine(
+      (url) => Number(new URL(url).searchParams.get('query_timeout') ?? 1) > 0,
+      'expected a query_timeout above 0',
+    )
     .optional(),
   DATABASE_POOL_SIZE: number('connections', 2, 500).int().default(10),
   API_KEYS: apiKeys.optional(),

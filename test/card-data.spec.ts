@@ -155,6 +155,10 @@ const time = fc.oneof(
 );
 /** A number of at most 12 digits, as an order or an amount has. */
 const number = fc.bigInt({ min: 0n, max: 999_999_999_999n }).map(String);
+const hexadecimal = (length: number) =>
+  fc
+    .noBias(fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: length, maxLength: length }))
+    .map((digits) => digits.join(''));
 /** An id that begins with the milliseconds since an epoch. */
 const snowflake = (epochMs: number) =>
   fc
@@ -162,6 +166,14 @@ const snowflake = (epochMs: number) =>
     .map(([ms, rest]) => String((BigInt(ms - epochMs) << 22n) | BigInt(rest)));
 
 describe('a text without a card number', () => {
+  it.each([
+    ['a UUID without hyphens', '0dd8df81679c4239975836248e5b44c9'],
+    ['the same in capital letters, in a text', 'order 0DD8DF81679C4239975836248E5B44C9!'],
+  ])('passes if it is %s, although its digits in a row could be of a card', (_, text) => {
+    expect(holdsCardData(text)).toBe(false);
+    expect(holdsCardData(text.toLowerCase().replace('0dd8df', ''))).toBe(true);
+  });
+
   it.each<[what: string, text: fc.Arbitrary<string>]>([
     ['milliseconds since 1970', moment.map((date) => String(date.getTime()))],
     [
@@ -176,6 +188,9 @@ describe('a text without a card number', () => {
     ['an id as of Discord', snowflake(1_420_070_400_000)],
     ['a ULID', fc.noBias(fc.ulid())],
     ['a UUID', fc.uuid()],
+    ['a UUID without hyphens', fc.noBias(fc.uuid()).map((id) => id.replaceAll('-', ''))],
+    ['a SHA-1', hexadecimal(40)],
+    ['a SHA-256', hexadecimal(64)],
     ['the id of a charge', fc.uuid().map((id) => `ch_${id.replaceAll('-', '')}`)],
     [
       'the number of an order',

@@ -210,6 +210,16 @@ describe('card data', () => {
     expect([corrected.status, corrected.headers['idempotent-replayed']]).toEqual([200, undefined]);
   });
 
+  it.each([NUMBER, 'pay-4242-4242-4242-4242', `"${NUMBER}"`])(
+    'is refused as an idempotency key, because keys are stored: %s',
+    async (key) => {
+      const answer = await service.charge(key);
+      expectProblem(answer, 400, 'card_data_refused');
+      expect(answer.text).not.toMatch(/4242/);
+      expect(await effects(database)).toEqual(NOTHING);
+    },
+  );
+
   it('is not looked for in the id of a charge, from which a page goes on', async () => {
     const answer = await service.http.get('/charges?starting_after=ch_3f0041d6094919339959a83103b500cc');
     expect(answer.status).toBe(200);

@@ -83,6 +83,7 @@ describe('a bad value', () => {
     ['PORT', '80.5', /port/],
     ['DATABASE_URL', 'localhost:5432', /postgres:\/\//],
     ['DATABASE_URL', 'mysql://root@localhost/payments', /postgres:\/\//],
+    ['DATABASE_URL', 'postgres://u@localhost/payments?query_timeout=0', /query_timeout above 0/],
     ['DATABASE_POOL_SIZE', '1', /number of connections/],
     ['DATABASE_POOL_SIZE', '501', /number of connections/],
     ['API_KEYS', 'sk_a', /acct_a:secret_a/],

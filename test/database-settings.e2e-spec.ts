@@ -92,6 +92,14 @@ describe('a connection of the service', () => {
   });
 });
 
+describe('a start that no setting of the database allows', () => {
+  it('names the search_path if no schema in it exists', async () => {
+    await expect(migrate(withQuery({ options: '-c search_path=nowhere' }))).rejects.toThrow(
+      'DATABASE_URL: expected a search_path with a schema that exists',
+    );
+  });
+});
+
 describe('a service on a database with another DateStyle', () => {
   it('charges, replays, and reports the time of a charge', async () => {
     await database.sql(`ALTER DATABASE ${name} SET datestyle = 'SQL, DMY'`);

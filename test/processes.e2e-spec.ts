@@ -141,6 +141,20 @@ describe('SIGTERM', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
+  it('answers what has started although SIGINT comes twice, as from a terminal and from npm', async () => {
+    const service = await spawnWithBank(PATIENT);
+    const answer = bank.holdAnswer();
+    const started = charge(service, 'started');
+    await answer.reached.given;
+    service.signal('SIGINT');
+    service.signal('SIGINT');
+    await until(async () => (await get(service.url, '/health/ready')).status === 503);
+    service.signal('SIGINT');
+    answer.open();
+    expect((await started).status).toBe(200);
+    expect(await service.ended).toBe(0);
+  });
+
   it('waits for work whose client has hung up', async () => {
     const service = await spawnWithBank(PATIENT);
     const answer = await hangUp(service, 'just_now');

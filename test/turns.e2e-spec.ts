@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Turns } from '../src/accounts/turns.js';
+import { NoTurn, Turns } from '../src/accounts/turns.js';
 import { call, statusesOf, TWO_ACCOUNTS } from './support/client.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
@@ -37,8 +37,10 @@ describe('requests of one account that all wait for one row', () => {
 });
 
 describe('turns', () => {
+  const PATIENT_MS = 60_000;
+
   it('go round between the accounts that wait, however many requests of each do', async () => {
-    const turns = new Turns(1);
+    const turns = new Turns(1, PATIENT_MS);
     const end = await turns.wait('a');
     const order: string[] = [];
     const all = ['a', 'a', 'a', 'b', 'a', 'b', 'c'].map(async (account) => {
@@ -52,7 +54,7 @@ describe('turns', () => {
   });
 
   it('are given again when they have ended', async () => {
-    const turns = new Turns(2);
+    const turns = new Turns(2, PATIENT_MS);
     for (let i = 0; i < 5; i++) (await turns.wait('a'))();
     const ends = [await turns.wait('a'), await turns.wait('a')];
     let isIn = false;
@@ -61,5 +63,24 @@ describe('turns', () => {
     ends[0]?.();
     await third;
     expect(isIn).toBe(true);
+  });
+
+  it('are refused to a request that has waited too long, and the others come to theirs', async () => {
+    const turns = new Turns(1, 1);
+    const end = await turns.wait('a');
+    await expect(turns.wait('a')).rejects.toThrow(NoTurn);
+    end();
+    (await turns.wait('b'))();
+    (await turns.wait('a'))();
+  });
+
+  it('are refused to an account that has half of all places in the queue, and to no other account', async () => {
+    const turns = new Turns(1, PATIENT_MS);
+    const end = await turns.wait('a');
+    const waiting = Array.from({ length: 2_048 }, () => turns.wait('a').then((endOfTurn) => endOfTurn()));
+    await expect(turns.wait('a')).rejects.toThrow(NoTurn);
+    const other = turns.wait('b').then((endOfTurn) => endOfTurn());
+    end();
+    await Promise.all([...waiting, other]);
   });
 });

@@ -1,10 +1,14 @@
 import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
-import { finalize, from, type Observable, switchMap } from 'rxjs';
+import { catchError, finalize, from, type Observable, switchMap } from 'rxjs';
 import { CONFIG, type Config } from '../config.js';
+import { Problem } from '../http/problem.js';
 import { IDEMPOTENT } from '../idempotency/index.js';
 import { Turns } from './turns.js';
+
+/** As long as the pool lets a request wait for a connection. */
+const WITHIN_MS = 3_000;
 
 /**
  * Lets the requests that run outside the groups of `idempotency/` use half of the pool, accounts in turn. Each of them holds a connection
@@ -19,7 +23,7 @@ export class TurnsInterceptor implements NestInterceptor {
     private readonly reflector: Reflector,
     @Inject(CONFIG) { DATABASE_POOL_SIZE: connections }: Config,
   ) {
-    this.turns = new Turns(Math.floor(connections / 2));
+    this.turns = new Turns(Math.floor(connections / 2), WITHIN_MS);
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -28,6 +32,17 @@ export class TurnsInterceptor implements NestInterceptor {
     if (accountId === undefined || this.reflector.get(IDEMPOTENT, context.getHandler()) !== undefined) {
       return next.handle();
     }
-    return from(this.turns.wait(accountId)).pipe(switchMap((end) => next.handle().pipe(finalize(end))));
+    return from(this.turns.wait(accountId)).pipe(
+      catchError(noTurn),
+      switchMap((end) => next.handle().pipe(finalize(end))),
+    );
   }
+}
+
+function noTurn(cause: unknown): never {
+  throw new Problem('database_unavailable', 'No connection to the database was free in time; nothing was started.', {
+    outcome: 'not_started',
+    retryAfterSeconds: 1,
+    cause,
+  });
 }

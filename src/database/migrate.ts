@@ -37,6 +37,8 @@ export async function migrate(url: string): Promise<string[]> {
  * soon as it is created, would get empty tables of its own, and every key would be new again.
  */
 async function checkSchema(dataSource: DataSource): Promise<void> {
+  const [path] = await dataSource.query<{ first: string | null }[]>('SELECT current_schema() AS first');
+  if (!path?.first) throw new ConfigError('DATABASE_URL: expected a search_path with a schema that exists');
   const [found] = await dataSource.query<{ schema: string; first: string }[]>(`
     SELECT nspname AS schema, current_schema() AS first
     FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace

@@ -47,8 +47,12 @@ for (const [from, to, lengths] of ISSUERS) {
   );
 }
 
-/** A UUID, and the id of a charge, which is one. Some have digits in a row that a card could have. */
-const ID = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|\bch_[0-9a-f]{32}\b/gi;
+/**
+ * A UUID, with hyphens or without, as in the id of a charge; and a SHA-1 or SHA-256 in hexadecimal digits. Some have digits in a row that a
+ * card could have.
+ */
+const ID =
+  /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<![0-9a-z])(?=[0-9]*[a-f])(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9a-z])/gi;
 /** A date that stands by itself, the year first or last. In the middle of other digits it may be part of a card number. */
 const DATE =
   /(?<!\d[-./]?)(?:(?:19|20)\d\d([-./])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])|(?:0?[1-9]|[12]\d|3[01])([-./])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d)(?![-./]?\d)/g;

@@ -32,8 +32,11 @@ export class SafeInputGuard implements CanActivate {
     if (Buffer.isBuffer(request.body)) request.body = parseJson(request.body);
     if (lengthOfTexts(request.body) > MAX_LENGTH_OF_TEXTS) throw invalid('body', 'expected less text');
     check(request.body, 'body');
-    // Public routes belong to no account and read no query, so their queries are not worth the time.
-    if (request.accountId !== undefined) checkQuery(request.query as object);
+    // Public routes belong to no account and read neither a key nor a query, so these are not worth the time.
+    if (request.accountId !== undefined) {
+      checkKey(request.headers['idempotency-key']);
+      checkQuery(request.query as object);
+    }
     // An id in the path is stored by these methods, so the rule for a body holds for it: each id that can be stored can be ordered.
     // Other methods neither store nor log it, and it may be a key or an id that was stored before there was this rule.
     const checkParameter = STORING.includes(request.method) ? checkText : checkStorable;
@@ -46,6 +49,11 @@ function lengthOfTexts(value: unknown): number {
   if (typeof value === 'string') return value.length;
   if (typeof value !== 'object' || value === null) return 0;
   return Object.entries(value).reduce((sum, [name, member]) => sum + name.length + lengthOfTexts(member), 0);
+}
+
+/** A key is hashed, stored and given back as it is sent. Whether it is a valid key is decided later. */
+function checkKey(key: string | string[] | undefined): void {
+  if (key !== undefined && holdsCardData(String(key))) throw refused('Idempotency-Key');
 }
 
 function checkQuery(query: object): void {
