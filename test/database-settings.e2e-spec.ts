@@ -100,6 +100,16 @@ describe('a start that no setting of the database allows', () => {
   });
 });
 
+describe('a connection that a service has made before', () => {
+  it('is given up if a migration changes what its statements return, and what was asked for is done on another', async () => {
+    const service = await start(database.url);
+    expect((await service.charge('before')).status).toBe(200);
+    // A migration of a replica that is newer, while this one goes on.
+    await database.sql('ALTER TABLE charges ALTER COLUMN id TYPE text COLLATE "POSIX"');
+    expect((await service.charge('after')).status).toBe(200);
+  });
+});
+
 describe('a service on a database with another DateStyle', () => {
   it('charges, replays, and reports the time of a charge', async () => {
     await database.sql(`ALTER DATABASE ${name} SET datestyle = 'SQL, DMY'`);

@@ -14,6 +14,14 @@ export const isConflict = (error: unknown) => ['40001', '40P01'].includes(sqlSta
 export const isLockTimeout = (error: unknown) => sqlState(error) === '55P03';
 
 /**
+ * A migration has changed what a prepared statement returns, and this connection has prepared it before: feature_not_supported. It fails
+ * on this connection from now on, because `pg` never prepares a statement anew. By the name of a function of PostgreSQL, since
+ * the code says less and the message is translated.
+ */
+export const isOutdated = (error: unknown) =>
+  sqlState(error) === '0A000' && (error as { routine?: unknown }).routine === 'RevalidateCachedQuery';
+
+/**
  * The server itself says that this COMMIT failed: a deferred constraint (23), a rollback (40, but for 40003,
  * statement_completion_unknown). Anything else, such as a shutdown, may have come after the commit.
  */

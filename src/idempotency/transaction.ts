@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { isConflict, isDatabaseUnavailable, isRolledBack } from './database-errors.js';
+import { isConflict, isDatabaseUnavailable, isOutdated, isRolledBack } from './database-errors.js';
 
 /** What this module uses of a `pg` client. Below TypeORM, since only the raw result tells what COMMIT did. */
 export interface SqlClient {
@@ -90,11 +90,14 @@ export async function inTransaction<T, Opened = undefined>(
   work: (tx: Transaction, opened: Opened) => Promise<T>,
   { attempts = ATTEMPTS, ...options }: TransactionOptions<T, Opened> = {},
 ): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
+  for (let lost = 0; ; ) {
     try {
       return await runOnce(dataSource, work, options);
     } catch (error) {
-      if (attempt === attempts || !isConflict(error)) throw error;
+      // Does not count, because it says nothing about the work. It ends, because each time a connection that is older than the schema
+      // has left the pool.
+      if (isOutdated(error)) continue;
+      if (++lost === attempts || !isConflict(error)) throw error;
     }
   }
 }
@@ -116,9 +119,11 @@ async function runOnce<T, Opened>(
     await commit(sql, () => close?.(tx, result) ?? []);
     return result;
   } catch (error) {
+    // The next transaction would fail alike on this connection, and work on a new one.
+    if (isOutdated(error)) await cut(sql);
     // Also after a COMMIT that failed: PostgreSQL leaves the transaction open if COMMIT itself was cancelled. The invariant: no
     // connection goes back to the pool within a transaction.
-    await sql.query('ROLLBACK').catch(() => cut(sql));
+    else await sql.query('ROLLBACK').catch(() => cut(sql));
     throw error;
   } finally {
     clearTimeout(limit);
