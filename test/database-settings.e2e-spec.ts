@@ -108,6 +108,16 @@ describe('a connection that a service has made before', () => {
     await database.sql('ALTER TABLE charges ALTER COLUMN id TYPE text COLLATE "POSIX"');
     expect((await service.charge('after')).status).toBe(200);
   });
+
+  it('is given up if it is read-only, because new ones may not be', async () => {
+    await database.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+    const service = await start(database.url);
+    expectProblem(await service.charge('key'), 503, 'database_unavailable');
+    await database.sql(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
+    // Each attempt may find one more that is left.
+    await until(async () => (await service.charge('key')).status === 200);
+    expect((await service.http.get('/health/ready')).status).toBe(200);
+  });
 });
 
 describe('a service on a database with another DateStyle', () => {

@@ -22,6 +22,12 @@ export const isOutdated = (error: unknown) =>
   sqlState(error) === '0A000' && (error as { routine?: unknown }).routine === 'RevalidateCachedQuery';
 
 /**
+ * The session cannot write: read_only_sql_transaction. Sessions keep the default that they began with, so a connection that was made
+ * before the server could be written to may stay read-only when new ones are not.
+ */
+export const isReadOnly = (error: unknown) => sqlState(error) === '25006';
+
+/**
  * The server itself says that this COMMIT failed: a deferred constraint (23), a rollback (40, but for 40003,
  * statement_completion_unknown). Anything else, such as a shutdown, may have come after the commit.
  */

@@ -1,5 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { isConflict, isDatabaseUnavailable, isOutdated, isRolledBack } from './database-errors.js';
+import { isConflict, isDatabaseUnavailable, isOutdated, isReadOnly, isRolledBack } from './database-errors.js';
 
 /** What this module uses of a `pg` client. Below TypeORM, since only the raw result tells what COMMIT did. */
 export interface SqlClient {
@@ -90,7 +90,7 @@ export async function inTransaction<T, Opened = undefined>(
   work: (tx: Transaction, opened: Opened) => Promise<T>,
   { attempts = ATTEMPTS, ...options }: TransactionOptions<T, Opened> = {},
 ): Promise<T> {
-  for (let lost = 0; ; ) {
+  for (let lost = 0; ;) {
     try {
       return await runOnce(dataSource, work, options);
     } catch (error) {
@@ -120,7 +120,7 @@ async function runOnce<T, Opened>(
     return result;
   } catch (error) {
     // The next transaction would fail alike on this connection, and work on a new one.
-    if (isOutdated(error)) await cut(sql);
+    if (isOutdated(error) || isReadOnly(error)) await cut(sql);
     // Also after a COMMIT that failed: PostgreSQL leaves the transaction open if COMMIT itself was cancelled. The invariant: no
     // connection goes back to the pool within a transaction.
     else await sql.query('ROLLBACK').catch(() => cut(sql));
