@@ -105,11 +105,17 @@ describe('a database that cannot serve now is told from one that refuses:', () =
     await proxy.close();
   });
 
-  it('a server that is not there', async () => {
-    const nowhere = new URL(database.url);
-    nowhere.port = '1';
-    const error: unknown = await open(nowhere.href).catch((failure: unknown) => failure);
-    expect(isDatabaseUnavailable(error)).toBe(true);
+  it.each<[string, (url: URL) => unknown]>([
+    ['that is not there', (url) => (url.port = '1')],
+    ['whose Unix socket is not there', (url) => url.searchParams.set('host', '/nowhere')],
+    ['that does not know the role', (url) => (url.username = 'nobody')],
+    ['that does not know the database', (url) => (url.pathname = '/nowhere')],
+    ['whose database takes no connections', (url) => (url.pathname = '/template0')],
+  ])('a server %s', async (_, change) => {
+    const url = new URL(database.url);
+    change(url);
+    const error: unknown = await open(url.href).catch((failure: unknown) => failure);
+    expect([isDatabaseUnavailable(error), isConnectionLost(error)]).toEqual([true, true]);
   });
 
   it.each([

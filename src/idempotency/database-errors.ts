@@ -34,10 +34,12 @@ export const isReadOnly = (error: unknown) => sqlState(error) === '25006';
 export const isRolledBack = (error: unknown) => /^(23|40(?!003))/.test(sqlState(error) ?? '');
 
 // 08 connection, 53 resources, 57 shutdown or statement_timeout, 25P03 idle too long, 55P03 lock_timeout,
-// 25006 a standby that is not promoted yet.
+// 25006 a standby that is not promoted yet. 28, 3D000 and 55000 a server that lets nobody in, as while a password, a certificate or the
+// whole database is replaced: no statement of ours fails with these.
 // A race that was lost on every try (40001, 40P01) is a database that is too busy.
-const UNAVAILABLE_STATE = /^(08...|53...|57...|40001|40P01|25P03|25P04|55P03|25006)$/;
-const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET)/;
+const UNAVAILABLE_STATE = /^(08...|53...|57...|40001|40P01|25P03|25P04|55P03|25006|28...|3D000|55000)$/;
+// ENOENT is the Unix socket of a server that is being restarted, and the last three are a process without a file or a port to spare.
+const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET|ENOENT|EMFILE|ENFILE|EADDRNOTAVAIL)/;
 // pg, pg-pool and TypeORM give these no code.
 const UNAVAILABLE_MESSAGE =
   /connection terminated|timeout exceeded when trying to connect|not queryable|query runner .*released|pool after calling end|connection ended|not yet connected|query read timeout/i;
@@ -45,7 +47,7 @@ const UNAVAILABLE_MESSAGE =
 /** There is no connection any more, whatever was sent on it: not the doing of one statement. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
-  return state ? /^(08|53|57P|25P0[34])/.test(state) : isDatabaseUnavailable(error);
+  return state ? /^(08|28|3D|53|55000|57P|25P0[34])/.test(state) : isDatabaseUnavailable(error);
 }
 
 /** The database cannot be reached or cannot serve now; the same statement may well succeed later. */
