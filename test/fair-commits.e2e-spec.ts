@@ -99,6 +99,21 @@ describe('accounts that wait for a commit at the same time', () => {
     expect(calls).toContainEqual({ b: 4, c: 4 });
   });
 
+  it('does the same with an account that waits for a lock in vain, because each group with it would wait as long', async () => {
+    const phase = noting(async (items, tx) => {
+      if (items.some(isBad)) await tx.query(`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '55P03'; END $$`);
+    });
+    await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase), ...commit('c', ['c'], phase)]);
+    calls = [];
+    await together(() => [
+      ...commit('a', bad(4), phase),
+      ...commit('b', namesOf(4), phase),
+      ...commit('c', ['one'], phase),
+    ]);
+    expect(calls.filter((call) => 'a' in call && Object.keys(call).length > 1)).toEqual([]);
+    expect(calls).toContainEqual({ b: 4, c: 1 });
+  });
+
   it('has the requests that the account had waiting leave the shared queue as well', async () => {
     const phase = throwing();
     await together(() =>

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { Subject } from 'rxjs';
 import { DataSource } from 'typeorm';
-import { isConnectionLost } from './database-errors.js';
+import { isConnectionLost, isLockTimeout } from './database-errors.js';
 import { FairQueue } from './fair-queue.js';
 import { FairShare } from './fair-share.js';
 import { commitTogether, type Outcome, type Unit } from './group.js';
@@ -127,7 +127,7 @@ export class GroupCommit {
     if (group.length === 1 && error instanceof KeyLocked) group[0]?.resolve({ kind: 'in_progress' });
     else if (group.length === 1 || isLost) group.forEach(({ reject }) => reject(error));
     else this.apart.add(group.map((waiting) => ({ ...waiting, isAlone: accountsOf(group).length === 1 })));
-    if (isOfContent(error)) this.suspect(group);
+    if (isOfAccount(error)) this.suspect(group);
   }
 
   /** Keeps the accounts of a failed group out of the groups of others: all of them, until it is known which one it was. */
@@ -144,9 +144,12 @@ export class GroupCommit {
   }
 }
 
-/** A lost race, a lock that is held elsewhere, and an outage say nothing about what the accounts have sent. */
-const isOfContent = (error: unknown) =>
-  !isOutage(error) && !(error instanceof FencedOff) && !(error instanceof KeyLocked);
+/**
+ * Whether an error may be of what one account has sent, or has in the database. A lost race and an outage say nothing about that. A lock
+ * that is held elsewhere does: rows belong to accounts, and whoever asks for that row waits again until the lock is gone.
+ */
+const isOfAccount = (error: unknown) =>
+  isLockTimeout(error) || error instanceof KeyLocked || (!isOutage(error) && !(error instanceof FencedOff));
 
 const accountsOf = (group: readonly Waiting[]) => [...new Set(group.map(({ accountId }) => accountId))];
 
