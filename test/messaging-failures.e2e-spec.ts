@@ -165,6 +165,22 @@ describe('a consumer', () => {
   });
 });
 
+describe('a row of one account that is locked elsewhere', () => {
+  it('holds up no message of another account', async () => {
+    const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
+    const [locked, other] = [message(1, 'acct_a'), message(1, 'acct_b')];
+    const letGo = await hold('marbles', locked);
+    await append(database, [locked, other]);
+    expect(await relay(hasty).runOnce()).toBe(1);
+    expect(await counts(database, 'marbles')).toEqual(once([other]));
+    expect(await failures()).toEqual([]);
+    await letGo();
+    await hasty.stop();
+    await until(async () => (await relay().runOnce()) === 1);
+    expect(await counts(database, 'marbles')).toEqual(once([locked, other]));
+  });
+});
+
 describe('a dead letter', () => {
   const PATH = `/dead-letters/marbles/${message(1).id}/redeliver`;
   const dead = () =>

@@ -1,4 +1,4 @@
-export { isDatabaseUnavailable, sqlState } from './database-errors.js';
+export { isDatabaseUnavailable, isLockTimeout, sqlState } from './database-errors.js';
 export { FairShare } from './fair-share.js';
 export { Idempotency } from './idempotency.js';
 export { IdempotencyError, type Outcome } from './idempotency.errors.js';

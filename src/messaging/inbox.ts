@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { inTransaction, isOutage, nameWithin, sqlState } from '../idempotency/index.js';
+import { inTransaction, isLockTimeout, isOutage, nameWithin, sqlState } from '../idempotency/index.js';
 import type { Consumer, Delivery, Receiver } from './bus.js';
 import type { Message } from './message.js';
 import { MessagingEvents } from './messaging.events.js';
@@ -12,6 +12,11 @@ import { RECEIVE, RECORD_FAILURE } from './messaging.sql.js';
  * PostgreSQL ends a transaction that is idle for 5 s.
  */
 const SEARCH_MS = 1_500;
+/**
+ * How long the messages of one account wait for a row that is locked elsewhere, once all together have waited in vain. Less than
+ * {@link SEARCH_MS}, so that the other accounts get their turn.
+ */
+const LOCK_TIMEOUT = `SET LOCAL lock_timeout = '250ms'`;
 const QUERY_CANCELED = '57014';
 /** Characters of an error that are kept: its reason, rather than all that it quotes. */
 const ERROR_LENGTH = 1_000;
@@ -45,30 +50,50 @@ export class Inbox implements Receiver {
     messages: readonly Message[],
     again: boolean,
     deadline = 0,
+    hasWaited = false,
   ): Promise<Delivery[]> {
+    const deliveries = new Map<Message, Delivery>();
+    let parts: (readonly Message[])[];
     try {
-      return await this.process(consumer, messages, again);
+      return await this.process(consumer, messages, again, hasWaited);
     } catch (error) {
-      if (isUncertain(error)) throw error;
+      if (isUncertain(error) || (again && isLockTimeout(error))) throw error;
       const [message] = messages;
-      if (messages.length === 1 && message) return [await this.recordFailure(consumer, message, error)];
+      if (isLockTimeout(error)) {
+        // A locked row belongs to one account, so the messages of the others can be processed without it.
+        parts = byAccount(messages);
+        if (!hasWaited) [hasWaited, deadline] = [true, performance.now() + SEARCH_MS];
+        // No fault of a message: delivered again, and not counted.
+        if (parts.length === 1) return messages.map(() => 'failed');
+      } else {
+        if (messages.length === 1 && message) return [await this.recordFailure(consumer, message, error)];
+        // One of them is bad. Alone, it harms no other; halves find it in a few transactions.
+        const middle = Math.ceil(messages.length / 2);
+        parts = [messages.slice(0, middle), messages.slice(middle)];
+      }
     }
-    // One of them is bad. Alone, it harms no other; halves find it in a few transactions.
-    const middle = Math.ceil(messages.length / 2);
-    const [first, rest] = [messages.slice(0, middle), messages.slice(middle)];
-    const deliveries = await this.try(consumer, first, again, deadline);
-    if (performance.now() < deadline) return [...deliveries, ...(await this.try(consumer, rest, again, deadline))];
-    // Not tried, and delivered again. The first half always is, so that something is dealt with each time.
-    return [...deliveries, ...rest.map((): Delivery => 'failed')];
+    for (const [i, part] of parts.entries()) {
+      // Those that are not tried are delivered again. The first part always is, so that something is dealt with each time.
+      if (i > 0 && performance.now() >= deadline) break;
+      const tried = await this.try(consumer, part, again, deadline, hasWaited);
+      part.forEach((message, j) => deliveries.set(message, tried[j] ?? 'failed'));
+    }
+    return messages.map((message) => deliveries.get(message) ?? 'failed');
   }
 
   /** @param again whether the dead are delivered as well, rather than left as they are */
-  private async process(consumer: Consumer, messages: readonly Message[], again: boolean): Promise<Delivery[]> {
+  private async process(
+    consumer: Consumer,
+    messages: readonly Message[],
+    again: boolean,
+    hasWaited: boolean,
+  ): Promise<Delivery[]> {
     const concerned = messages.filter((message) => consumer.concerns?.(message) ?? true);
     if (concerned.length === 0) return messages.map(() => 'processed');
     const { name, handle } = consumer;
     const values = [name, concerned.map(({ accountId }) => accountId), concerned.map(({ id }) => id), again];
     return inTransaction(this.dataSource, async (tx) => {
+      if (hasWaited) await tx.sql.query(LOCK_TIMEOUT);
       const { rows } = await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });
       const received = rows as unknown as ReceivedRow[];
       const namesOf = (isDead: boolean) =>
@@ -124,4 +149,10 @@ interface FailureRow {
  * Not the doing of a message: the database is away or busy, or its answer to COMMIT was lost. A statement that is cancelled
  * has taken longer than `statement_timeout`, and would again: that is the message's doing, as far as anybody can tell.
  */
-const isUncertain = (error: unknown) => isOutage(error) && sqlState(error) !== QUERY_CANCELED;
+const isUncertain = (error: unknown) => isOutage(error) && sqlState(error) !== QUERY_CANCELED && !isLockTimeout(error);
+
+function byAccount(messages: readonly Message[]): Message[][] {
+  const parts = new Map<string, Message[]>();
+  for (const message of messages) parts.set(message.accountId, [...(parts.get(message.accountId) ?? []), message]);
+  return [...parts.values()];
+}
