@@ -13,8 +13,8 @@ export class Charge {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'charges_pkey' })
   account_id!: string;
 
-  /** `ch_` and the id of the request that opened it, compared as bytes so that ids sort by age in every database. */
-  @PrimaryColumn({ type: 'text', collation: 'C', primaryKeyConstraintName: 'charges_pkey' })
+  /** `ch_` and the id of the request that opened it. Ids sort by age: see the migration `charges-by-age`. */
+  @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'charges_pkey' })
   id!: string;
 
   /** Minor units of the currency, such as cents. */
