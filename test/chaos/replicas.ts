@@ -1,12 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Program } from '../../bench/processes.js';
-import { freePort } from '../../src/database/embedded/server.js';
 import { type Line, startLine } from '../support/line.js';
 import { type PostgresProxy, type ProxyFault, startProxy } from '../support/proxy.js';
 import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
@@ -67,7 +68,7 @@ export class ChaosReplica {
   ) {}
 
   static async start(settings: ReplicaSettings): Promise<ChaosReplica> {
-    const port = await freePort();
+    const port = await portToKeep();
     const lines = [startLine(port), startLine(settings.gatewayPort)] as const;
     const database = await startProxy(settings.databaseUrl, settings.onProxyFault);
     const log = createWriteStream(join(settings.directory, `replica-${settings.number}.log`), { flags: 'a' });
@@ -168,6 +169,25 @@ export class ChaosReplica {
 }
 
 const REPORTS_FD = 4;
+
+/** Systems give ports from 32,768 on to outgoing connections. */
+const PORTS = { first: 20_000, count: 12_000 };
+
+/** A free port that no outgoing connection takes while the process of a replica is down. */
+async function portToKeep(): Promise<number> {
+  for (;;) {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+}
 
 function served(program: Program): Promise<void> {
   return program.expect<void>((resolve, reject) => {
