@@ -2,9 +2,9 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 export class ChargesByAge1795478409000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
-    // The list of charges is ordered by id, because ids begin with the time. A collation may sort a run of digits by the number that they
-    // make, so that 1a comes before 10, and then the column needs byte order. Elsewhere the column stays as it is, because the change builds
-    // its index anew under a lock, and running replicas lose the statements that they have prepared.
+    // The list of charges is ordered by id, because an id begins with the time behind its prefix. Some collations compare digits as numbers,
+    // so 1a sorts before 10. Only a database with such a collation gets a column in byte order. Others are left unchanged, because ALTER
+    // rebuilds the index under a lock, and invalidates the statements that running replicas have prepared.
     await db.query(`
       DO $$ BEGIN
         IF NOT (SELECT bool_and(younger > older)

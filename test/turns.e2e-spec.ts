@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { NoTurn, Turns } from '../src/accounts/turns.js';
+import { Turns } from '../src/accounts/turns.js';
 import { call, statusesOf, TWO_ACCOUNTS } from './support/client.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from './support/database.js';
 import { CHARGE, startService, type TestService } from './support/service.js';
@@ -41,10 +41,10 @@ describe('turns', () => {
 
   it('go round between the accounts that wait, however many requests of each do', async () => {
     const turns = new Turns(1, PATIENT_MS);
-    const end = await turns.wait('a');
+    const end = await turns.wait('a', 0);
     const order: string[] = [];
     const all = ['a', 'a', 'a', 'b', 'a', 'b', 'c'].map(async (account) => {
-      const endOfTurn = await turns.wait(account);
+      const endOfTurn = await turns.wait(account, 0);
       order.push(account);
       endOfTurn();
     });
@@ -55,10 +55,10 @@ describe('turns', () => {
 
   it('are given again when they have ended', async () => {
     const turns = new Turns(2, PATIENT_MS);
-    for (let i = 0; i < 5; i++) (await turns.wait('a'))();
-    const ends = [await turns.wait('a'), await turns.wait('a')];
+    for (let i = 0; i < 5; i++) (await turns.wait('a', 0))();
+    const ends = [await turns.wait('a', 0), await turns.wait('a', 0)];
     let isIn = false;
-    const third = turns.wait('b').then(() => (isIn = true));
+    const third = turns.wait('b', 0).then(() => (isIn = true));
     expect(isIn).toBe(false);
     ends[0]?.();
     await third;
@@ -67,19 +67,19 @@ describe('turns', () => {
 
   it('are refused to a request that has waited too long, and the others come to theirs', async () => {
     const turns = new Turns(1, 1);
-    const end = await turns.wait('a');
-    await expect(turns.wait('a')).rejects.toThrow(NoTurn);
+    const end = await turns.wait('a', 0);
+    await expect(turns.wait('a', 0)).rejects.toThrow('too late');
     end();
-    (await turns.wait('b'))();
-    (await turns.wait('a'))();
+    (await turns.wait('b', 0))();
+    (await turns.wait('a', 0))();
   });
 
-  it('are refused to an account that has half of all places in the queue, and to no other account', async () => {
+  it('are refused to an account that takes half of the memory of all that wait, and to no other account', async () => {
     const turns = new Turns(1, PATIENT_MS);
-    const end = await turns.wait('a');
-    const waiting = Array.from({ length: 2_048 }, () => turns.wait('a').then((endOfTurn) => endOfTurn()));
-    await expect(turns.wait('a')).rejects.toThrow(NoTurn);
-    const other = turns.wait('b').then((endOfTurn) => endOfTurn());
+    const end = await turns.wait('a', 0);
+    const waiting = Array.from({ length: 2_048 }, () => turns.wait('a', 0).then((endOfTurn) => endOfTurn()));
+    await expect(turns.wait('a', 0)).rejects.toThrow('too much waits');
+    const other = turns.wait('b', 0).then((endOfTurn) => endOfTurn());
     end();
     await Promise.all([...waiting, other]);
   });

@@ -21,8 +21,8 @@ export class ApiKeys {
   /**
    * Finds the account in one look-up, however many accounts there are, so a request with a wrong secret is cheap.
    *
-   * Secrets are compared in constant time: the time of the look-up depends on the digests alone, and their key is random, so a
-   * caller neither knows nor chooses the digest of a guess, and learns nothing from how much of it equals a known digest.
+   * The time of the look-up tells nothing about a secret, because it depends on digests alone, and a caller cannot predict the digest of a
+   * guess: the key of the digests is random.
    *
    * @param authorization the header
    * @throws Problem 401 if it has the secret of no account
@@ -38,6 +38,6 @@ export class ApiKeys {
   }
 }
 
-/** Known to this process only. With a plain hash, a caller could compute guesses whose digests begin as a known one may. */
+/** Known to this process only. With a plain hash, a caller could choose guesses by their digests, and learn a stored digest from the time. */
 const DIGEST_KEY = randomBytes(32);
 const digest = (secret: string) => createHmac('sha256', DIGEST_KEY).update(secret).digest('hex');

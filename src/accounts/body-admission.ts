@@ -36,20 +36,20 @@ export function admitBodies(fastify: FastifyInstance, apiKeys: ApiKeys): void {
     done();
   });
   fastify.addHook('preHandler', (request, _reply, done) => {
-    // From here on the request counts as in flight.
+    // From here on the request counts as in flight, or as waiting for its turn.
     arrivals.get(request)?.();
     done();
   });
 }
 
-/** At most so many bytes are read. */
-function bodyBytesOf({ method, headers }: FastifyRequest): number {
+/** How many bytes of its body are read at most. */
+export function bodyBytesOf({ method, headers }: FastifyRequest): number {
   if (WITHOUT_BODY.includes(method)) return 0;
   if (headers['transfer-encoding'] !== undefined) return BODY_LIMIT_BYTES;
   return Math.min(Number(headers['content-length'] ?? 0), BODY_LIMIT_BYTES);
 }
 
 const tooMuchAtOnce = () =>
-  new Problem('overloaded', 'The account sends larger bodies at once than are accepted; nothing was started.', {
+  new Problem('overloaded', 'Too many bodies of the account are arriving at once; nothing was started.', {
     retryAfterSeconds: 1,
   });

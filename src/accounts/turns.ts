@@ -1,17 +1,25 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { FairShare } from '../idempotency/index.js';
 
-/** Requests that wait, all together. One account alone gets half of the places. */
-const MAX_WAITING = 4_096;
+/** Memory of all requests that wait, by estimate. One account alone gets half of it, which is 2,048 requests without a body. */
+const MAX_BYTES = 128 * 2 ** 20;
+/** Memory of a request without its body. Measured for requests that wait for a commit: 22 to 50 KiB. */
+const REQUEST_BYTES = 32 * 1_024;
+/** A parsed body takes several times the bytes that were sent. */
+const PARSED = 4;
 
-/** There is no turn for a request: its account has too many waiting, or none came in time. */
-export class NoTurn extends Error {}
+/** Why there is no turn for a request: its account has too much waiting, or the time is over. */
+export class NoTurn extends Error {
+  constructor(readonly reason: 'too much waits' | 'too late') {
+    super(reason);
+  }
+}
 
 /** Lets a limited number of requests run at once. Those that wait are let in by account, in turn. */
 export class Turns {
   /** In the order of their turns. None is empty. */
   private readonly waiting = new Map<string, Set<() => void>>();
-  private readonly places = new FairShare(MAX_WAITING);
+  private readonly memory = new FairShare(MAX_BYTES);
   private running = 0;
 
   /** @param withinMs how long a request waits for its turn at most */
@@ -23,18 +31,19 @@ export class Turns {
   /**
    * Waits for a turn of the account.
    *
+   * @param bodyBytes of the request, as it was sent
    * @returns ends the turn; to be called once
    * @throws NoTurn
    */
-  async wait(accountId: string): Promise<() => void> {
+  async wait(accountId: string, bodyBytes: number): Promise<() => void> {
     if (this.running < this.limit) this.running++;
-    else await this.queue(accountId);
+    else await this.queue(accountId, REQUEST_BYTES + PARSED * bodyBytes);
     return () => this.passOn();
   }
 
-  private async queue(accountId: string): Promise<void> {
-    if (!this.places.allows(accountId)) throw new NoTurn('The account has too many requests waiting');
-    const leave = this.places.take(accountId);
+  private async queue(accountId: string, bytes: number): Promise<void> {
+    if (!this.memory.allows(accountId, bytes)) throw new NoTurn('too much waits');
+    const leave = this.memory.take(accountId, bytes);
     const isOver = new AbortController();
     let start!: () => void;
     const started = new Promise<void>((resolve) => (start = resolve));
@@ -47,7 +56,7 @@ export class Turns {
     // What is not in the queue any more has its turn, even if its time was over at the same moment.
     if (!queue.delete(start)) return;
     if (queue.size === 0 && this.waiting.get(accountId) === queue) this.waiting.delete(accountId);
-    throw new NoTurn('No turn came in time');
+    throw new NoTurn('too late');
   }
 
   private passOn(): void {

@@ -21,7 +21,7 @@ export class ChargesReader {
 
   /**
    * A page, newest first: ids sort by age, so the id of the last charge is the cursor. The age is by the clock of the replica
-   * that opened the charge, so charges of two replicas are in order as far as the clocks agree. It has at most `limit` charges, and
+   * that opened the charge, so charges of two replicas are in order as far as the clocks agree. The page has at most `limit` charges, and
    * ends earlier with the charge that brings it to {@link PAGE_BYTES}.
    */
   async list(accountId: string, { limit, starting_after }: ListCharges): Promise<ChargeList> {
@@ -32,8 +32,8 @@ export class ChargesReader {
 
 type PageRow = Charge & { has_more: boolean };
 
-// $1 account, $2 the id of the last charge of the page before, $3 limit, $4 bytes. It reads one charge after another, because those behind
-// the end of the page would cost the most.
+// $1 account, $2 the id of the last charge of the page before, $3 limit, $4 bytes. It reads one charge after another and stops at
+// $4, because a LIMIT alone would also read large charges that do not fit on the page.
 const PAGE = `
   WITH RECURSIVE page (charge, position, bytes) AS (
     (SELECT newest, 1, octet_length(newest::text) FROM charges AS newest

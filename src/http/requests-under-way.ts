@@ -28,8 +28,8 @@ export class RequestsUnderWay {
   }
 
   /**
-   * Resolves as soon as no request is under way that may have started. One whose body is incomplete has not, and its client may
-   * never send the rest.
+   * Resolves as soon as no request is under way that may have started. A request whose body is incomplete has not, and its client may
+   * never send the rest. (A GET with a body may have, because no body of a GET is read, but it changes nothing.)
    */
   over(): Promise<void> {
     return new Promise((resolve) => {

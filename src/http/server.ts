@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 
-/** A client that sends its request more slowly only holds a connection. */
+/** Time for a whole request. A slower client gets 408, because it occupies a connection and nothing is done for it. */
 const REQUEST_TIMEOUT_MS = 30_000;
 /** The head of a request has at most 16 KiB. This also ends connections on which nothing is ever sent. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -14,8 +14,8 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 /** Further connections are closed at once, because each takes memory and a file descriptor even if it is idle. */
 const MAX_CONNECTIONS = 10_000;
 /**
- * A client that takes nothing of its answer for so long only holds a connection, and the file or the memory that the answer is
- * in. More than {@link HEADERS_TIMEOUT_MS} and the interval of its checks, so that connections without an answer get their 408.
+ * Time in which nothing of an answer could be sent. Then the connection is destroyed, because it occupies the file or the memory that the
+ * answer is in. More than {@link HEADERS_TIMEOUT_MS} and the interval of its checks, so that connections without an answer get their 408.
  */
 const UNREAD_TIMEOUT_MS = 20_000;
 /** The code of Node's error for either of the two limits on a request. */
@@ -36,7 +36,8 @@ export function createHttpServer(handler: RequestListener, underWay: RequestsUnd
     handler,
   );
   server.maxConnections = MAX_CONNECTIONS;
-  // Emitted for a connection that is kept alive as well, after its own time. While a handler works, its client has nothing to read.
+  // Node emits it for an idle connection that is kept alive as well, after KEEP_ALIVE_TIMEOUT_MS. While a handler works, its client has
+  // nothing to read yet, so the connection stays open.
   server.setTimeout(UNREAD_TIMEOUT_MS, (connection: Socket) => {
     if (underWay.isWaitingForClient(connection)) connection.destroy();
   });

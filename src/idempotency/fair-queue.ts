@@ -11,8 +11,9 @@ export interface Queued {
  * A queue for each account. Accounts take turns, so what an account waits for depends on how many accounts wait, and not on how much
  * they have waiting.
  *
- * Nothing that is taken together has one key: the second request with a key has to see what became of the first. Where that would
- * happen, the account's turn is over. It is the account's own doing, and taking a group costs no look at what stays.
+ * A group never contains a key twice, because the second request with a key must see what became of the first. If the next request of an
+ * account has a key that is in the group already, or must run alone, the account gets nothing more in this group. The requests behind it
+ * are not searched, so taking a group stays cheap.
  */
 export class FairQueue<T extends Queued> {
   /** In the order of their turns. None is empty. */

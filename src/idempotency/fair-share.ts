@@ -1,7 +1,7 @@
 /**
  * A limited amount that accounts share: places in a queue, connections, bytes. An account may take more as long as it then
- * holds no more than was left before. So one account alone gets half and n accounts get an (n + 1)th each, however much they
- * ask for: the rest is left for accounts that come later.
+ * holds no more than was left before. So one account alone gets half. If n accounts ask all the time, each gets an (n + 1)th once those
+ * that came first have given back what they have above it. Something is always left for an account that comes later.
  *
  * The rule is known from switches that share one buffer between their ports: Choudhury and Hahne, "Dynamic queue length
  * thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6 (2), 1998.

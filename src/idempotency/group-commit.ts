@@ -24,7 +24,7 @@ interface Waiting {
 const GROUPS = 2;
 /** After this time a running group stops counting against `GROUPS`, so that the next group can start. */
 const PATIENCE_MS = 50;
-/** Groups under way at once, slow ones included. With `OWN_TRANSACTIONS` it leaves two of the ten connections to reads. */
+/** Groups under way at once, slow ones included. With `OWN_TRANSACTIONS`, eight of the ten connections that a pool has by default. */
 const MAX_GROUPS = 4;
 /** Transactions under way at once that are each of one account. They do not count as groups, so they hold no group up. */
 const OWN_TRANSACTIONS = 4;
@@ -145,8 +145,9 @@ export class GroupCommit {
 }
 
 /**
- * Whether an error may be of what one account has sent, or has in the database. A lost race and an outage say nothing about that. A lock
- * that is held elsewhere does: rows belong to accounts, and whoever asks for that row waits again until the lock is gone.
+ * Whether an error may come from what one account has sent, or has in the database. A lost race, a lost lock token and an outage say nothing
+ * about an account. A lock that is held elsewhere does, because a row belongs to an account, and each request for the row waits until the
+ * lock is gone.
  */
 const isOfAccount = (error: unknown) =>
   isLockTimeout(error) || error instanceof KeyLocked || (!isOutage(error) && !(error instanceof FencedOff));

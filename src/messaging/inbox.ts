@@ -13,7 +13,7 @@ import { RECEIVE, RECORD_FAILURE } from './messaging.sql.js';
  */
 const SEARCH_MS = 1_500;
 /**
- * How long the messages of one account wait for a row that is locked elsewhere, once all together have waited in vain. Less than
+ * How long the messages of one account wait for a row that is locked elsewhere, after the whole batch has waited in vain. Less than
  * {@link SEARCH_MS}, so that the other accounts get their turn.
  */
 const LOCK_TIMEOUT = `SET LOCAL lock_timeout = '250ms'`;
@@ -146,8 +146,9 @@ interface FailureRow {
 }
 
 /**
- * Not the doing of a message: the database is away or busy, or its answer to COMMIT was lost. A statement that is cancelled
- * has taken longer than `statement_timeout`, and would again: that is the message's doing, as far as anybody can tell.
+ * Whether the database has failed rather than a message: it is unavailable, or its answer to COMMIT was lost. A statement that is cancelled
+ * counts as a failure of the message, because it has probably taken longer than `statement_timeout` and would do so again. A lock
+ * that is held elsewhere is dealt with before.
  */
 const isUncertain = (error: unknown) => isOutage(error) && sqlState(error) !== QUERY_CANCELED && !isLockTimeout(error);
 

@@ -1,15 +1,15 @@
 import type { App } from '../app.setup.js';
 import type { OpenDatabase } from '../database/open-database.js';
 
-/** Within the 30 s that Kubernetes grants by default, and more than a request takes that waits and then calls the bank. */
+/** Less than the 30 s that Kubernetes grants by default, and more than `IDEMPOTENCY_WAIT_MS` and `GATEWAY_TIMEOUT_MS` together by default. */
 const LIMIT_MS = 25_000;
-/** A terminal sends Ctrl-C to npm and to the service, and npm passes its own on. Two signals within this time are one wish. */
+/** Signals within this time count as one, because a terminal sends Ctrl-C to npm and to the service, and npm passes it on as well. */
 const ECHO_MS = 1_000;
 
 /**
  * Ends the process on SIGTERM and SIGINT: new requests are refused, those under way are answered, and it exits with 0.
- * What is not answered within the limit keeps its lease, and is recovered once that has lapsed. A second signal ends at once,
- * unless it is an echo of the first.
+ * A charge that is not answered within the limit keeps its lease, and recovery finishes it once the lease has expired. A second, later signal
+ * ends the process at once, with 1.
  */
 export function endOnSignal({ nest, drain }: App, database: OpenDatabase): void {
   let startedAtMs: number | undefined;

@@ -39,8 +39,8 @@ export class OrdersReader {
 
 type PageRow = Omit<Order, 'amount'> & { amount: string; has_more: boolean };
 
-// $1 account, $2 the order_id of the last order of the page before, $3 limit, $4 bytes. It reads one order after another, because those behind
-// the end of the page would cost the most.
+// $1 account, $2 the order_id of the last order of the page before, $3 limit, $4 bytes. It reads one order after another and stops at
+// $4, because a LIMIT alone would also read large orders that do not fit on the page.
 const PAGE = `
   WITH RECURSIVE page (placed, position, bytes) AS (
     (SELECT newest, 1, octet_length(newest::text) FROM orders AS newest
