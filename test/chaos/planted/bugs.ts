@@ -138,8 +138,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: TRANSACTION,
-        find: "    await sql.query('ROLLBACK').catch(() => cut(sql));",
-        replace: "    if (!(error instanceof CommitUnknown)) await sql.query('ROLLBACK').catch(() => cut(sql));",
+        find: "    else await sql.query('ROLLBACK').catch(() => cut(sql));",
+        replace: "    else if (!(error instanceof CommitUnknown)) await sql.query('ROLLBACK').catch(() => cut(sql));",
       },
     ],
   },
