@@ -52,10 +52,11 @@ const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
 
 /**
  * Documents the errors of an operation: one response for each status, one example for each code. A route that needs an account
- * can also meet the limit of the account.
+ * can also meet the limits of the account.
  */
 export function ApiProblems(...codes: ProblemCode[]) {
-  const byStatus = groupByStatus(codes.includes('unauthorized') ? [...codes, 'rate_limited'] : codes);
+  const limits: ProblemCode[] = codes.includes('unauthorized') ? ['rate_limited', 'overloaded'] : [];
+  const byStatus = groupByStatus([...codes, ...limits]);
   return applyDecorators(
     ApiExtraModels(ProblemDetails),
     ...[...byStatus].map(([status, group]) =>
@@ -106,7 +107,6 @@ export function ApiIdempotent(key: KeyRequirement, ...codes: ProblemCode[]) {
       'idempotency_key_in_progress',
       'idempotency_key_reused',
       'database_unavailable',
-      'overloaded',
       ...codes,
     ),
   );

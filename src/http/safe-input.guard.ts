@@ -14,6 +14,8 @@ const MAX_LENGTH_OF_TEXTS = 65_536;
 const MAX_QUERY_VALUES = 16;
 /** The methods whose path names what they store. */
 const STORING = ['PUT', 'PATCH'];
+/** The methods whose idempotency key is stored. */
+const KEYED = ['POST', 'PATCH'];
 
 /**
  * Parses the body and looks at every text that a client sends, before anything else does: as a guard, since interceptors hash
@@ -32,9 +34,9 @@ export class SafeInputGuard implements CanActivate {
     if (Buffer.isBuffer(request.body)) request.body = parseJson(request.body);
     if (lengthOfTexts(request.body) > MAX_LENGTH_OF_TEXTS) throw invalid('body', 'expected less text');
     check(request.body, 'body');
-    // Public routes belong to no account and read neither a key nor a query, so these are not worth the time.
+    // Public routes belong to no account and read neither a key nor a query.
     if (request.accountId !== undefined) {
-      checkKey(request.headers['idempotency-key']);
+      if (KEYED.includes(request.method)) checkKey(request.headers['idempotency-key']);
       checkQuery(request.query as object);
     }
     // An id in the path is stored by these methods, so the rule for a body holds for it: each id that can be stored can be ordered.
