@@ -97,5 +97,6 @@ ready RabbitMQ "${pids[1]}" "$work/rabbitmq.log" 'Server startup complete'
 ready Kafka "${pids[2]}" "$work/kafka.log" 'Kafka Server started'
 echo "RabbitMQ and Kafka are up after $SECONDS s"
 
+# The end is forced, because the Kafka client of a process that is ending may go on retrying a request that was under way.
 TEST_AMQP_URL="amqp://guest:guest@127.0.0.1:$amqp" \
-  TEST_KAFKA_BROKERS="127.0.0.1:$advertised" TEST_KAFKA_LISTENER="127.0.0.1:$kafka" npm test -- message-bus "$@"
+  TEST_KAFKA_BROKERS="127.0.0.1:$advertised" TEST_KAFKA_LISTENER="127.0.0.1:$kafka" npm test -- message-bus --forceExit "$@"
