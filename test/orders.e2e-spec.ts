@@ -477,8 +477,8 @@ describe('GET /orders with a starting_after that is not an order of the account'
       await stock({ beans: 10 }, 'acct_b');
       await order(ORDER);
       await order({ ...ORDER, order_id: 'order_of_b' }, { account: 'acct_b' });
-      const problem = expectProblem(await call('GET', `/orders?starting_after=${id}`), 400, 'validation_failed');
-      expect(problem['errors']).toMatchObject([{ field: 'starting_after' }]);
+      const problem = expectProblem(await call('GET', `/orders?starting_after=${id}`), 404, 'not_found');
+      expect(problem['detail']).toMatch(/starting_after/);
     },
   );
 });

@@ -62,7 +62,7 @@ export class OrdersController {
   @Get()
   @ApiOperation({ summary: 'List your orders, newest first' })
   @ApiOkResponse({ type: OrderList })
-  @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'database_unavailable')
+  @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'not_found', 'database_unavailable')
   list(@CurrentAccount() accountId: string, @Query() query: ListOrders): Promise<OrderList> {
     return this.orders.list(accountId, query);
   }

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { PAGE_BYTES } from '../http/page.input.js';
-import { Problem, validationFailed } from '../http/problem.js';
+import { Problem } from '../http/problem.js';
 import { Order } from './order.entity.js';
 import type { ListOrders } from './order.input.js';
 import { type OrderList, type OrderResource, toResource } from './order.resource.js';
@@ -23,14 +23,14 @@ export class OrdersReader {
    * A page, newest first. Times may be equal, so the order_id decides between those. It has at most `limit` orders, and ends earlier
    * with the order that brings it to {@link PAGE_BYTES}.
    *
-   * @throws Problem 400 `validation_failed` if `starting_after` is not an order of this account: an empty page would say that
-   * there are no older orders
+   * @throws Problem 404 `not_found` if `starting_after` is not an order of this account: an empty page would say that there are no
+   * older orders
    */
   async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
     const page = await this.orders.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
     if (page.length === 0 && starting_after !== undefined) {
       const isKnown = await this.orders.existsBy({ account_id: accountId, order_id: starting_after });
-      if (!isKnown) throw validationFailed({ field: 'starting_after', message: 'expected the order_id of an order' });
+      if (!isKnown) throw new Problem('not_found', 'There is no order with the order_id in starting_after.');
     }
     const data = page.map((order) => toResource({ ...order, amount: Number(order.amount) }));
     return { object: 'list', data, has_more: page.at(-1)?.has_more ?? false };
