@@ -2,7 +2,7 @@ import type { HistoryEvent } from './history.js';
 
 const WIDTH = 860;
 const MARGIN = 28;
-const LABEL_WIDTH = 170;
+const LABEL_WIDTH = 220;
 const PLOT_TOP = 100;
 const PLOT_HEIGHT = 150;
 const ROW_HEIGHT = 22;
