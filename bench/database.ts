@@ -6,7 +6,7 @@ import { Client, type QueryResultRow } from 'pg';
 import { DEMO_ACCOUNT } from '../src/accounts/api-keys.js';
 import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../src/database/migrate.js';
-import { endProcesses } from './processes.js';
+import { endProcesses } from '../harness/processes.js';
 
 /** A lease of the service, and then some: by then recovery has finished what its client gave up. */
 const QUIESCENCE_TIMEOUT_MS = 60_000;

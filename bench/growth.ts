@@ -19,7 +19,7 @@ const options = optionsOfProcess('npm run bench:growth', { rounds: 5, seconds: 1
 await withServer(async (server) => {
   const { recordedKeys, expiredKeys, undisturbedSlices, charges } = options.quick ? QUICK : USUAL;
   const machine = await describeMachine(server);
-  const load = await Worker.start<LoadJob>('./load.js');
+  const load = await Worker.start<LoadJob>('bench/load.js');
   const growth = {
     memory: await measureMemory(server, load, charges),
     sweeping: await measureSweeping(server, load, {

@@ -5,7 +5,7 @@ import { describeMachine } from './machine.js';
 import { neighbourText } from './neighbour/document.js';
 import { measureNeighbour } from './neighbour/neighbour.js';
 import { optionsOfProcess } from './options.js';
-import { endProcesses } from './processes.js';
+import { endProcesses } from '../harness/processes.js';
 import { resultsText } from './report.js';
 import { resultsOf } from './results.js';
 import { measureRounds } from './rounds.js';

@@ -4,7 +4,7 @@ import { checkHonesty } from './honesty.js';
 import type { LoadJob } from './load.js';
 import type { Job, Keys, Measurement } from './measurement.js';
 import type { Options } from './options.js';
-import { Progress } from './progress.js';
+import { Progress } from '../harness/progress.js';
 import { sampleEvery } from './sampling.js';
 import { KNOWN_KEYS, quickScenarios, type Scenario, SCENARIOS, titleOf } from './scenarios.js';
 import { type OnProgress, Worker } from './worker.js';
@@ -38,7 +38,7 @@ interface Entry {
  * @throws Error when a measurement was not of honest work
  */
 export async function measureRounds(server: BenchServer, { rounds, seconds, quick }: Options): Promise<Series[]> {
-  const load = await Worker.start<LoadJob>('./load.js');
+  const load = await Worker.start<LoadJob>('bench/load.js');
   const contenders = await startContenders(server, load);
   const entries = (quick ? quickScenarios() : SCENARIOS).flatMap((scenario): Entry[] =>
     contenders

@@ -1,5 +1,5 @@
 import { type Measurement, Tally } from './measurement.js';
-import { type Program, startModule } from './processes.js';
+import { type Program, startModule } from '../harness/processes.js';
 
 /** How often a job under way tells how far it is. */
 const REPORT_INTERVAL_MS = 250;
@@ -23,7 +23,7 @@ export class Worker<WorkerJob extends object> {
   ) {}
 
   /**
-   * Starts a compiled module, given relative to this one, and waits until it is ready.
+   * Starts a compiled module, given relative to the build folder, and waits until it is ready.
    *
    * @throws Error with what the process wrote, when it ended instead
    */

@@ -8,8 +8,10 @@ import { ChargesModule } from './charges/charges.module.js';
 import { CONFIG, type Config } from './config.js';
 import { CustomersModule } from './customers/customers.module.js';
 import { dataSourceOptions } from './database/data-source.js';
+import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
 import { ErrorsController } from './http/errors.controller.js';
 import { IdempotencyModule } from './idempotency/index.js';
+import { IdempotencyKeysController } from './idempotency-keys/idempotency-keys.controller.js';
 import { InventoryModule } from './inventory/inventory.module.js';
 import { busOf, MessagingModule } from './messaging/index.js';
 import { Drain } from './operations/drain.js';
@@ -59,7 +61,7 @@ export class AppModule {
         BalanceModule,
         ...features,
       ],
-      controllers: [ErrorsController],
+      controllers: [IdempotencyKeysController, DeadLettersController, ErrorsController],
       providers: [
         { provide: CONFIG, useValue: config },
         { provide: Drain, useValue: drain },

@@ -52,13 +52,13 @@ async function start(id: ContenderId, databaseUrl: string, load: Worker<LoadJob>
     case 'service':
       return overHttp(await startService(databaseUrl));
     case 'without':
-      return overHttp(await Worker.start('./contenders/without-idempotency.js', env));
+      return overHttp(await Worker.start('bench/contenders/without-idempotency.js', env));
     case 'textbook':
-      return overHttp(await Worker.start('./contenders/textbook.js', env));
+      return overHttp(await Worker.start('bench/contenders/textbook.js', env));
     case 'noOp':
-      return overHttp(await Worker.start('./contenders/no-op.js'));
+      return overHttp(await Worker.start('bench/contenders/no-op.js'));
     case 'straight': {
-      const worker = await Worker.start<Job>('./contenders/straight-pg.js', env);
+      const worker = await Worker.start<Job>('bench/contenders/straight-pg.js', env);
       return {
         run: (job, onProgress) => worker.run({ ...job, connections: STRAIGHT_CONNECTIONS }, onProgress),
         output: () => worker.output,

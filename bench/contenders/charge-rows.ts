@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import type { Charge } from '../../src/charges/charge.entity.js';
-import type { CreateCharge } from '../../src/charges/charge.input.js';
+import type { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
 import { pending } from '../../src/charges/charges.phases.js';
 import type { Authorization } from '../../src/charges/gateway/payment.gateway.js';
 import { appendToOutbox } from '../../src/messaging/index.js';

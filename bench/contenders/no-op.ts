@@ -1,10 +1,10 @@
 import { Body, Controller, HttpCode, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { CreateCharge } from '../../src/charges/charge.input.js';
-import { type ChargeResource, toResource } from '../../src/charges/charge.resource.js';
+import { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
+import { type ChargeResource, toResource } from '../../src/charges/dto/charge.resource.js';
 import { InputValidationPipe } from '../../src/http/validation.pipe.js';
-import { newRequestId } from '../../src/idempotency/request-id.js';
+import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { pendingCharge } from './charge-rows.js';
 import { ready } from '../worker.js';
 

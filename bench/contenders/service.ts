@@ -1,4 +1,4 @@
-import { type Program, startAlone } from '../processes.js';
+import { type Program, startAlone } from '../../harness/processes.js';
 
 /** The service as it is run in production: built, a process of its own, and its settings the defaults. */
 export interface Service {
@@ -16,7 +16,7 @@ export interface Service {
  */
 export async function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
   const env = { DATABASE_URL: databaseUrl, PORT: '0', LOG_LEVEL: 'warn', ...settings };
-  const program = startAlone('../src/main.js', env);
+  const program = startAlone('src/main.js', env);
   const url = await program.expect<string>((resolve) => {
     const look = () => {
       const served = /served at (\S+),/.exec(program.output)?.[1];

@@ -1,8 +1,8 @@
 import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { createHash, randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import { toResource } from '../../src/charges/charge.resource.js';
-import { newRequestId } from '../../src/idempotency/request-id.js';
+import { toResource } from '../../src/charges/dto/charge.resource.js';
+import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import type { Job, Tally } from '../measurement.js';
 import { ready, workOn } from '../worker.js';
 import { pendingCharge, settlement } from './charge-rows.js';

@@ -4,12 +4,12 @@ import { InjectDataSource, TypeOrmModule } from '@nestjs/typeorm';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
 import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { Charge } from '../../src/charges/charge.entity.js';
-import { CreateCharge } from '../../src/charges/charge.input.js';
-import { toResource } from '../../src/charges/charge.resource.js';
+import { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
+import { toResource } from '../../src/charges/dto/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { dataSourceOptions } from '../../src/database/data-source.js';
-import { newRequestId } from '../../src/idempotency/request-id.js';
+import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { config, serveWithin } from './comparator.js';
 

@@ -2,7 +2,7 @@ import { startService } from '../contenders/service.js';
 import type { BenchServer } from '../database.js';
 import type { LoadJob } from '../load.js';
 import type { Options } from '../options.js';
-import { Progress } from '../progress.js';
+import { Progress } from '../../harness/progress.js';
 import { type Verdict, verdict } from '../results.js';
 import { medianRatio } from '../statistics.js';
 import type { Worker } from '../worker.js';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { startService } from '../contenders/service.js';
 import type { BenchServer } from '../database.js';
 import type { LoadJob } from '../load.js';
-import { Progress } from '../progress.js';
+import { Progress } from '../../harness/progress.js';
 import { type Verdict, verdict } from '../results.js';
 import { sampleEvery } from '../sampling.js';
 import { median } from '../statistics.js';

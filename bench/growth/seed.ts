@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BenchDatabase } from '../database.js';
-import { Progress } from '../progress.js';
+import { Progress } from '../../harness/progress.js';
 
 /** Rows of one INSERT: a second or two each. */
 const CHUNK_ROWS = 50_000;

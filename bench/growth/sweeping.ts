@@ -4,7 +4,7 @@ import type { BenchDatabase, BenchServer } from '../database.js';
 import { checkHonesty } from '../honesty.js';
 import type { LoadJob } from '../load.js';
 import type { Measurement } from '../measurement.js';
-import { Progress } from '../progress.js';
+import { Progress } from '../../harness/progress.js';
 import { type Verdict, verdict } from '../results.js';
 import { sampleEvery } from '../sampling.js';
 import { median } from '../statistics.js';

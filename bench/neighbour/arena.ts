@@ -32,7 +32,7 @@ export class Arena {
   static async start(server: BenchServer): Promise<Arena> {
     const database = await server.createDatabase('bench_neighbour');
     const service = await startService(database.url, { API_KEYS });
-    const startSender = () => Worker.start<TrafficJob>('./neighbour/traffic.js');
+    const startSender = () => Worker.start<TrafficJob>('bench/neighbour/traffic.js');
     return new Arena(server, database, service, await startSender(), await startSender());
   }
 

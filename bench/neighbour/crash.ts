@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { startService } from '../contenders/service.js';
 import type { BenchDatabase, BenchServer } from '../database.js';
-import { Progress } from '../progress.js';
+import { Progress } from '../../harness/progress.js';
 import { API_KEYS, HONEST_ACCOUNTS, NOISY_ACCOUNT, QUIET_ACCOUNT } from './accounts.js';
 import { chargeWithToken, type Outgoing, Sender } from './requests.js';
 import type { Beside } from './rounds.js';

@@ -1,6 +1,6 @@
 import type { BenchServer } from '../database.js';
 import type { Options } from '../options.js';
-import { Progress } from '../progress.js';
+import { Progress } from '../../harness/progress.js';
 import { Arena, type Reading } from './arena.js';
 import { type Attack, ATTACKS } from './attacks.js';
 import { attackLoad, honestEquivalent, type Load } from './loads.js';

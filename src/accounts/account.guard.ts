@@ -2,7 +2,7 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { ApiKeys } from './api-keys.js';
-import { PUBLIC } from './public.decorator.js';
+import { PUBLIC } from '../http/public.decorator.js';
 
 /** Finds out whose request it is. Guards run before interceptors, so a replay needs the API key as well. */
 @Injectable()

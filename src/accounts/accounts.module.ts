@@ -2,12 +2,10 @@ import { Module } from '@nestjs/common';
 import { APP_GUARD, APP_INTERCEPTOR } from '@nestjs/core';
 import { AccountGuard } from './account.guard.js';
 import { ApiKeys } from './api-keys.js';
-import { IdempotencyKeysController } from './idempotency-keys.controller.js';
 import { RateLimitGuard } from './rate-limit.guard.js';
 import { TurnsInterceptor } from './turns.interceptor.js';
 
 @Module({
-  controllers: [IdempotencyKeysController],
   // They run in this order.
   providers: [
     ApiKeys,

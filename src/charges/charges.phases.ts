@@ -2,8 +2,8 @@ import { Problem } from '../http/problem.js';
 import type { PhaseItem, Reply, StatementPhase } from '../idempotency/index.js';
 import { appendToOutbox } from '../messaging/index.js';
 import type { Charge } from './charge.entity.js';
-import type { CreateCharge } from './charge.input.js';
-import { toResource } from './charge.resource.js';
+import type { CreateCharge } from './dto/create-charge.dto.js';
+import { toResource } from './dto/charge.resource.js';
 import type { Authorization } from './gateway/payment.gateway.js';
 
 /** A charge bears the name of its request, so whoever retries or recovers it finds the same one. */

@@ -24,8 +24,8 @@ import {
   type UnkeyedRequest,
 } from '../idempotency/index.js';
 import type { Customer } from './customer.entity.js';
-import { ChangeCustomer, ReplaceCustomer } from './customer.input.js';
-import { CustomerResource, etagOf, toResource } from './customer.resource.js';
+import { ChangeCustomer, ReplaceCustomer } from './dto/customer.dto.js';
+import { CustomerResource, etagOf, toResource } from './dto/customer.resource.js';
 import { Customers } from './customers.js';
 import { change } from './customers.phases.js';
 import { ENTITY_TAGS, IfMatch, type Precondition } from './if-match.js';

@@ -1,9 +1,10 @@
 import type { EntityManager } from 'typeorm';
 import { Problem } from '../http/problem.js';
-import { nameWithin, type Phase, type PhaseItem, type Reply } from '../idempotency/index.js';
+import type { Phase, PhaseItem, Reply } from '../idempotency/index.js';
+import { nameWithin } from '../postgres/lock-order.js';
 import type { Customer } from './customer.entity.js';
-import type { ChangeCustomer } from './customer.input.js';
-import { etagOf, toResource } from './customer.resource.js';
+import type { ChangeCustomer } from './dto/customer.dto.js';
+import { etagOf, toResource } from './dto/customer.resource.js';
 
 /** A change of what a customer was at certain versions, and of nothing else. */
 export interface Change {

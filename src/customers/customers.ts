@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { Customer } from './customer.entity.js';
-import type { ReplaceCustomer } from './customer.input.js';
+import type { ReplaceCustomer } from './dto/customer.dto.js';
 import { noSuchCustomer, versionMismatch } from './customers.phases.js';
 import type { Precondition } from './if-match.js';
 

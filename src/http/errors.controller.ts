@@ -1,6 +1,6 @@
 import { Controller, Get, Header } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
-import { Public } from '../accounts/public.decorator.js';
+import { Public } from './public.decorator.js';
 import { PROBLEMS } from './problem.js';
 
 const toHtml = (text: string) =>

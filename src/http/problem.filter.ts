@@ -1,6 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { IdempotencyError, isDatabaseUnavailable } from '../idempotency/index.js';
+import { IdempotencyError } from '../idempotency/index.js';
+import { isDatabaseUnavailable } from '../postgres/database-errors.js';
 import { Problem, type ProblemCode } from './problem.js';
 
 const READING = ['GET', 'HEAD', 'OPTIONS'];

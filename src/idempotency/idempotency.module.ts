@@ -1,15 +1,15 @@
 import { Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
-import { GroupCommit } from './group-commit.js';
+import { GroupCommit } from './commit/group-commit.js';
 import { Idempotency } from './idempotency.js';
-import { IdempotencyInterceptor } from './idempotency.interceptor.js';
+import { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 import { ConfigurableIdempotencyModule, IDEMPOTENCY_OPTIONS } from './idempotency.options.js';
-import { IdempotencyStore } from './idempotency.store.js';
-import { InFlight } from './in-flight.js';
-import { Recovery } from './recovery.js';
-import { ReplyCache } from './reply-cache.js';
-import { Sweeper } from './sweeper.js';
-import { WiringCheck } from './wiring.check.js';
+import { IdempotencyStore } from './store/idempotency.store.js';
+import { InFlight } from './commit/in-flight.js';
+import { Recovery } from './upkeep/recovery.js';
+import { ReplyCache } from './commit/reply-cache.js';
+import { Sweeper } from './upkeep/sweeper.js';
+import { WiringCheck } from './upkeep/wiring.check.js';
 
 /** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
 @Module({

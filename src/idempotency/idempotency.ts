@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Subject } from 'rxjs';
-import type { IdempotencyEvent } from './idempotency.events.js';
-import { GroupCommit } from './group-commit.js';
+import type { IdempotencyEvent } from './upkeep/idempotency.events.js';
+import { GroupCommit } from './commit/group-commit.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from './idempotency.options.js';
-import { IdempotencyStore } from './idempotency.store.js';
-import { InFlight } from './in-flight.js';
-import { ReplyCache } from './reply-cache.js';
+import { IdempotencyStore } from './store/idempotency.store.js';
+import { InFlight } from './commit/in-flight.js';
+import { ReplyCache } from './commit/reply-cache.js';
 
 /** What the requests of this process share. `events` tells the application what happens, for its metrics and logs. */
 @Injectable()

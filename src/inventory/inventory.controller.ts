@@ -12,8 +12,8 @@ import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
 import { ApiClientId, ApiProblems } from '../http/openapi.decorators.js';
 import { Inventory } from './inventory.js';
-import { SetStock } from './inventory.input.js';
-import { InventoryItemResource, toResource } from './inventory.resource.js';
+import { SetStock } from './dto/inventory.dto.js';
+import { InventoryItemResource, toResource } from './dto/inventory.resource.js';
 
 @ApiTags('inventory')
 @ApiBearerAuth()

@@ -1,6 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { inTransaction, isLockTimeout, isOutage, nameWithin, sqlState } from '../idempotency/index.js';
+import { isLockTimeout, sqlState } from '../postgres/database-errors.js';
+import { nameWithin } from '../postgres/lock-order.js';
+import { inTransaction, isOutage } from '../postgres/transaction.js';
 import type { Consumer, Delivery, Receiver } from './bus.js';
 import type { Message } from './message.js';
 import { MessagingEvents } from './messaging.events.js';

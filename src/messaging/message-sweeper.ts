@@ -2,7 +2,8 @@ import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common'
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { CronJob } from 'cron';
 import { DataSource } from 'typeorm';
-import { inTransaction, Worker } from '../idempotency/index.js';
+import { inTransaction } from '../postgres/transaction.js';
+import { Worker } from '../postgres/worker.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
 import { SWEEP_INBOX, SWEEP_OUTBOX } from './messaging.sql.js';
 

@@ -1,6 +1,5 @@
 import { Module } from '@nestjs/common';
 import { Consumers } from './consumers.js';
-import { DeadLettersController } from './dead-letters.controller.js';
 import { DeadLetters } from './dead-letters.js';
 import { Inbox } from './inbox.js';
 import { MessageSweeper } from './message-sweeper.js';
@@ -11,7 +10,6 @@ import { Relay } from './relay.js';
 
 /** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
 @Module({
-  controllers: [DeadLettersController],
   providers: [Consumers, DeadLetters, Inbox, MessageSweeper, MessagingEvents, Outbox, Relay],
   exports: [Consumers, DeadLetters, MessageSweeper, MessagingEvents, Outbox, Relay],
 })

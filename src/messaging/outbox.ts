@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { inTransaction } from '../idempotency/index.js';
+import { inTransaction } from '../postgres/transaction.js';
 import type { Message } from './message.js';
 import { MessagingEvents } from './messaging.events.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
-import { Worker } from '../idempotency/index.js';
+import { Worker } from '../postgres/worker.js';
 import { Consumers } from './consumers.js';
 import { Inbox } from './inbox.js';
 import type { Message } from './message.js';

@@ -2,7 +2,7 @@ import { Controller, Get, HttpCode, Inject } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
-import { Public } from '../accounts/public.decorator.js';
+import { Public } from '../http/public.decorator.js';
 import { ApiProblems } from '../http/openapi.decorators.js';
 import { Problem } from '../http/problem.js';
 import { Drain, shuttingDown } from './drain.js';

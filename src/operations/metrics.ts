@@ -3,7 +3,7 @@ import { ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { FastifyInstance } from 'fastify';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
-import { Public } from '../accounts/public.decorator.js';
+import { Public } from '../http/public.decorator.js';
 import { Idempotency, type IdempotencyEvent, IdempotencyStore, type RequestOutcome } from '../idempotency/index.js';
 import { DatabaseLooks, kept } from './looks.js';
 

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import { nameWithin, type PhaseItem } from '../idempotency/index.js';
+import type { PhaseItem } from '../idempotency/index.js';
+import { nameWithin } from '../postgres/lock-order.js';
 import type { Order } from './order.entity.js';
-import type { PlaceOrder } from './order.input.js';
+import type { PlaceOrder } from './dto/place-order.dto.js';
 
 /** An order before it is placed. */
 export type NewOrder = Pick<Order, 'account_id' | 'order_id' | 'amount' | 'currency' | 'customer_id' | 'items'>;

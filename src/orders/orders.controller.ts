@@ -10,8 +10,8 @@ import {
   type RecordedReply,
   type UnkeyedRequest,
 } from '../idempotency/index.js';
-import { ListOrders, PlaceOrder } from './order.input.js';
-import { OrderList, OrderResource } from './order.resource.js';
+import { ListOrders, PlaceOrder } from './dto/place-order.dto.js';
+import { OrderList, OrderResource } from './dto/order.resource.js';
 import { place } from './orders.phases.js';
 import { OrdersReader } from './orders.reader.js';
 

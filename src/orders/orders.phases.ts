@@ -3,8 +3,8 @@ import { Problem } from '../http/problem.js';
 import type { Phase, Reply } from '../idempotency/index.js';
 import { isSame, nameOf, type NewOrder, type OrderName, orderRow } from './new-order.js';
 import { Order } from './order.entity.js';
-import type { PlaceOrder } from './order.input.js';
-import { toResource } from './order.resource.js';
+import type { PlaceOrder } from './dto/place-order.dto.js';
+import { toResource } from './dto/order.resource.js';
 import { markPaid } from './payments.js';
 import { type Shortage, takeStock } from './stock.js';
 

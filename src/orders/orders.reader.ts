@@ -4,8 +4,8 @@ import { Repository } from 'typeorm';
 import { PAGE_BYTES } from '../http/page.input.js';
 import { Problem } from '../http/problem.js';
 import { Order } from './order.entity.js';
-import type { ListOrders } from './order.input.js';
-import { type OrderList, type OrderResource, toResource } from './order.resource.js';
+import type { ListOrders } from './dto/place-order.dto.js';
+import { type OrderList, type OrderResource, toResource } from './dto/order.resource.js';
 
 /** Reads the orders of one account. */
 @Injectable()

@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { nameWithin } from '../idempotency/index.js';
+import { nameWithin } from '../postgres/lock-order.js';
 import { nameOf, type NewOrder } from './new-order.js';
 
 /** An item of which there is not enough. */

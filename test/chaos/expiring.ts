@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { canonicalRequest, sha256 } from '../../src/idempotency/fingerprint.js';
+import { canonicalRequest, sha256 } from '../../src/idempotency/http/fingerprint.js';
 import type { Arena } from './arena.js';
 import { chargeIdOf } from './checker/stories.js';
 import type { JournalEntry } from './evidence.js';

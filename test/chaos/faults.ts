@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { CommitFault, PostgresProxy, ProxyFault, Silence } from '../support/proxy.js';
+import type { CommitFault, PostgresProxy, ProxyFault, Silence } from '../../harness/proxy.js';
 import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import type { BankFault } from './bank.js';

@@ -2,7 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { writeSync } from 'node:fs';
 import { ServerResponse } from 'node:http';
 import { Client } from 'pg';
-import { SWEEP, TAKE_OVER } from '../../src/idempotency/idempotency.sql.js';
+import { SWEEP, TAKE_OVER } from '../../src/idempotency/store/idempotency.sql.js';
 import type { Arm, Disarmed, FailPoint } from './fail-points.js';
 
 /**

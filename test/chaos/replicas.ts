@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Program } from '../../bench/processes.js';
-import { type Line, startLine } from '../support/line.js';
-import { type PostgresProxy, type ProxyFault, startProxy } from '../support/proxy.js';
+import { Program } from '../../harness/processes.js';
+import { type Line, startLine } from '../../harness/line.js';
+import { type PostgresProxy, type ProxyFault, startProxy } from '../../harness/proxy.js';
 import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
 import { GATEWAY_TIMEOUT_MS, LEASE_MS, QUERY_TIMEOUT_MS, STATEMENT_TIMEOUT_MS } from './timing.js';
 

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Progress } from '../../bench/progress.js';
+import type { Progress } from '../../harness/progress.js';
 import type { Arena } from './arena.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';

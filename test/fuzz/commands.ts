@@ -1,8 +1,8 @@
 import { expect } from '@jest/globals';
 import fc from 'fast-check';
 import { Idempotency } from '../../src/idempotency/idempotency.js';
-import { Recovery } from '../../src/idempotency/recovery.js';
-import { Sweeper } from '../../src/idempotency/sweeper.js';
+import { Recovery } from '../../src/idempotency/upkeep/recovery.js';
+import { Sweeper } from '../../src/idempotency/upkeep/sweeper.js';
 import { Relay } from '../../src/messaging/index.js';
 import { type Account, call } from '../support/client.js';
 import type { TestDatabase } from '../support/database.js';

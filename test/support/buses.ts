@@ -4,7 +4,7 @@ import type { Message, MessageBus } from '../../src/messaging/index.js';
 import { InProcessBus } from '../../src/messaging/index.js';
 import { KafkaBus } from '../../src/messaging/buses/kafka.bus.js';
 import { RabbitMqBus } from '../../src/messaging/buses/rabbitmq.bus.js';
-import { type Line, startLine } from './line.js';
+import { type Line, startLine } from '../../harness/line.js';
 import { RETRY_MS } from './replica.js';
 
 /** A broker, and the line to it. */

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
-import type { Unit } from '../../src/idempotency/group.js';
-import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import type { Unit } from '../../src/idempotency/commit/group.js';
+import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
 import type { PhaseItem } from '../../src/idempotency/index.js';
-import { newRequestId } from '../../src/idempotency/request-id.js';
-import { RequestIdentity } from '../../src/idempotency/request-identity.js';
+import { newRequestId } from '../../src/idempotency/request/request-id.js';
+import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 
 /** How the tests are to be run: each request in a commit of its own, in company, or as it comes. */
 const GROUPS = process.env['TEST_GROUPS'] as 'one' | 'many' | undefined;

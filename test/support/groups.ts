@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from '@jest/globals';
 import type { Response } from 'supertest';
-import { GroupCommit } from '../../src/idempotency/group-commit.js';
-import type { Unit } from '../../src/idempotency/group.js';
-import { newRequestId } from '../../src/idempotency/request-id.js';
-import { RequestIdentity } from '../../src/idempotency/request-identity.js';
+import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
+import type { Unit } from '../../src/idempotency/commit/group.js';
+import { newRequestId } from '../../src/idempotency/request/request-id.js';
+import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import type { TestDatabase } from './database.js';
-import { type PostgresProxy, startProxy } from './proxy.js';
+import { type PostgresProxy, startProxy } from '../../harness/proxy.js';
 import {
   createToyDatabase,
   empty,

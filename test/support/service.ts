@@ -5,7 +5,7 @@ import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { loadConfig } from '../../src/config.js';
 import { Problem } from '../../src/http/problem.js';
-import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
 import { keepCompany, MAX_GROUP_SIZE } from './company.js';
 import { PATIENT_LIMITS, withLimits } from './database.js';
 import { Barrier, PATIENCE } from './waiting.js';

@@ -1,4 +1,4 @@
-import { fingerprint } from '../../src/idempotency/fingerprint.js';
+import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
 import type { TestDatabase } from './database.js';
 import { CHARGE } from './service.js';
 

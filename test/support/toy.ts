@@ -20,7 +20,7 @@ import {
   type Resumed,
   Sweeper,
 } from '../../src/idempotency/index.js';
-import { GroupCommit } from '../../src/idempotency/group-commit.js';
+import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
 import { keepCompany, MAX_GROUP_SIZE } from './company.js';
 import { createDatabase, PATIENT_LIMITS as LIMITS, type TestDatabase } from './database.js';
 import { Effect, type Handler, oneCommit, place, type Wish } from './toy.handlers.js';

@@ -3,9 +3,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import DataLoader from 'dataloader';
 import { DataSource } from 'typeorm';
-import { CONFIG, type Config } from '../../config.js';
-import { checkTables } from '../../database/table.check.js';
-import { isDatabaseUnavailable } from '../../idempotency/index.js';
+import { CONFIG, type Config, ConfigError } from '../../config.js';
+import { isDatabaseUnavailable } from '../../postgres/database-errors.js';
+import { faultsOfTables } from '../../postgres/tables.js';
 import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
@@ -34,8 +34,9 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
   }
 
   /** Without its rights, a capture would fail when the charge is already pending. */
-  onModuleInit(): Promise<void> {
-    return checkTables(this.dataSource, { 'bank.captures': ['SELECT', 'INSERT'] });
+  async onModuleInit(): Promise<void> {
+    const faults = await faultsOfTables(this.dataSource, { 'bank.captures': ['SELECT', 'INSERT'] });
+    if (faults.length > 0) throw new ConfigError(faults.map((fault) => `DATABASE_URL: ${fault}`).join('\n'));
   }
 
   protected async send(charge: Charge, giveUp: AbortController): Promise<Authorization> {

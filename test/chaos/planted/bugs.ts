@@ -25,15 +25,15 @@ export interface PlantedBug {
 
 const at = (stop: Stop, ...points: FailPoint[]): StopCase[] => points.map((point) => ({ point, stop }));
 
-const SQL = 'src/idempotency/idempotency.sql.ts';
-const STORE = 'src/idempotency/idempotency.store.ts';
-const GROUP = 'src/idempotency/group.ts';
-const TRANSACTION = 'src/idempotency/transaction.ts';
+const SQL = 'src/idempotency/store/idempotency.sql.ts';
+const STORE = 'src/idempotency/store/idempotency.store.ts';
+const GROUP = 'src/idempotency/commit/group.ts';
+const TRANSACTION = 'src/postgres/transaction.ts';
 const OUTBOX = 'src/messaging/outbox.ts';
 const MESSAGING_SQL = 'src/messaging/messaging.sql.ts';
 /** The service does not start without its constraint, unless nobody looks. */
 const NOBODY_LOOKS: Patch = {
-  file: 'src/idempotency/wiring.check.ts',
+  file: 'src/idempotency/upkeep/wiring.check.ts',
   find: '!constraints.some(({ columns }) => columns.join() === expected.join())',
   replace: 'constraints.length > 10',
 };
@@ -125,7 +125,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'z.coerce.number().default(1)',
       },
       {
-        file: 'src/idempotency/recovery.ts',
+        file: 'src/idempotency/upkeep/recovery.ts',
         find: '  protected async run(): Promise<number> {',
         replace: '  protected async run(): Promise<number> {\n    if (!this.stopping) return 0;',
       },
@@ -229,7 +229,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       { file: SQL, find: '$5::jsonb[], $6::text[])', replace: '$5::jsonb[], $6::jsonb[])' },
       { file: SQL, find: 'octet_length(held.response_body) +', replace: 'octet_length(held.response_body::text) +' },
       {
-        file: 'src/idempotency/claim.ts',
+        file: 'src/idempotency/store/claim.ts',
         find: 'new RecordedReply(status, response_headers, response_body)',
         replace: 'new RecordedReply(status, response_headers, JSON.stringify(response_body))',
       },
@@ -253,7 +253,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: 'ON CONFLICT (idempotency_key) DO UPDATE SET',
       },
       {
-        file: 'src/idempotency/request-identity.ts',
+        file: 'src/idempotency/request/request-identity.ts',
         find: 'this.name = nameWithin(accountId, key);',
         replace: 'this.name = key;',
       },
@@ -408,12 +408,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     habits: { givesUp: 1 },
     patches: [
       {
-        file: 'src/idempotency/idempotent-request.ts',
+        file: 'src/idempotency/request/idempotent-request.ts',
         find: 'if (!(error instanceof CommitUnknown) || attempt === DOUBT_ATTEMPTS) throw error;',
         replace: 'if (attempt > 0) throw error;',
       },
       {
-        file: 'src/idempotency/idempotent-request.ts',
+        file: 'src/idempotency/request/idempotent-request.ts',
         find: "this.requestId || this.inDoubt ? 'unknown' : 'not_started'",
         replace: "'not_started'",
       },

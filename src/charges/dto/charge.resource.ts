@@ -1,0 +1,65 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { Charge } from '../charge.entity.js';
+
+/** A charge as clients see it. */
+export class ChargeResource {
+  @ApiProperty({ example: 'ch_019ab9f2c0de7a3c8f21d5b6e7a8c9d0' })
+  id!: string;
+
+  @ApiProperty({ enum: ['charge'] })
+  object!: 'charge';
+
+  @ApiProperty({ type: 'integer', example: 1999, description: 'In minor units of the currency, such as cents' })
+  amount!: number;
+
+  @ApiProperty({ example: 'eur' })
+  currency!: string;
+
+  @ApiProperty({ enum: ['pending', 'succeeded', 'failed'], example: 'succeeded' })
+  status!: string;
+
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'Why the bank refused' })
+  decline_code!: string | null;
+
+  @ApiProperty({ example: 'tok_visa' })
+  source!: string;
+
+  @ApiProperty({ type: String, nullable: true, example: 'order_12345' })
+  order_id!: string | null;
+
+  @ApiProperty({ type: String, nullable: true, example: 'Two coffees' })
+  description!: string | null;
+
+  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { cashier: 'ada' } })
+  metadata!: Record<string, string>;
+
+  @ApiProperty({ format: 'date-time' })
+  created_at!: string;
+}
+
+export class ChargeList {
+  @ApiProperty({ enum: ['list'] })
+  object!: 'list';
+
+  @ApiProperty({ type: [ChargeResource] })
+  data!: ChargeResource[];
+
+  @ApiProperty({ description: 'Whether there are older ones: ask again with starting_after, the last id of this page' })
+  has_more!: boolean;
+}
+
+export function toResource(charge: Charge): ChargeResource {
+  return {
+    id: charge.id,
+    object: 'charge',
+    amount: charge.amount,
+    currency: charge.currency,
+    status: charge.status,
+    decline_code: charge.decline_code,
+    source: charge.source,
+    order_id: charge.order_id,
+    description: charge.description,
+    metadata: charge.metadata,
+    created_at: charge.created_at.toISOString(),
+  };
+}

@@ -1,0 +1,60 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { Order } from '../order.entity.js';
+import { OrderLineInput } from './place-order.dto.js';
+
+/** An order as clients see it. */
+export class OrderResource {
+  @ApiProperty({ example: 'order_12345' })
+  order_id!: string;
+
+  @ApiProperty({ enum: ['order'] })
+  object!: 'order';
+
+  @ApiProperty({ enum: ['placed', 'paid'], description: 'Paid once charges that name the order cover its amount' })
+  status!: string;
+
+  @ApiProperty({ type: 'integer', example: 2500, description: 'What the items cost, in minor units of the currency' })
+  amount!: number;
+
+  @ApiProperty({ example: 'eur' })
+  currency!: string;
+
+  @ApiProperty({ type: String, nullable: true, example: 'cus_ada' })
+  customer_id!: string | null;
+
+  @ApiProperty({ type: [OrderLineInput] })
+  items!: OrderLineInput[];
+
+  @ApiProperty({ format: 'date-time' })
+  created_at!: string;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
+  paid_at!: string | null;
+}
+
+export class OrderList {
+  @ApiProperty({ enum: ['list'] })
+  object!: 'list';
+
+  @ApiProperty({ type: [OrderResource] })
+  data!: OrderResource[];
+
+  @ApiProperty({
+    description: 'Whether there are older ones: ask again with starting_after, the last order_id of this page',
+  })
+  has_more!: boolean;
+}
+
+export function toResource(order: Order): OrderResource {
+  return {
+    order_id: order.order_id,
+    object: 'order',
+    status: order.status,
+    amount: order.amount,
+    currency: order.currency,
+    customer_id: order.customer_id,
+    items: order.items,
+    created_at: order.created_at.toISOString(),
+    paid_at: order.paid_at?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,39 @@
+import type { DataSource } from 'typeorm';
+
+interface Table {
+  name: string;
+  schema: string | null;
+  isCrashSafe: boolean;
+  lacking: string[];
+}
+
+/**
+ * Looks at the tables that statements will write to: whether they exist, in one schema, logged, and writable.
+ *
+ * @param needed names of tables, and the rights that statements need on each
+ * @returns one sentence for each fault; an empty list if every effect can be written and survives a crash of the database
+ */
+export async function faultsOfTables(
+  dataSource: DataSource,
+  needed: Readonly<Record<string, readonly string[]>>,
+): Promise<string[]> {
+  const tables = await dataSource.query<Table[]>(
+    `SELECT name, relnamespace::regnamespace::text AS schema,
+            NOT EXISTS (SELECT FROM pg_class AS part
+              WHERE part.relpersistence <> 'p' AND (part.oid = c.oid OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))))
+              AS "isCrashSafe",
+            ARRAY (SELECT needed FROM jsonb_array_elements_text(rights) AS needed WHERE NOT has_table_privilege(c.oid, needed)) AS lacking
+     FROM jsonb_each($1) AS expected (name, rights) LEFT JOIN pg_class c ON c.oid = to_regclass(name)`,
+    [JSON.stringify(needed)],
+  );
+  const [first = ''] = Object.keys(needed);
+  const home = tables.find(({ name }) => name === first)?.schema;
+  return tables.flatMap(({ name, schema, isCrashSafe, lacking }) => {
+    if (schema === null) return [`expected a table ${name}`];
+    return [
+      ...(schema === home ? [] : [`expected ${name} in the schema of ${first}, ${home}, but it is in ${schema}`]),
+      ...(isCrashSafe ? [] : [`expected ${name} to be logged, because a crash empties an unlogged table`]),
+      ...(lacking.length === 0 ? [] : [`expected the right to ${lacking.join(', ')} on ${name}`]),
+    ];
+  });
+}

@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Pool } from 'pg';
+import { DataSource, type QueryRunner } from 'typeorm';
+import { dataSourceOptions } from '../../src/database/data-source.js';
+import {
+  isConflict,
+  isConnectionLost,
+  isDatabaseUnavailable,
+  isLockTimeout,
+} from '../../src/postgres/database-errors.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { startProxy } from '../../harness/proxy.js';
+import { until } from '../support/waiting.js';
+
+let database: TestDatabase;
+/** Two connections. */
+let dataSource: DataSource;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  dataSource = await open(database.url);
+});
+afterAll(async () => {
+  await dataSource?.destroy();
+  await database?.drop();
+});
+
+const open = (url: string) => new DataSource(dataSourceOptions(url)).initialize();
+
+/** The error that `work` fails with, on a connection of its own. */
+async function failureOf(work: (runner: QueryRunner) => Promise<unknown>): Promise<unknown> {
+  const runner = dataSource.createQueryRunner();
+  try {
+    await work(runner);
+  } catch (error) {
+    return error;
+  } finally {
+    await runner.release();
+  }
+  throw new Error('Expected a failure');
+}
+
+const raise = (code: string) => (runner: QueryRunner) =>
+  runner.query(`DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '${code}'; END $$`);
+
+/** Patience is short for this statement alone: the others take as long as a busy machine needs. */
+async function takeTooLong(runner: QueryRunner): Promise<void> {
+  await runner.startTransaction();
+  await runner.query('SET LOCAL statement_timeout = 100');
+  await runner.query('SELECT pg_sleep(60)').finally(() => runner.rollbackTransaction());
+}
+
+/** Patience is short once both connections are taken, since making one takes long on a busy machine. */
+async function findNoConnection(runner: QueryRunner): Promise<void> {
+  const others = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
+  await Promise.all(others.map((other) => other.connect()));
+  const { options } = (dataSource.driver as unknown as { master: Pool }).master;
+  const { connectionTimeoutMillis } = options;
+  options.connectionTimeoutMillis = 100;
+  await runner.connect().finally(() => {
+    options.connectionTimeoutMillis = connectionTimeoutMillis;
+    return Promise.all(others.map((other) => other.release()));
+  });
+}
+
+const endOwnConnection = (runner: QueryRunner) => runner.query('SELECT pg_terminate_backend(pg_backend_pid())');
+
+describe('a database that cannot serve now is told from one that refuses:', () => {
+  it.each([
+    ['a connection that is ended within a statement', endOwnConnection],
+    [
+      'a connection that was lost before the next statement of a transaction',
+      async (runner: QueryRunner) => {
+        await runner.connect();
+        await endOwnConnection(runner).catch(() => undefined);
+        await until(() => runner.isReleased);
+        await runner.manager.query('SELECT 1');
+      },
+    ],
+    [
+      'a query runner whose connection is gone',
+      async (runner: QueryRunner) => {
+        await runner.release();
+        await runner.query('SELECT 1');
+      },
+    ],
+    ['a statement that takes too long', takeTooLong],
+    ['a pool without a free connection', findNoConnection],
+    ['too many connections', raise('53300')],
+    ['a shutdown', raise('57P01')],
+    ['a race that was lost for good', raise('40001')],
+    ['a full disk', raise('53100')],
+    ['a standby that is not promoted yet', raise('25006')],
+  ])('%s', async (_, work) => {
+    expect(isDatabaseUnavailable(await failureOf(work))).toBe(true);
+  });
+
+  it('a network that has forgotten the connection', async () => {
+    const proxy = await startProxy(database.url);
+    const forgotten = await new DataSource(dataSourceOptions(`${proxy.url}?query_timeout=100`)).initialize();
+    proxy.fallSilent('both ways');
+    const error: unknown = await forgotten.query('SELECT 1').catch((failure: unknown) => failure);
+    expect([isDatabaseUnavailable(error), isConnectionLost(error)]).toEqual([true, true]);
+    await forgotten.destroy();
+    await proxy.close();
+  });
+
+  it.each<[string, (url: URL) => unknown]>([
+    ['that is not there', (url) => (url.port = '1')],
+    ['whose Unix socket is not there', (url) => url.searchParams.set('host', '/nowhere')],
+    ['that does not know the role', (url) => (url.username = 'nobody')],
+    ['that does not know the database', (url) => (url.pathname = '/nowhere')],
+    ['whose database takes no connections', (url) => (url.pathname = '/template0')],
+  ])('a server %s', async (_, change) => {
+    const url = new URL(database.url);
+    change(url);
+    const error: unknown = await open(url.href).catch((failure: unknown) => failure);
+    expect([isDatabaseUnavailable(error), isConnectionLost(error)]).toEqual([true, true]);
+  });
+
+  it.each([
+    ['a violated constraint', raise('23505')],
+    ['a mistake in a statement', (runner: QueryRunner) => runner.query('SELECT nothing')],
+    ['a value that is out of range', (runner: QueryRunner) => runner.query('SELECT 1 / 0')],
+  ])('but not %s', async (_, work) => {
+    expect(isDatabaseUnavailable(await failureOf(work))).toBe(false);
+  });
+
+  it('nor what is no error of a database at all', () => {
+    for (const value of [undefined, null, 'ECONNREFUSED', new TypeError('x is undefined'), {}]) {
+      expect(isDatabaseUnavailable(value)).toBe(false);
+    }
+  });
+});
+
+describe('a transaction that only lost a race may be run again:', () => {
+  it.each(['40001', '40P01'])('%s', async (code) => {
+    expect(isConflict(await failureOf(raise(code)))).toBe(true);
+  });
+
+  it('but not one that waited for a lock in vain, which is known as such', async () => {
+    const error = await failureOf(raise('55P03'));
+    expect([isConflict(error), isLockTimeout(error)]).toEqual([false, true]);
+  });
+});

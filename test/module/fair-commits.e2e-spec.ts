@@ -1,0 +1,183 @@
+import { describe, expect, it } from '@jest/globals';
+import type { EntityManager } from 'typeorm';
+import type { Outcome } from '../../src/idempotency/commit/group.js';
+import type { Phase, PhaseItem, Reply } from '../../src/idempotency/index.js';
+import {
+  CLIENTS,
+  commitSizes,
+  groupCommit,
+  holdGroups,
+  namesOf,
+  replicasOf,
+  unitOf,
+  waiting,
+} from '../support/groups.js';
+import { left } from '../support/toy.js';
+import type { Wish } from '../support/toy.handlers.js';
+import { Barrier, until } from '../support/waiting.js';
+
+const [, PIPELINES = CLIENTS[0]] = CLIENTS;
+type Item = PhaseItem<Wish>;
+
+describe('accounts that wait for a commit at the same time', () => {
+  const at = replicasOf(PIPELINES as (typeof CLIENTS)[number]);
+
+  /** Which accounts were in each call of a phase, in order, and how often. */
+  let calls: Record<string, number>[];
+  /** A phase that notes its calls, and does something before it returns. */
+  const noting = (first: (items: readonly Item[], tx: EntityManager) => unknown = () => undefined) => {
+    calls = [];
+    const phase: Phase<Wish, Reply> = async (tx, items) => {
+      calls.push(countsOf(items));
+      await first(items, tx);
+      return items.map(() => ({ status: 204 }));
+    };
+    return phase as Phase<never, Reply>;
+  };
+  const commit = (account: string, names: string[], phase: Phase<never, Reply>) =>
+    names.map((name) => groupCommit(at.toy).commit(unitOf(name, phase, account)));
+  /** Has all of `units` wait, and lets them go at once. */
+  async function together(units: () => Promise<Outcome>[]): Promise<PromiseSettledResult<Outcome>[]> {
+    const letGo = await holdGroups(at.toy);
+    const outcomes = Promise.allSettled(units());
+    await letGo();
+    return outcomes;
+  }
+  const isCommitted = (outcome: PromiseSettledResult<Outcome>) =>
+    outcome.status === 'fulfilled' && outcome.value.kind === 'committed';
+
+  const isBad = ({ input: { name } }: Item) => name.startsWith('bad');
+  /** Throws for a whole group because of one of its items. */
+  const throwing = () =>
+    noting((items) => {
+      if (items.some(isBad)) throw new Error('spoilt');
+    });
+  const bad = (count: number) => namesOf(count).map((name) => `bad ${name}`);
+
+  it('puts a request into the very next group, although another account has 1,000 requests waiting', async () => {
+    const phase = noting();
+    const outcomes = await together(() => [...commit('a', namesOf(1_000), phase), ...commit('b', ['one'], phase)]);
+    expect(outcomes.filter(isCommitted)).toHaveLength(1_001);
+    // Up to four groups start before any has ended, and any of them may come to its phase first. In one line, b would be in the 16th.
+    expect(calls.slice(0, 4)).toContainEqual({ a: 63, b: 1 });
+  });
+
+  it('divides a group evenly between the accounts that have requests for it', async () => {
+    const phase = noting();
+    await together(() => [
+      ...commit('a', namesOf(200), phase),
+      ...commit('b', namesOf(30), phase),
+      ...commit('c', namesOf(10), phase),
+    ]);
+    // All four groups start before any has ended, so any of them may come to its phase first.
+    expect(calls).toHaveLength(4);
+    expect(calls).toEqual(expect.arrayContaining([{ a: 27, b: 27, c: 10 }, { a: 61, b: 3 }, { a: 64 }, { a: 48 }]));
+  });
+
+  it('runs a group that throws once more for each account, and each request alone for the account that throws again', async () => {
+    const phase = throwing();
+    const outcomes = await together(() => [...commit('a', bad(8), phase), ...commit('b', namesOf(8), phase)]);
+    expect(outcomes.map(isCommitted)).toEqual([...bad(8).map(() => false), ...namesOf(8).map(() => true)]);
+    expect(calls[0]).toEqual({ a: 8, b: 8 });
+    expect(calls.slice(1)).toHaveLength(10);
+    expect(calls.slice(1)).toEqual(expect.arrayContaining([{ b: 8 }, { a: 8 }, { a: 1 }]));
+    expect(commitSizes(at.toy)).toEqual([8]);
+    expect(await left(at.database)).toMatchObject({ keys: 8, completed: 8 });
+  });
+
+  it('keeps an account that has made a group throw out of the groups of others, and nobody else', async () => {
+    const phase = throwing();
+    await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase), ...commit('c', ['c'], phase)]);
+    calls = [];
+    const outcomes = await together(() => [
+      ...commit('a', [...bad(4), ...namesOf(4)], phase),
+      ...commit('b', namesOf(4), phase),
+      ...commit('c', namesOf(4), phase),
+    ]);
+    expect(outcomes.filter(isCommitted)).toHaveLength(12);
+    expect(calls.filter((call) => 'a' in call && Object.keys(call).length > 1)).toEqual([]);
+    expect(calls).toContainEqual({ b: 4, c: 4 });
+  });
+
+  it('does the same with an account that waits for a lock in vain, because each group with it would wait as long', async () => {
+    const phase = noting(async (items, tx) => {
+      if (items.some(isBad)) await tx.query(`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '55P03'; END $$`);
+    });
+    await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase), ...commit('c', ['c'], phase)]);
+    calls = [];
+    await together(() => [
+      ...commit('a', bad(4), phase),
+      ...commit('b', namesOf(4), phase),
+      ...commit('c', ['one'], phase),
+    ]);
+    expect(calls.filter((call) => 'a' in call && Object.keys(call).length > 1)).toEqual([]);
+    expect(calls).toContainEqual({ b: 4, c: 1 });
+  });
+
+  it('has the requests that the account had waiting leave the shared queue as well', async () => {
+    const phase = throwing();
+    await together(() =>
+      namesOf(300).flatMap((name) => [...commit('a', [`bad ${name}`], phase), ...commit('b', [name], phase)]),
+    );
+    // As many groups can be under way when the first of them throws; without it there would be ten.
+    const mixed = calls.filter((call) => 'a' in call && 'b' in call);
+    expect(mixed.length).toBeLessThanOrEqual(4);
+    expect(await left(at.database)).toMatchObject({ keys: 300, completed: 300 });
+  });
+
+  it('suspects no account of a group that only lost a race', async () => {
+    const phase = noting(
+      (items, tx) => items.length > 8 && tx.query(`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$`),
+    );
+    const units = (prefix: string) => [
+      ...commit(
+        'a',
+        namesOf(8).map((name) => prefix + name),
+        phase,
+      ),
+      ...commit(
+        'b',
+        namesOf(8).map((name) => prefix + name),
+        phase,
+      ),
+    ];
+    expect((await together(() => units('first '))).every(isCommitted)).toBe(true);
+    expect(calls).toEqual([{ a: 8, b: 8 }, expect.anything(), expect.anything()]);
+    expect(calls.slice(1)).toEqual(expect.arrayContaining([{ a: 8 }, { b: 8 }]));
+    calls = [];
+    expect((await together(() => units('second '))).every(isCommitted)).toBe(true);
+    expect(calls[0]).toEqual({ a: 8, b: 8 });
+  });
+
+  it('commits what others send while all that an account has is slow, and apart', async () => {
+    const phase = throwing();
+    await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase)]);
+    const slow = [new Barrier(), new Barrier()];
+    const holding = noting(async () => {
+      await Promise.all(slow.splice(0, 1).map(({ pass }) => pass()));
+    });
+    const [first, second] = [...slow] as [Barrier, Barrier];
+    // Half of the transactions that accounts can have of their own, and no more.
+    const held = commit('a', ['held 1'], holding);
+    await first.reached.given;
+    held.push(...commit('a', ['held 2'], holding));
+    await second.reached.given;
+    held.push(...commit('a', namesOf(8), holding));
+    expect(waiting(at.toy)).toBe(8);
+    for (const name of namesOf(3))
+      expect(await Promise.all(commit('b', [name], phase))).toMatchObject([{ kind: 'committed' }]);
+    // An account that is suspected only because it shared a group gets its own transaction as well.
+    const outcomes = await together(() => [...commit('c', bad(1), phase), ...commit('d', ['d'], phase)]);
+    expect(outcomes.map(isCommitted)).toEqual([false, true]);
+    expect(waiting(at.toy)).toBe(8);
+    [first, second].forEach(({ open }) => open());
+    await until(() => waiting(at.toy) === 0);
+    expect((await Promise.allSettled(held)).every(isCommitted)).toBe(true);
+  });
+});
+
+function countsOf(items: readonly Item[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { accountId } of items) counts[accountId] = (counts[accountId] ?? 0) + 1;
+  return counts;
+}

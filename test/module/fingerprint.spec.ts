@@ -1,0 +1,193 @@
+import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import { describe, expect, it } from '@jest/globals';
+import canonicalize from 'canonicalize';
+import fc from 'fast-check';
+import { canonicalJson, fingerprint } from '../../src/idempotency/http/fingerprint.js';
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+// What canonicalisers stumble over: names that objects have already, that sort as numbers, that are no ASCII.
+const names = fc.oneof(
+  fc.constantFrom('__proto__', 'constructor', 'toJSON', 'length', '', '9', '10', '-1', 'é', 'e\u0301', '\ufb33', '😀'),
+  fc.string({ unit: 'grapheme' }),
+);
+const numbers = fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.integer(), fc.maxSafeInteger());
+
+/** JSON values as a parser makes them, in which `__proto__` is a member like any other. */
+const json = fc
+  .letrec<{ value: Json }>((tie) => ({
+    value: fc.oneof(
+      { depthSize: 'small' },
+      fc.constantFrom(null, true, false),
+      numbers,
+      fc.string({ unit: 'grapheme' }),
+      fc.array(tie('value')),
+      fc
+        .array(fc.tuple(names, tie('value')))
+        .map((members) => JSON.parse(`{${members.map(([name, member]) => write(name, member)).join()}}`) as Json),
+    ),
+  }))
+  .value.map((value) => JSON.parse(JSON.stringify(value)) as Json);
+
+const write = (name: string, member: Json) => `${JSON.stringify(name)}:${JSON.stringify(member)}`;
+
+/** The same value, as another client would write it: members from the last to the first, and air in between. */
+function rewrite(value: Json): string {
+  if (Array.isArray(value)) return `[ ${value.map(rewrite).join(' ,\n')} ]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).reverse();
+  return `{\t${members.map(([name, member]) => `${JSON.stringify(name)} : ${rewrite(member)}`).join(' , ')}\r\n}`;
+}
+
+/** The double with these bits. */
+function double(bits: string): number {
+  return Buffer.from(bits, 'hex').readDoubleBE();
+}
+
+describe('the canonical form of a JSON value', () => {
+  it('is what another implementation of RFC 8785 makes of it', () => {
+    fc.assert(fc.property(json, (value) => expect(canonicalJson(value)).toBe(canonicalize(value))));
+  });
+
+  it('does not depend on member order and white space', () => {
+    fc.assert(
+      fc.property(json, (value) => expect(canonicalJson(JSON.parse(rewrite(value)))).toBe(canonicalJson(value))),
+    );
+  });
+
+  it('loses nothing: different values differ', () => {
+    fc.assert(
+      fc.property(json, (value) => {
+        // Zero has one form, and a parser makes two of it.
+        const exact = JSON.parse(JSON.stringify(value)) as Json;
+        expect(isDeepStrictEqual(JSON.parse(canonicalJson(value)), exact)).toBe(true);
+      }),
+    );
+  });
+
+  it.each([
+    ['1', '"1"'],
+    ['[]', '{}'],
+    ['null', '{}'],
+    ['{"a":null}', '{}'],
+    ['[1,2]', '[2,1]'],
+    ['[[1],2]', '[1,[2]]'],
+    ['{"a":"b"}', '{"b":"a"}'],
+    ['{"__proto__":1}', '{}'],
+    ['{"__proto__":1}', '{"__proto__":2}'],
+    ['"\\u00e9"', '"e\\u0301"'],
+    ['9007199254740991', '9007199254740990'],
+    ['0.1', '0.10000000000000002'],
+    ['"a"', '"A"'],
+    ['""', 'null'],
+  ])('tells %s from %s', (a, b) => {
+    expect(canonicalJson(JSON.parse(a))).not.toBe(canonicalJson(JSON.parse(b)));
+  });
+
+  it.each([
+    ['1', '1.0'],
+    ['100', '1E2'],
+    ['0', '-0'],
+    ['"\u00e9"', '"\\u00E9"'],
+    ['"/"', '"\\/"'],
+    ['"\\n"', '"\\u000a"'],
+    ['{"b":1,"a":2}', '{"\\u0061":2,"b":1.0}'],
+    ['{"a":1,"a":2}', '{"a":2}'],
+  ])('does not tell %s from %s', (a, b) => {
+    expect(canonicalJson(JSON.parse(a))).toBe(canonicalJson(JSON.parse(b)));
+  });
+
+  it('has the example of RFC 8785, section 3.2.2', () => {
+    const value: unknown = JSON.parse(String.raw`{
+      "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+      "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
+      "literals": [null, true, false]
+    }`);
+    expect(canonicalJson(value)).toBe(
+      String.raw`{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}`,
+    );
+  });
+
+  it('sorts members by UTF-16 code units, as in RFC 8785, section 3.2.3', () => {
+    const sorted = ['\r', '1', '\u0080', '\u00f6', '\u20ac', '\ud83d\ude00', '\ufb33'];
+    const backwards = Object.fromEntries(sorted.map((name, i) => [name, i] as const).reverse());
+    expect(canonicalJson(backwards)).toBe(`{${sorted.map((name, i) => `${JSON.stringify(name)}:${i}`).join()}}`);
+  });
+
+  // RFC 8785, appendix B.
+  it.each([
+    ['0000000000000000', '0'],
+    ['8000000000000000', '0'],
+    ['0000000000000001', '5e-324'],
+    ['8000000000000001', '-5e-324'],
+    ['7fefffffffffffff', '1.7976931348623157e+308'],
+    ['ffefffffffffffff', '-1.7976931348623157e+308'],
+    ['4340000000000000', '9007199254740992'],
+    ['c340000000000000', '-9007199254740992'],
+    ['4430000000000000', '295147905179352830000'],
+    ['44b52d02c7e14af5', '9.999999999999997e+22'],
+    ['44b52d02c7e14af6', '1e+23'],
+    ['44b52d02c7e14af7', '1.0000000000000001e+23'],
+    ['444b1ae4d6e2ef4e', '999999999999999700000'],
+    ['444b1ae4d6e2ef4f', '999999999999999900000'],
+    ['444b1ae4d6e2ef50', '1e+21'],
+    ['3eb0c6f7a0b5ed8c', '9.999999999999997e-7'],
+    ['3eb0c6f7a0b5ed8d', '0.000001'],
+    ['41b3de4355555553', '333333333.3333332'],
+    ['41b3de4355555554', '333333333.33333325'],
+    ['41b3de4355555555', '333333333.3333333'],
+    ['41b3de4355555556', '333333333.3333334'],
+    ['41b3de4355555557', '333333333.33333343'],
+    ['becbf647612f3696', '-0.0000033333333333333333'],
+    ['43143ff3c1cb0959', '1424953923781206.2'],
+  ])('writes the number with the bits %s as %s', (bits, text) => {
+    expect(canonicalJson(double(bits))).toBe(text);
+  });
+
+  it('gives numbers beyond a double a form of their own, so that 1e999 is no null', () => {
+    const values: unknown[] = [
+      JSON.parse('1e999') as number,
+      JSON.parse('-1e999') as number,
+      NaN,
+      null,
+      'Infinity',
+      'NaN',
+      Number.MAX_VALUE,
+    ];
+    const forms = values.map(canonicalJson);
+    expect(new Set(forms).size).toBe(forms.length);
+  });
+});
+
+describe('the fingerprint of a request', () => {
+  it('is the SHA-256 of operation, route parameters and body as one canonical array', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.dictionary(fc.string(), fc.string()), json, (operation, parameters, body) => {
+        const text = canonicalize([operation, parameters, body]) ?? '';
+        expect(fingerprint(operation, parameters, body)).toEqual(createHash('sha256').update(text).digest());
+      }),
+    );
+  });
+
+  it('never changes, since rows in the database hold it', () => {
+    expect(fingerprint('POST /charges', {}, { currency: 'eur', amount: 1999 }).toString('hex')).toBe(
+      createHash('sha256').update('["POST /charges",{},{"amount":1999,"currency":"eur"}]').digest('hex'),
+    );
+  });
+
+  it.each<[string, [string, object, unknown], [string, object, unknown]]>([
+    ['operations', ['POST /charges', {}, {}], ['POST /orders', {}, {}]],
+    ['methods', ['PUT /orders/:id', { id: 'a' }, {}], ['PATCH /orders/:id', { id: 'a' }, {}]],
+    ['route parameters', ['PUT /orders/:id', { id: 'a' }, {}], ['PUT /orders/:id', { id: 'b' }, {}]],
+    ['names of route parameters', ['PUT /:a', { a: 'x' }, {}], ['PUT /:a', { b: 'x' }, {}]],
+    ['bodies', ['POST /charges', {}, { amount: 1 }], ['POST /charges', {}, { amount: 2 }]],
+    ['parameters and bodies', ['POST /', { a: 'b' }, {}], ['POST /', {}, { a: 'b' }]],
+    ['parts that look alike when joined', ['POST /a', {}, ',{}'], ['POST /a,{}', {}, '']],
+    ['quotes that close a part', ['POST /a","b', {}, {}], ['POST /a', {}, 'b']],
+    ['an empty body and none', ['POST /', {}, {}], ['POST /', {}, undefined]],
+    ['a number beyond a double and null', ['POST /', {}, { amount: Infinity }], ['POST /', {}, { amount: null }]],
+  ])('tells apart %s', (_, a, b) => {
+    expect(fingerprint(...a).equals(fingerprint(...b))).toBe(false);
+  });
+});

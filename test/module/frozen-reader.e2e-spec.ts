@@ -1,0 +1,136 @@
+import type { Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Client } from 'pg';
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../src/database/data-source.js';
+import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
+import { IdempotencyStore } from '../../src/idempotency/store/idempotency.store.js';
+import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
+import { connect, createDatabase, type TestDatabase } from '../support/database.js';
+import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
+import { type PostgresProxy, startProxy } from '../../harness/proxy.js';
+import { CHARGE, startService, type TestService } from '../support/service.js';
+import { reset } from '../support/state.js';
+import { until } from '../support/waiting.js';
+
+let database: TestDatabase;
+let holder: Client;
+beforeAll(async () => {
+  database = await createDatabase();
+  holder = await connect(database.url);
+});
+beforeEach(() => reset(database));
+afterAll(async () => {
+  await holder?.end();
+  await database?.drop();
+});
+
+/** Records a reply with a body of so many bytes, as if a charge had been answered with it. */
+const recordLarge = (account: string, key: string, bytes: number) =>
+  database.sql(
+    `INSERT INTO processed_requests
+     VALUES ($1, $2, gen_random_uuid(), 'POST /charges', $3, gen_random_uuid(), NULL, 200, '{"content-type": "application/json"}',
+             to_json(repeat('x', $4)), now(), now())`,
+    [account, key, fingerprint('POST /charges', { path: {}, query: {} }, CHARGE), bytes],
+  );
+
+describe('a process that is frozen while PostgreSQL answers its claims', () => {
+  const ACCOUNTS = { API_KEYS: 'acct_a:sk_a,acct_b:sk_b' };
+  const QUIET = { RELAY_INTERVAL_MS: '3600000', RECOVERY_INTERVAL_MS: '3600000', IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *' };
+  /** As long as the test may need to gather the claims, and without the end that TCP would make: the claims must not need it. */
+  const LIMITS = 'lock_timeout=60000&statement_timeout=60000&query_timeout=90000&options=-c%20tcp_user_timeout%3D0';
+  const LARGE = { replies: 16, bytes: 4_000_000 };
+  afterEach(killAll);
+
+  const charge = ({ url }: ServiceProcess, account: 'a' | 'b', key: string) =>
+    fetch(`${url}/charges`, {
+      method: 'POST',
+      headers: { authorization: `Bearer sk_${account}`, 'content-type': 'application/json', 'idempotency-key': key },
+      body: JSON.stringify(CHARGE),
+    });
+
+  it('keeps no new key of another account, however large the replies are that share its commit', async () => {
+    const [frozen, other] = await Promise.all([
+      spawnService(`${database.url}?${LIMITS}`, { ...QUIET, ...ACCOUNTS }),
+      spawnService(database.url, { ...QUIET, ...ACCOUNTS }),
+    ]);
+    const large = Array.from({ length: LARGE.replies }, (_, i) => `large-${i}`);
+    const fresh = Array.from({ length: LARGE.replies / 2 }, (_, i) => `fresh-${i}`);
+    for (const key of large) await recordLarge('acct_a', key, LARGE.bytes);
+    // Holds up every claim until all are on their way. Those that come meanwhile share the next groups.
+    await holder.query('BEGIN; LOCK TABLE processed_requests IN ACCESS EXCLUSIVE MODE');
+    const sent = large.flatMap((key, i) => {
+      const another = fresh[i / 2];
+      return [charge(frozen, 'a', key), ...(another ? [charge(frozen, 'b', another)] : [])];
+    });
+    const unanswered = Promise.allSettled(sent);
+    const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments' AND wait_event_type = 'Lock'`;
+    await until(async () => (await database.sql(waiting)).length >= 3);
+    frozen.signal('SIGSTOP');
+    await holder.query('ROLLBACK');
+    await Promise.all(fresh.map((key) => until(async () => (await charge(other, 'b', key)).status === 200)));
+    frozen.signal('SIGKILL');
+    await unanswered;
+  });
+});
+
+describe('a transaction whose client does not read', () => {
+  it('is ended by the server, although a server that is sending takes no notice of its own timeouts', async () => {
+    // Not by the client's own limit, which a frozen client would not keep.
+    const dataSource = await new DataSource(dataSourceOptions(`${database.url}?query_timeout=90000`)).initialize();
+    const runner = dataSource.createQueryRunner();
+    const client = (await runner.connect()) as Client & { connection: { stream: Socket } };
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    await client.query('BEGIN');
+    await client.query('SELECT pg_advisory_xact_lock(1)');
+    const answer = client.query(`SELECT repeat('x', 1000000) FROM generate_series(1, 40)`).catch(() => undefined);
+    const { stream } = client.connection;
+    stream.pause();
+    const isThere = async () => (await database.sql(`SELECT FROM pg_stat_activity WHERE pid = ${rows[0]?.pid}`)).length;
+    await until(async () => (await isThere()) === 0);
+    const [lock] = await database.sql('SELECT pg_try_advisory_lock(1) AS is_free');
+    expect(lock).toEqual({ is_free: true });
+    stream.destroy();
+    await answer;
+    await dataSource.destroy();
+  });
+});
+
+describe('a recorded reply that is too large to be read with its claim', () => {
+  let proxy: PostgresProxy;
+  let service: TestService;
+  beforeAll(async () => {
+    proxy = await startProxy(database.url);
+    service = await startService(proxy.url);
+  });
+  afterAll(async () => {
+    await service?.stop();
+    await proxy?.close();
+  });
+
+  it.each([
+    ['with the claim, up to 64 KiB', 60_000, 3],
+    ['by a statement after the transaction of the claim, beyond', 70_000, 4],
+  ])('is read %s, and replayed as it was', async (_, bytes, statements) => {
+    await recordLarge('acct_demo', 'large', bytes);
+    await service.http.get('/charges');
+    const before = proxy.statements;
+    const { status, text, headers } = await service.charge('large');
+    // BEGIN, claim, COMMIT; and the reply, unless it came with the claim.
+    expect(proxy.statements - before).toBe(statements);
+    expect([status, headers['idempotent-replayed'], text]).toEqual([200, 'true', JSON.stringify('x'.repeat(bytes))]);
+  });
+
+  it('is looked for again by a claim if it was deleted in between', async () => {
+    await recordLarge('acct_demo', 'large', 70_000);
+    const [row] = await database.sql<{ lock_token: string }>('SELECT lock_token FROM processed_requests');
+    const large = { kind: 'large-reply', status: 200, lockToken: row?.lock_token ?? '', expiresAt: Infinity } as const;
+    const store = service.nest.get(IdempotencyStore);
+    const identity = new RequestIdentity('acct_demo', 'large', 'POST /charges', Buffer.alloc(0));
+    expect(await store.readReply(identity, large)).toMatchObject({ kind: 'completed', lockToken: row?.lock_token });
+    // Swept, and the key is used for another request, which is completed as well.
+    await database.sql('DELETE FROM processed_requests');
+    await recordLarge('acct_demo', 'large', 80_000);
+    expect(await store.readReply(identity, large)).toEqual({ kind: 'in_progress' });
+  });
+});

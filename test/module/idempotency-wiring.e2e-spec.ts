@@ -1,0 +1,320 @@
+import {
+  type CallHandler,
+  Controller,
+  Next,
+  Post,
+  Redirect,
+  Render,
+  Res,
+  Scope,
+  Sse,
+  type Type,
+  UseInterceptors,
+} from '@nestjs/common';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { map } from 'rxjs';
+import { Idempotent, type IdempotentRequest, KeyedRequest, type RecordedReply } from '../../src/idempotency/index.js';
+import type { TestDatabase } from '../support/database.js';
+import {
+  CLAIMED,
+  createToyDatabase,
+  empty,
+  isReplay,
+  left,
+  LIMITS,
+  logged,
+  NOTHING,
+  ONE_COMMIT,
+  type Platform,
+  startToy,
+  stopToys,
+  type Toy,
+  type ToySettings,
+} from '../support/toy.js';
+import { type Handler, intend, oneCommit, place, twoCommits } from '../support/toy.handlers.js';
+
+/** An idempotent handler with one decorator more. */
+function withDecorator(extra: MethodDecorator): Type {
+  @Controller('odd')
+  class Odd {
+    @Post()
+    @Idempotent()
+    @extra
+    handle(@KeyedRequest() request: IdempotentRequest) {
+      return request.complete(place, { name: 'odd' });
+    }
+  }
+  return Odd;
+}
+
+/** An idempotent handler with one parameter more. */
+function withParameter(extra: ParameterDecorator): Type {
+  @Controller('odd')
+  class Odd {
+    @Post()
+    @Idempotent()
+    handle(@KeyedRequest() request: IdempotentRequest, @extra _: unknown) {
+      return request.complete(place, { name: 'odd' });
+    }
+  }
+  return Odd;
+}
+
+function inherited(parent: Type): Type {
+  @Controller('odd')
+  class Heir extends parent {}
+  return Heir;
+}
+
+@Controller({ path: 'odd', scope: Scope.REQUEST })
+class PerRequest {
+  @Post()
+  @Idempotent()
+  handle(@KeyedRequest() request: IdempotentRequest, @Res() _: unknown) {
+    return request.complete(place, { name: 'odd' });
+  }
+}
+
+@Controller('odd')
+@Idempotent()
+class DecoratedAsAWhole {
+  @Post()
+  handle(@KeyedRequest() request: IdempotentRequest, @Res() _: unknown) {
+    return request.complete(place, { name: 'odd' });
+  }
+}
+
+const ANSWERS_ITSELF = /Odd\.handle: an @Idempotent\(\) handler cannot use @Res\(\) or @Next\(\)/;
+const NOT_JSON = /Odd\.handle: an @Idempotent\(\) handler cannot redirect, render or stream/;
+const CONSTRAINT = /processed_requests: expected a unique constraint on \(account_id, idempotency_key\)/;
+const ALTER = 'ALTER TABLE processed_requests';
+const DROP_CONSTRAINT = `${ALTER} DROP CONSTRAINT processed_requests_pkey`;
+
+describe.each<Platform>(['fastify', 'express'])('an application on %s', (platform) => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createToyDatabase();
+  });
+  afterAll(async () => {
+    await database?.drop();
+  });
+
+  describe('refuses to start', () => {
+    afterEach(stopToys);
+    const start = (settings: ToySettings) => startToy(database.url, { platform, ...settings });
+
+    it('without a scope', async () => {
+      const scope = undefined as unknown as () => string;
+      await expect(start({ scope })).rejects.toThrow(/IdempotencyModule: expected scope\(request\)/);
+    });
+
+    // Not `query_timeout`: the module does not need it, because it bounds its own statements.
+    it.each(['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout'])(
+      'on connections without a limit: %s',
+      async (name) => {
+        const limits = { ...LIMITS, [name]: 0 };
+        await expect(start({ limits })).rejects.toThrow(new RegExp(`^${name}: expected a limit`));
+      },
+    );
+
+    it.each([
+      ['@Res()', withParameter(Res()), ANSWERS_ITSELF],
+      ['@Res({ passthrough: true })', withParameter(Res({ passthrough: true })), ANSWERS_ITSELF],
+      ['@Next()', withParameter(Next()), ANSWERS_ITSELF],
+      ['@Redirect()', withDecorator(Redirect('/elsewhere')), NOT_JSON],
+      ['@Render()', withDecorator(Render('view')), NOT_JSON],
+      ['@Sse()', withDecorator(Sse('stream')), NOT_JSON],
+      ['inherited @Res()', inherited(withParameter(Res())), /Heir\.handle: .*@Res/],
+      ['@Res() in a controller made for each request', PerRequest, /PerRequest\.handle: .*@Res/],
+      ['@Res() under @Idempotent() on the class', DecoratedAsAWhole, /DecoratedAsAWhole.*@Res/],
+    ])('with an idempotent handler with %s', async (_, controller, message) => {
+      await expect(start({ controllers: [controller] })).rejects.toThrow(message);
+    });
+  });
+
+  describe('answers 500, loudly,', () => {
+    let toy: Toy;
+
+    @Controller('odd')
+    class Misused {
+      @Post('keyless')
+      keyless(@KeyedRequest() request: IdempotentRequest) {
+        return toy.handler(request, { name: 'marble' });
+      }
+
+      // Above @Idempotent(), so within it: decorators are applied from the handler upwards.
+      @Post('mapped')
+      @UseInterceptors({
+        intercept: (_: unknown, next: CallHandler) => next.handle().pipe(map((reply: RecordedReply) => reply.body)),
+      })
+      @Idempotent()
+      mapped(@KeyedRequest() request: IdempotentRequest) {
+        return toy.handler(request, { name: 'marble' });
+      }
+    }
+
+    beforeAll(async () => {
+      const scope = (({ headers }: { headers: Record<string, string> }) =>
+        headers['x-account'] || undefined) as () => string;
+      toy = await startToy(database.url, { platform, scope, controllers: [Misused] });
+    });
+    beforeEach(async () => {
+      await empty(database);
+      logged.length = 0;
+      Object.assign(toy, { handler: oneCommit, arrived: 0 });
+    });
+    afterAll(stopToys);
+
+    it.each<[string, Handler, RegExp, object]>([
+      [
+        'when a handler returns without a reply',
+        () => Promise.resolve({ ok: true }),
+        /create returned something else than the reply of request.complete/,
+        NOTHING,
+      ],
+      [
+        'when a handler returns without a reply after its claim',
+        async (request, wish) => ({ id: await request.claim(intend, wish) }),
+        /create returned something else than the reply of request.complete/,
+        CLAIMED,
+      ],
+      [
+        'when a handler returns something else than its reply',
+        async (request, wish) => ({ ...(await request.complete(place, wish)) }),
+        /create returned something else than the reply of request.complete/,
+        ONE_COMMIT,
+      ],
+      [
+        'when a request is claimed twice',
+        async (request, wish) => {
+          await request.claim(intend, wish);
+          return request.claim(intend, wish);
+        },
+        /A request is claimed once/,
+        CLAIMED,
+      ],
+      [
+        'when a request is claimed after it was completed',
+        async (request, wish) => {
+          await request.complete(place, wish);
+          return request.claim(intend, wish);
+        },
+        /A request is claimed once, and before it is completed/,
+        ONE_COMMIT,
+      ],
+      [
+        'when a request is completed twice',
+        async (request, wish) => {
+          await request.complete(place, wish);
+          return request.complete(place, wish);
+        },
+        /A request is completed once/,
+        ONE_COMMIT,
+      ],
+      [
+        'when a phase returns nothing for its item',
+        (request, wish) => request.complete(() => Promise.resolve([]), wish),
+        /A phase returned 0 results for 1 item/,
+        NOTHING,
+      ],
+      [
+        'when a phase returns more than it was given items',
+        (request, wish) =>
+          request.complete(async (tx, items) => [...(await place(tx, items)), ...(await place(tx, items))], wish),
+        /A phase returned 2 results for 1 item/,
+        NOTHING,
+      ],
+    ])('%s', async (_, handler, message, expected) => {
+      toy.handler = handler;
+      expect((await toy.send('key')).status).toBe(500);
+      expect(logged.join('\n')).toMatch(message);
+      expect(await left(database)).toEqual(expected);
+
+      // Whatever was committed stands, and the key leads to it.
+      toy.handler = expected === ONE_COMMIT ? oneCommit : twoCommits();
+      const reply = await toy.send('key');
+      expect(reply.status).toBe(201);
+      expect(await left(database)).toMatchObject({ keys: 1, completed: 1, effects: 1 });
+      if (expected === ONE_COMMIT) expect(isReplay(reply)).toBe(true);
+    });
+
+    it('when a handler does not wait for its reply, which is recorded all the same', async () => {
+      let completed: Promise<unknown> | undefined;
+      toy.handler = (request, wish) => {
+        completed = request.complete(place, wish);
+        return Promise.resolve();
+      };
+      expect((await toy.send('key')).status).toBe(500);
+      expect(logged.join('\n')).toMatch(/create returned something else than the reply of request.complete/);
+      await completed;
+      toy.handler = oneCommit;
+      expect(isReplay(await toy.send('key'))).toBe(true);
+      expect(await left(database)).toEqual(ONE_COMMIT);
+    });
+
+    it('when another interceptor puts something in the place of the reply', async () => {
+      expect((await toy.send('key', { path: '/odd/mapped' })).status).toBe(500);
+      expect(logged.join('\n')).toMatch(/mapped returned something else than the reply/);
+      const again = await toy.send('key', { path: '/odd/mapped' });
+      expect({ status: again.status, text: again.text }).toEqual({ status: 201, text: '{"id":1,"name":"marble"}' });
+      expect(await left(database)).toEqual(ONE_COMMIT);
+    });
+
+    it('when @KeyedRequest() is used without @Idempotent()', async () => {
+      expect((await toy.send('key', { path: '/odd/keyless' })).status).toBe(500);
+      expect(logged.join('\n')).toMatch(/keyless: @KeyedRequest\(\) needs @Idempotent\(\) on the handler/);
+      expect(await left(database)).toEqual(NOTHING);
+    });
+
+    it('when the scope names nobody, and runs nothing', async () => {
+      expect((await toy.send('key', { account: '' })).status).toBe(500);
+      expect(logged.join('\n')).toMatch(/scope\(\) named no account/);
+      expect(toy.arrived).toBe(0);
+      expect(await left(database)).toEqual(NOTHING);
+    });
+  });
+});
+
+describe('an application refuses to start', () => {
+  let broken: TestDatabase;
+  beforeEach(async () => {
+    broken = await createToyDatabase();
+  });
+  afterEach(async () => {
+    await stopToys();
+    await broken.drop();
+  });
+
+  it.each([
+    ['without its table', 'DROP TABLE processed_requests'],
+    ['without its constraint', DROP_CONSTRAINT],
+    [
+      'with an index in its place',
+      `${DROP_CONSTRAINT}; CREATE INDEX ON processed_requests (account_id, idempotency_key)`,
+    ],
+    [
+      'with a column that may be null',
+      `${DROP_CONSTRAINT}; ${ALTER} ALTER idempotency_key DROP NOT NULL, ADD UNIQUE (account_id, idempotency_key)`,
+    ],
+    ['with keys that accounts share', `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (idempotency_key)`],
+    [
+      'with keys that are unique for an operation',
+      `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (account_id, idempotency_key, operation)`,
+    ],
+    [
+      'with keys that are unique for some rows',
+      `${DROP_CONSTRAINT}; CREATE UNIQUE INDEX ON processed_requests (account_id, idempotency_key) WHERE completed_at IS NULL`,
+    ],
+    [
+      'with keys that are unique for an expression',
+      `${DROP_CONSTRAINT}; CREATE UNIQUE INDEX ON processed_requests (account_id, idempotency_key, lower(operation))`,
+    ],
+    [
+      'with a constraint that is checked too late',
+      `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (account_id, idempotency_key) DEFERRABLE`,
+    ],
+  ])('on a database %s', async (_, sql) => {
+    await broken.sql(sql);
+    await expect(startToy(broken.url)).rejects.toThrow(CONSTRAINT);
+  });
+});

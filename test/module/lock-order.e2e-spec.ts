@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { earnings } from '../../src/balance/earnings.js';
+import { change } from '../../src/customers/customers.phases.js';
+import { commitTogether, type Unit } from '../../src/idempotency/commit/group.js';
+import { IdempotencyStore, type Phase, type PhaseItem, type Reply } from '../../src/idempotency/index.js';
+import { inTransaction } from '../../src/postgres/transaction.js';
+import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
+import type { Message } from '../../src/messaging/index.js';
+import { place } from '../../src/orders/orders.phases.js';
+import { payments } from '../../src/orders/payments.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { startService, type TestService } from '../support/service.js';
+import { reset } from '../support/state.js';
+
+let database: TestDatabase;
+let service: TestService;
+let replica: TestService;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  [service, replica] = [await startService(database.url), await startService(database.url)];
+  // Slow enough that two transactions are at it at the same time. A trigger fires when its row is locked.
+  await database.sql(`
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END';
+    CREATE TRIGGER dawdle BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION dawdle();
+    CREATE TRIGGER dawdle BEFORE UPDATE ON inventory FOR EACH ROW EXECUTE FUNCTION dawdle();
+    CREATE TRIGGER dawdle BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION dawdle();
+    CREATE TRIGGER dawdle BEFORE INSERT ON balances FOR EACH ROW EXECUTE FUNCTION dawdle();
+    CREATE TRIGGER dawdle BEFORE INSERT ON order_payments FOR EACH ROW EXECUTE FUNCTION dawdle()`);
+});
+beforeEach(async () => {
+  await reset(database);
+  await database.sql(`
+    INSERT INTO customers SELECT 'acct_demo', 'customer_' || n, 'Ada', 'ada@example.com', 'active', 1 FROM generate_series(0, 39) n`);
+  await database.sql("INSERT INTO inventory SELECT 'acct_demo', 'item_' || n, 100 FROM generate_series(0, 39) n");
+});
+afterAll(async () => {
+  await service?.stop();
+  await replica?.stop();
+  await database?.drop();
+});
+
+const COUNT = 40;
+const changed = (i: number) => ({ id: `customer_${i}`, versions: [1], change: { name: 'Ada King' } });
+const ordered = (i: number) => ({
+  order_id: `order_${i}`,
+  items: [{ item_id: `item_${i}`, quantity: 1, unit_amount: 1 }],
+});
+const itemsOf = <Input>(input: (i: number) => Input): PhaseItem<Input>[] =>
+  Array.from({ length: COUNT }, (_, i) => ({
+    accountId: 'acct_demo',
+    requestId: randomUUID(),
+    isRecorded: false,
+    input: input(i),
+  }));
+
+/** The statuses of each reply, of a phase that is run once: not again after a deadlock. */
+const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonly PhaseItem<Input>[]) =>
+  inTransaction(
+    app.nest.get(DataSource),
+    async ({ manager }) => {
+      return (await phase(manager, items)).map(({ status }) => status);
+    },
+    { attempts: 1 },
+  );
+
+describe('two groups at once that have the same rows in opposite order', () => {
+  it('of changes of customers wait for one another and never in a circle', async () => {
+    const items = itemsOf(changed);
+    const both = await Promise.all([run(service, change, items), run(replica, change, items.toReversed())]);
+    expect(both.map((statuses) => statuses[0]).sort()).toEqual([200, 412]);
+    for (const statuses of both) expect(statuses).toEqual(Array(COUNT).fill(statuses[0]));
+  });
+
+  it('of orders wait for one another and never in a circle', async () => {
+    const items = itemsOf(ordered);
+    const both = await Promise.all([run(service, place, items), run(replica, place, items.toReversed())]);
+    expect(both.flat()).toEqual(Array(2 * COUNT).fill(200));
+    expect(await database.sql('SELECT DISTINCT stock FROM inventory')).toEqual([{ stock: 99 }]);
+  });
+
+  it('of changes and orders wait for one another and never in a circle', async () => {
+    const unit = (key: string, operation: string, phase: Phase<never, Reply>, input: unknown): Unit => ({
+      identity: new RequestIdentity('acct_demo', key, operation, () => key),
+      lockToken: randomUUID(),
+      newRequestId: randomUUID(),
+      holds: false,
+      phase,
+      input,
+      completes: true,
+      inDoubt: false,
+    });
+    /** In the order of their keys, as groups are. */
+    const group = (app: TestService, name: string, isReversed: boolean) => {
+      const [orders, changes] = isReversed ? ['b', 'a'] : ['a', 'b'];
+      const units = Array.from({ length: COUNT / 2 }, (_, i) => [
+        unit(`${orders}_${name}_${i}`, 'POST /orders', place, { ...ordered(i), order_id: `${name}_${i}` }),
+        unit(`${changes}_${name}_${i}`, 'PATCH /customers/:id', change, changed(i)),
+      ]).flat();
+      const sorted = units.sort((one, other) => (one.identity.key < other.identity.key ? -1 : 1));
+      return commitTogether(app.nest.get(DataSource), app.nest.get(IdempotencyStore), sorted);
+    };
+    const both = await Promise.all([group(service, 'one', false), group(replica, 'other', true)]);
+    expect(both.flat().map(({ kind }) => kind)).toEqual(Array(2 * COUNT).fill('committed'));
+    expect(await database.sql('SELECT sum(stock)::int AS stock FROM inventory')).toEqual([{ stock: 4000 - COUNT }]);
+    expect(await database.sql('SELECT sum(version)::int AS versions FROM customers')).toEqual([
+      { versions: COUNT + COUNT / 2 },
+    ]);
+  });
+});
+
+describe('two deliveries at once about the same accounts', () => {
+  // Enough for hash tables of different sizes, which have what is in both in different orders.
+  const SHARED = 120;
+  const charged = (i: number, round: number): Message => ({
+    accountId: `acct_${round}_${i}`,
+    id: `charge.succeeded.${randomUUID()}`,
+    type: 'charge.succeeded',
+    data: { charge_id: `ch_${i}`, amount: 1, currency: 'eur', order_id: 'order_1' },
+    createdAt: new Date(),
+  });
+  // Where both tables happen to begin with the same account, one delivery waits for the other from the start, and no circle is
+  // possible. That is up to the hashes, so other accounts have another turn.
+  const ROUNDS = 6;
+
+  it.each([
+    { consumer: earnings, table: 'balances' },
+    { consumer: payments, table: 'order_payments' },
+  ])(
+    'of which one is about others besides, wait for one another and never in a circle: $table',
+    async ({ consumer, table }) => {
+      const handle = (app: TestService, count: number, round: number) =>
+        inTransaction(
+          app.nest.get(DataSource),
+          async ({ manager }) => {
+            const messages = Array.from({ length: count }, (_, i) => charged(i, round));
+            await consumer.handle(manager, messages);
+          },
+          { attempts: 1 },
+        );
+      for (let round = 0; round < ROUNDS; round++) {
+        await Promise.all([handle(service, SHARED, round), handle(replica, 2 * SHARED, round)]);
+      }
+      expect(await database.sql(`SELECT sum(amount)::int AS sum FROM ${table}`)).toEqual([
+        { sum: ROUNDS * 3 * SHARED },
+      ]);
+    },
+  );
+});

@@ -1,0 +1,250 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { ReplyCache } from '../../src/idempotency/commit/reply-cache.js';
+import { RecordedReply } from '../../src/idempotency/request/reply.js';
+import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
+import type { TestDatabase } from '../support/database.js';
+import { commitSizes } from '../support/groups.js';
+import { startProxy } from '../../harness/proxy.js';
+import {
+  createToyDatabase,
+  empty,
+  errorOf,
+  isReplay,
+  replyOf,
+  startToy,
+  stopToys,
+  type Toy,
+  type ToySettings,
+} from '../support/toy.js';
+import { completing, failing, oneCommit, placeAfter, placeAndReply, twoCommits } from '../support/toy.handlers.js';
+import { Barrier, until } from '../support/waiting.js';
+
+const CACHE = { cacheBytes: 1_000_000 };
+
+describe('a reply that is remembered in the process', () => {
+  let database: TestDatabase;
+  let toy: Toy;
+  /** Remembers nothing. */
+  let replica: Toy;
+
+  beforeAll(async () => {
+    database = await createToyDatabase();
+    replica = await startToy(database.url);
+  });
+  beforeEach(async () => {
+    await empty(database);
+    // One with an empty memory for each test.
+    toy = await startToy(database.url, CACHE);
+    replica.handler = oneCommit;
+  });
+  afterEach(Barrier.openAll);
+  afterAll(async () => {
+    await stopToys();
+    await database?.drop();
+  });
+
+  const start = (settings: ToySettings) => startToy(database.url, { ...CACHE, ...settings });
+  const age = (seconds: number) =>
+    database.sql('UPDATE processed_requests SET created_at = created_at - make_interval(secs => $1)', [seconds]);
+
+  it('is sent without the database and without the handler, to the byte', async () => {
+    const proxy = await startProxy(database.url);
+    const cutOff = await startToy(proxy.url, CACHE);
+    const headers = { etag: '"7"', location: '/effects/1' };
+    cutOff.handler = completing(placeAndReply({ status: 201, body: { b: 1, a: 'é' }, headers }));
+    const first = await cutOff.send('key');
+    await proxy.close();
+    const second = await cutOff.send('key');
+    expect(isReplay(second)).toBe(true);
+    expect(replyOf(second)).toEqual(replyOf(first));
+    expect(cutOff.arrived).toBe(1);
+
+    const code = 'idempotency_key_reused';
+    expect(errorOf(await cutOff.send('key', { body: { name: 'pebble' } }))).toMatchObject({ status: 422, code });
+    expect((await cutOff.send('another')).status).toBe(503);
+    const outcomes = cutOff.events.flatMap((event) => (event.type === 'answered' ? [event.outcome] : []));
+    expect(outcomes).toEqual(['first', 'replayed', 'reused', 'failed']);
+  });
+
+  it('may have been recorded elsewhere: it is read once', async () => {
+    const first = await replica.send('key');
+    const replays = [await toy.send('key'), await toy.send('key'), await toy.send('key')];
+    expect(replays.map(isReplay)).toEqual([true, true, true]);
+    expect(replays.map(replyOf)).toEqual(replays.map(() => replyOf(first)));
+    expect(commitSizes(toy)).toEqual([1]);
+    expect(toy.arrived).toBe(1);
+  });
+
+  it('may have been recorded by recovery, which knows no more than the fingerprint', async () => {
+    toy.handler = failing;
+    await toy.send('key');
+    expect(await toy.recovery.runOnce()).toBe(1);
+    const commits = commitSizes(toy).length;
+    expect(isReplay(await toy.send('key'))).toBe(true);
+    expect((await toy.send('key', { body: { name: 'pebble' } })).status).toBe(422);
+    expect(commitSizes(toy)).toHaveLength(commits);
+  });
+
+  it('is read every time where there is no memory for it', async () => {
+    await replica.send('key');
+    const before = commitSizes(replica).length;
+    expect([await replica.send('key'), await replica.send('key')].map(isReplay)).toEqual([true, true]);
+    expect(commitSizes(replica)).toHaveLength(before + 2);
+  });
+
+  it('is no failure: the next attempt is made', async () => {
+    toy.handler = failing;
+    expect((await toy.send('key')).status).toBe(503);
+    expect((await toy.send('key')).status).toBe(503);
+    toy.handler = completing(placeAfter(() => Promise.reject(new Error('no'))));
+    expect((await toy.send('key')).status).toBe(500);
+    toy.handler = twoCommits();
+    expect(isReplay(await toy.send('key'))).toBe(false);
+    expect(toy.arrived).toBe(4);
+  });
+
+  it('is no request in progress', async () => {
+    const impatient = await start({ waitMs: 30 });
+    const holder = new Barrier();
+    replica.handler = twoCommits(holder.pass);
+    const first = replica.send('key');
+    await holder.reached.given;
+    expect((await impatient.send('key')).status).toBe(409);
+    holder.open();
+    await first;
+    expect(replyOf(await impatient.send('key'))).toEqual(replyOf(await first));
+  });
+
+  it("is not another account's", async () => {
+    const replies = [await toy.send('key', { account: 'a' }), await toy.send('key', { account: 'b' })];
+    replies.push(await toy.send('key', { account: 'a' }), await toy.send('key', { account: 'b' }));
+    expect(replies.map(isReplay)).toEqual([false, false, true, true]);
+    expect(replies.map(({ body }) => (body as { id: number }).id)).toEqual([1, 2, 1, 2]);
+  });
+
+  describe('expires with its row, after which the key is new', () => {
+    const RETENTION_SECONDS = 3_600;
+    const brief = { retentionHours: RETENTION_SECONDS / 3_600 };
+    afterEach(() => void jest.restoreAllMocks());
+
+    /** What the rest of its retention does to the row, by the clock of the database, and to the clock of this process. */
+    async function expire(): Promise<void> {
+      const [row] = await database.sql<{ left: number }>(
+        'SELECT extract(epoch FROM created_at - clock_timestamp())::float8 + $1 AS left FROM processed_requests',
+        [RETENTION_SECONDS],
+      );
+      const leftSeconds = row?.left ?? NaN;
+      await age(leftSeconds);
+      const now = performance.now.bind(performance);
+      jest.spyOn(performance, 'now').mockImplementation(() => now() + leftSeconds * 1_000);
+    }
+
+    it.each([
+      ['when it was recorded here', 'here', 0],
+      ['when it was recorded here, long after its claim', 'here', 0.45 * RETENTION_SECONDS],
+      ['when it was read, old as it was', 'elsewhere', 0.6 * RETENTION_SECONDS],
+    ])('%s', async (_, where, ageSeconds) => {
+      const [forgetful, other] = [await start(brief), await start({ ...brief, cacheBytes: 0 })];
+      const maker = where === 'here' ? forgetful : other;
+      const between = new Barrier();
+      maker.handler = twoCommits(between.pass);
+      const first = maker.send('key');
+      await between.reached.given;
+      if (where === 'here') await age(ageSeconds);
+      between.open();
+      expect((await first).status).toBe(201);
+      if (where === 'elsewhere') await age(ageSeconds);
+
+      await forgetful.send('key');
+      const before = commitSizes(forgetful).length;
+      expect(replyOf(await forgetful.send('key'))).toEqual(replyOf(await first));
+      expect(commitSizes(forgetful)).toHaveLength(before);
+      await expire();
+      forgetful.handler = oneCommit;
+      const second = await forgetful.send('key');
+      expect(isReplay(second)).toBe(false);
+      expect(second.body).toMatchObject({ id: 2 });
+      expect(replyOf(await forgetful.send('key'))).toEqual(replyOf(second));
+    });
+  });
+});
+
+describe('ReplyCache', () => {
+  const requestOf = (key: string, accountId = 'somebody', content = 'content') =>
+    new RequestIdentity(accountId, key, 'POST /effects', () => content);
+  const replyWith = (body: string) => new RecordedReply(201, {}, body);
+  const cacheOf = (cacheBytes: number) => new ReplyCache({ cacheBytes } as never);
+  const later = () => performance.now() + 60_000;
+
+  it('forgets the oldest when it is full, and never holds more than it may', () => {
+    const cache = cacheOf(20_000);
+    const keys = Array.from({ length: 100 }, (_, i) => `key-${i}`);
+    for (const key of keys) cache.keep(requestOf(key), replyWith('x'.repeat(500)), later());
+    const held = keys.filter((key) => cache.find(requestOf(key)));
+    expect(held).toEqual(keys.slice(-held.length));
+    expect(held.length).toBeGreaterThan(5);
+    // 500 characters of up to two bytes, in 20,000.
+    expect(held.length).toBeLessThanOrEqual(20);
+  });
+
+  it.each([
+    ['body', replyWith('x'.repeat(10_000)), requestOf('key')],
+    ['headers', new RecordedReply(201, { etag: 'x'.repeat(10_000) }, ''), requestOf('key')],
+    ['request', replyWith(''), requestOf('key', 'somebody', 'x'.repeat(10_000))],
+  ])('does not give up everything for one whose %s is too large', (_, reply, request) => {
+    const cache = cacheOf(20_000);
+    cache.keep(requestOf('small'), replyWith('{}'), later());
+    cache.keep(request, reply, later());
+    expect(cache.find(request)).toBeUndefined();
+    expect(cache.find(requestOf('small'))).toEqual(replyWith('{}'));
+  });
+
+  it('does not keep what has expired already', () => {
+    const cache = cacheOf(20_000);
+    cache.keep(requestOf('key'), replyWith('{}'), performance.now() - 1);
+    expect(cache.find(requestOf('key'))).toBeUndefined();
+  });
+
+  it('tells apart accounts and keys that look alike together, and requests that do not', () => {
+    const cache = cacheOf(20_000);
+    cache.keep(requestOf('b', 'a'), replyWith('{}'), later());
+    expect(cache.find(requestOf('b', 'a'))).toEqual(replyWith('{}'));
+    expect(cache.find(requestOf('b', 'a', 'other'))).toBe('reused');
+    for (const [accountId, key] of [
+      ['ab', ''],
+      ['', 'ab'],
+      ['b', 'a'],
+      ['1:a', 'b'],
+      ['a', '1:b'],
+    ]) {
+      expect(cache.find(requestOf(key as string, accountId))).toBeUndefined();
+    }
+  });
+
+  it('does not hold the HTTP request', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const cache = cacheOf(20_000);
+    const keep = () => {
+      const http = { body: { name: 'marble' } };
+      const request = new RequestIdentity('somebody', 'key', 'POST /effects', () => JSON.stringify(http.body));
+      cache.keep(request, replyWith('{}'), later());
+      return new WeakRef(http);
+    };
+    const http = keep();
+    await until(() => (collect(), http.deref() === undefined));
+    const same = new RequestIdentity('somebody', 'key', 'POST /effects', () => '{"name":"marble"}');
+    expect(cache.find(same)).toEqual(replyWith('{}'));
+  });
+
+  it('asks for the content of a request once, and not at all where the fingerprint is known', () => {
+    let asked = 0;
+    const request = new RequestIdentity('somebody', 'key', 'POST /effects', () => `content ${++asked}`);
+    expect([request.canonical, request.canonical, asked]).toEqual(['content 1', 'content 1', 1]);
+    const known = new RequestIdentity('somebody', 'key', 'POST /effects', request.fingerprint);
+    expect(known.canonical).toBeUndefined();
+    expect(known.isSame(request) && request.isSame(known)).toBe(true);
+  });
+});

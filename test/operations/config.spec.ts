@@ -1,0 +1,262 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { describe, expect, it } from '@jest/globals';
+import { ConfigError, loadConfig } from '../../src/config.js';
+
+const DEFAULTS = {
+  PORT: 3000,
+  HOST: '127.0.0.1',
+  DATABASE_POOL_SIZE: 10,
+  RATE_LIMIT_PER_SECOND: 0,
+  IDEMPOTENCY_RETENTION_HOURS: 24,
+  IDEMPOTENCY_LEASE_SECONDS: 30,
+  IDEMPOTENCY_WAIT_MS: 10_000,
+  IDEMPOTENCY_SWEEP_CRON: '*/10 * * * *',
+  IDEMPOTENCY_GROUP_SIZE: 64,
+  IDEMPOTENCY_CACHE_MIB: 32,
+  RELAY_INTERVAL_MS: 250,
+  MESSAGE_RETRY_MS: 1_000,
+  MESSAGE_MAX_ATTEMPTS: 5,
+  MESSAGE_RETENTION_HOURS: 168,
+  RECOVERY_INTERVAL_MS: 5_000,
+  GATEWAY_TIMEOUT_MS: 10_000,
+  LOG_LEVEL: 'info',
+};
+
+/** What the process would say on stderr before it ends. */
+function refusalOf(env: Record<string, string>): string {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  throw new Error(`${JSON.stringify(env)} was not refused`);
+}
+
+describe('the settings', () => {
+  it('all have a default but for those that may be missing: the database, the API keys, the rate limit, the broker and the gateway', () => {
+    expect(loadConfig({})).toEqual(DEFAULTS);
+  });
+
+  it('are taken from the environment, of which the rest is ignored', () => {
+    const env = { PORT: '8080', IDEMPOTENCY_RETENTION_HOURS: '0.5', LOG_LEVEL: 'debug', PATH: '/bin', port: '1' };
+    expect(loadConfig(env)).toEqual({ ...DEFAULTS, PORT: 8080, IDEMPOTENCY_RETENTION_HOURS: 0.5, LOG_LEVEL: 'debug' });
+    const url = 'postgresql://u:p@localhost:5432/payments?sslmode=require';
+    expect(loadConfig({ DATABASE_URL: url }).DATABASE_URL).toBe(url);
+  });
+
+  it.each(
+    Object.keys(DEFAULTS).concat(
+      'DATABASE_URL',
+      'API_KEYS',
+      'RATE_LIMIT_PER_SECOND',
+      'AMQP_URL',
+      'KAFKA_BROKERS',
+      'GATEWAY_URL',
+    ),
+  )('count as unset when empty: %s', (name) => {
+    expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
+    expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
+  });
+
+  it('are frozen', () => {
+    const config = loadConfig({}) as { PORT: number };
+    expect(() => (config.PORT = 1)).toThrow(TypeError);
+    expect(config).toEqual(DEFAULTS);
+  });
+
+  it('are frozen down to the last API key', () => {
+    const { API_KEYS } = loadConfig({ API_KEYS: 'acct_a:sk_a' }) as unknown as {
+      API_KEYS: { accountId: string; secret: string }[];
+    };
+    expect(() => API_KEYS.push({ accountId: 'acct_b', secret: 'sk_b' })).toThrow(TypeError);
+    expect(() => API_KEYS.map((key) => (key.secret = 'sk_b'))).toThrow(TypeError);
+  });
+});
+
+describe('a bad value', () => {
+  it.each([
+    ['PORT', 'http', /port/],
+    ['PORT', '-1', /port/],
+    ['PORT', '65536', /port/],
+    ['PORT', '80.5', /port/],
+    ['DATABASE_URL', 'localhost:5432', /postgres:\/\//],
+    ['DATABASE_URL', 'mysql://root@localhost/payments', /postgres:\/\//],
+    ['DATABASE_URL', 'postgres://u@localhost/payments?query_timeout=0', /query_timeout above 0/],
+    ['DATABASE_POOL_SIZE', '1', /number of connections/],
+    ['DATABASE_POOL_SIZE', '501', /number of connections/],
+    ['API_KEYS', 'sk_a', /acct_a:secret_a/],
+    ['RATE_LIMIT_PER_SECOND', '-1', /number of requests/],
+    ['RATE_LIMIT_PER_SECOND', '0.5', /number of requests/],
+    ['RATE_LIMIT_PER_SECOND', '10/s', /number of requests/],
+    ['IDEMPOTENCY_RETENTION_HOURS', '0', /number of hours/],
+    ['IDEMPOTENCY_RETENTION_HOURS', 'Infinity', /number of hours/],
+    ['IDEMPOTENCY_RETENTION_HOURS', 'a day', /number of hours/],
+    ['IDEMPOTENCY_LEASE_SECONDS', '0', /number of seconds/],
+    ['IDEMPOTENCY_LEASE_SECONDS', '30s', /number of seconds/],
+    ['IDEMPOTENCY_WAIT_MS', '-1', /number of milliseconds/],
+    ['IDEMPOTENCY_WAIT_MS', '1.5', /number of milliseconds/],
+    ['IDEMPOTENCY_GROUP_SIZE', '0', /number of requests/],
+    ['IDEMPOTENCY_GROUP_SIZE', '1.5', /number of requests/],
+    ['IDEMPOTENCY_CACHE_MIB', '-1', /number of MiB/],
+    ['IDEMPOTENCY_SWEEP_CRON', 'every hour', /cron expression/],
+    ['IDEMPOTENCY_SWEEP_CRON', '0 0 30 2 *', /a time that comes/],
+    ['RELAY_INTERVAL_MS', '9', /number of milliseconds/],
+    ['MESSAGE_RETRY_MS', '0', /number of milliseconds/],
+    ['MESSAGE_MAX_ATTEMPTS', '0', /number of deliveries/],
+    ['MESSAGE_MAX_ATTEMPTS', '2.5', /number of deliveries/],
+    ['MESSAGE_RETENTION_HOURS', '0', /number of hours/],
+    ['AMQP_URL', 'localhost:5672', /amqp:\/\//],
+    ['AMQP_URL', 'http://localhost:5672', /amqp:\/\//],
+    ['KAFKA_BROKERS', 'localhost', /host:port/],
+    ['KAFKA_BROKERS', 'localhost:65536', /host:port/],
+    ['KAFKA_BROKERS', 'kafka://localhost:9092', /host:port/],
+    ['KAFKA_BROKERS', 'a:9092,', /host:port/],
+    ['RECOVERY_INTERVAL_MS', '9', /number of milliseconds/],
+    ['GATEWAY_URL', 'bank.example:80', /expected http:/],
+    ['GATEWAY_URL', 'bank', /expected http:/],
+    ['GATEWAY_URL', 'http://bank.example/?region=eu', /without .*query/],
+    ['GATEWAY_URL', 'http://bank.example/#eu', /without .*fragment/],
+    ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
+    ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
+    ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
+    ['LOG_LEVEL', 'loud', /"info"/],
+  ])('is named with what was expected: %s=%s', (name, value, expected) => {
+    const refusal = refusalOf({ [name]: value });
+    expect(refusal).toMatch(new RegExp(`^${name}: .*expected`));
+    expect(refusal).toMatch(expected);
+  });
+
+  it('does not hide another', () => {
+    const refusal = refusalOf({ PORT: 'x', LOG_LEVEL: 'loud', GATEWAY_TIMEOUT_MS: 'long' });
+    expect(refusal.split('\n').map((line) => line.split(':')[0])).toEqual(['PORT', 'GATEWAY_TIMEOUT_MS', 'LOG_LEVEL']);
+  });
+
+  it('is not repeated where it holds a password', () => {
+    expect(refusalOf({ DATABASE_URL: 'mysql://root:hunter2@localhost/payments' })).not.toContain('hunter2');
+    expect(refusalOf({ AMQP_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
+    expect(refusalOf({ GATEWAY_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
+    const both = { AMQP_URL: 'amqp://guest:hunter2@localhost', KAFKA_BROKERS: 'localhost:9092' };
+    expect(refusalOf(both)).not.toContain('hunter2');
+  });
+
+  it('may be at a limit', () => {
+    const limits = { PORT: '0', DATABASE_POOL_SIZE: '500', IDEMPOTENCY_WAIT_MS: '0', RECOVERY_INTERVAL_MS: '10' };
+    expect(loadConfig(limits)).toMatchObject({ PORT: 0, DATABASE_POOL_SIZE: 500, IDEMPOTENCY_WAIT_MS: 0 });
+  });
+});
+
+describe('API_KEYS', () => {
+  it.each([
+    ['one pair', 'acct_a:sk_a', [['acct_a', 'sk_a']]],
+    [
+      'pairs with white space between',
+      ' acct_a:sk_a , acct_b:sk_b ',
+      [
+        ['acct_a', 'sk_a'],
+        ['acct_b', 'sk_b'],
+      ],
+    ],
+    [
+      'two secrets of one account, for a rotation',
+      'acct_a:old,acct_a:new',
+      [
+        ['acct_a', 'old'],
+        ['acct_a', 'new'],
+      ],
+    ],
+    ['a secret with colons', 'acct_a:sk:a:1', [['acct_a', 'sk:a:1']]],
+    [
+      'account ids and secrets as long as the limits',
+      `${'a.-_Z9'.repeat(10)}1234:${'!+-~'.repeat(63)}xyz`,
+      [[`${'a.-_Z9'.repeat(10)}1234`, `${'!+-~'.repeat(63)}xyz`]],
+    ],
+  ])('may be %s', (_, value, expected) => {
+    const keys = loadConfig({ API_KEYS: value }).API_KEYS?.map(({ accountId, secret }) => [accountId, secret]);
+    expect(keys).toEqual(expected);
+  });
+
+  it.each([
+    ['a secret without an account', 'hunter2'],
+    ['an account without a secret', 'acct_a:hunter2,acct_b:'],
+    ['an empty account', ':hunter2'],
+    ['an account id that no index can hold', `${'a'.repeat(2_667)}:hunter2`],
+    ['an account id longer than 64 characters', `${'a'.repeat(65)}:hunter2`],
+    ['an account id that is not ASCII', 'acct_ä:hunter2'],
+    ['a secret that no header carries unchanged', 'acct_a:hunter2€'],
+    ['a secret longer than 255 characters', `acct_a:${'hunter2'.repeat(37)}`],
+    ['white space within', 'acct_a:hunter2 acct_b:x'],
+    ['a comma at the end', 'acct_a:hunter2,'],
+    ['one secret for two accounts', 'acct_a:hunter2,acct_b:hunter2'],
+  ])('may not be %s, and is never repeated', (_, value) => {
+    const refusal = refusalOf({ API_KEYS: value });
+    expect(refusal).toMatch(/^API_KEYS: expected pairs/);
+    expect(refusal).not.toContain('hunter2');
+  });
+});
+
+describe('the broker', () => {
+  it('may be a RabbitMQ', () => {
+    for (const url of ['amqp://localhost', 'amqps://user:password@broker.example.org:5671/vhost']) {
+      expect(loadConfig({ AMQP_URL: url }).AMQP_URL).toBe(url);
+    }
+  });
+
+  it('may be a Kafka, known by one or more of its brokers', () => {
+    expect(loadConfig({ KAFKA_BROKERS: 'localhost:9092' }).KAFKA_BROKERS).toEqual(['localhost:9092']);
+    expect(loadConfig({ KAFKA_BROKERS: ' a:9092 , b-1.example.org:9093' }).KAFKA_BROKERS).toEqual([
+      'a:9092',
+      'b-1.example.org:9093',
+    ]);
+  });
+
+  it('may not be both', () => {
+    const both = { AMQP_URL: 'amqp://localhost', KAFKA_BROKERS: 'localhost:9092' };
+    expect(refusalOf(both)).toMatch(/^AMQP_URL, KAFKA_BROKERS: .*expected one of the two/);
+  });
+});
+
+describe('HOST', () => {
+  it.each(['127.0.0.1', '::1', 'localhost'])('may be loopback without API keys: %s', (host) => {
+    expect(loadConfig({ HOST: host }).HOST).toBe(host);
+  });
+
+  it.each(['0.0.0.0', '::', '192.0.2.1', 'localhost.example.org', '0'])(
+    'needs API keys when others can reach it: %s',
+    (host) => {
+      expect(refusalOf({ HOST: host })).toMatch(/^HOST: .*expected a loopback address, or API_KEYS/);
+      expect(refusalOf({ HOST: host, API_KEYS: '' })).toMatch(/^HOST: /);
+      expect(loadConfig({ HOST: host, API_KEYS: 'acct_a:sk_a' }).HOST).toBe(host);
+    },
+  );
+});
+
+describe('.env.example', () => {
+  const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
+  /** As it is once every variable is no comment any more. */
+  const examples = parseEnv(text.replace(/^#(?=[A-Z_]+=)/gm, ''));
+  const source = readFileSync(new URL('../../src/config.ts', import.meta.url), 'utf8');
+  const variables = [...source.matchAll(/^ {2}([A-Z_]{4,}):/gm)].map(([, name]) => name);
+
+  it('names every variable that there is, and no other', () => {
+    expect(variables.length).toBeGreaterThan(10);
+    expect(Object.keys(examples).sort()).toEqual(variables.sort());
+  });
+
+  it('sets nothing by itself, and shows the defaults', () => {
+    expect(parseEnv(text)).toEqual({});
+    // One broker or the other, so an example of each.
+    const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
+    const { DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
+    expect(rest).toEqual(DEFAULTS);
+    const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
+    expect([DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
+  });
+
+  it('explains each variable in one sentence', () => {
+    const paragraphs = text.trim().split('\n\n').slice(1);
+    expect(paragraphs).toHaveLength(variables.length);
+    for (const paragraph of paragraphs) expect(paragraph).toMatch(/^# [A-Z][^\n]+[^.]\.\n#[A-Z_]+=.+$/);
+  });
+});

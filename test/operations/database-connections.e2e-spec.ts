@@ -1,0 +1,112 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { dataSourceOptions } from '../../src/database/data-source.js';
+import { createDatabase, type TestDatabase, withLimits } from '../support/database.js';
+import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
+import { type PostgresProxy, type Silence, startProxy } from '../../harness/proxy.js';
+import { startService, type TestService } from '../support/service.js';
+import { effects } from '../support/state.js';
+import { until } from '../support/waiting.js';
+
+/** Nothing in the background, so that a test knows which connection is made for what. */
+const QUIET = {
+  RELAY_INTERVAL_MS: '3600000',
+  RECOVERY_INTERVAL_MS: '3600000',
+  IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *',
+  LOG_LEVEL: 'silent',
+};
+
+let database: TestDatabase;
+beforeAll(async () => void (database = await createDatabase()));
+afterAll(() => database?.drop());
+
+describe('a connection that PostgreSQL ends as soon as it is ready', () => {
+  let proxy: PostgresProxy;
+  beforeEach(async () => void (proxy = await startProxy(database.url)));
+  afterEach(async () => {
+    await killAll();
+    await proxy.close();
+  });
+
+  const statusOf = async ({ url }: ServiceProcess) => (await fetch(`${url}/charges`)).status;
+
+  it('costs one request a 503, and not the process', async () => {
+    const service = await spawnService(proxy.url, QUIET);
+    expect(await statusOf(service)).toBe(200);
+    proxy.endAtBirth();
+    proxy.cut();
+    const statuses: number[] = [];
+    await until(async () => {
+      statuses.push(await statusOf(service));
+      return statuses.at(-1) === 200;
+    });
+    expect(proxy.landed).toBe(1);
+    // Those before it have met a connection that was cut.
+    expect(new Set(statuses.slice(0, -1))).toEqual(new Set([503]));
+    expect((await fetch(`${service.url}/health/ready`)).status).toBe(200);
+  });
+
+  it('ends no start without a reason', async () => {
+    // After the one that asks for the encoding, and the one that holds the lock of the migrations.
+    proxy.endAtBirth(2);
+    const output = await spawnService(proxy.url, QUIET).then((service) => service.output.join('\n'), String);
+    expect(proxy.landed).toBe(1);
+    expect(output).not.toContain("Unhandled 'error' event");
+    expect(output).toContain('QueryFailedError: ');
+  });
+});
+
+describe('a network that forgets the connections to the database', () => {
+  const POOL = 4;
+  const SILENCES: Silence[] = ['both ways', 'to the database', 'from the database'];
+
+  /** Reads and charges on all connections of the pool, until it is told to stop. Returns the keys that were sent. */
+  async function load({ http, charge }: TestService, name: string, isOver: () => boolean): Promise<string[]> {
+    const keys: string[] = [];
+    const read = async () => {
+      while (!isOver()) await http.get('/charges');
+    };
+    const pay = async (client: number) => {
+      for (let i = 0; !isOver(); i++) {
+        const key = `${name}-${client}-${i}`;
+        keys.push(key);
+        await charge(key);
+      }
+    };
+    await Promise.all([...Array.from({ length: POOL }, read), pay(0), pay(1)]);
+    return keys;
+  }
+
+  async function forget(silence: Silence): Promise<void> {
+    const proxy = await startProxy(database.url);
+    // The limits that the service has by itself, and not the patient ones of other tests.
+    const { query_timeout } = dataSourceOptions(database.url).extra;
+    const service = await startService(withLimits(proxy.url, { query_timeout }), { DATABASE_POOL_SIZE: String(POOL) });
+    try {
+      let isOver = false;
+      const loading = load(service, silence.replaceAll(' ', '-'), () => isOver);
+      // Each of them is at work, or was a moment ago.
+      await until(() => proxy.connections === POOL);
+      expect(proxy.fallSilent(silence)).toBe(POOL);
+      const isWell = async () => {
+        const answers = await Promise.all([
+          service.http.get('/health/ready'),
+          service.http.get('/charges'),
+          service.charge(`${silence.replaceAll(' ', '-')}-probe`),
+        ]);
+        return answers.every(({ status }) => status === 200);
+      };
+      await until(isWell);
+      isOver = true;
+      for (const key of await loading) await until(async () => (await service.charge(key)).status === 200);
+    } finally {
+      await service.stop();
+      await proxy.close();
+    }
+  }
+
+  it('is noticed, in whichever direction: the service answers again, and every charge is made once', async () => {
+    await Promise.all(SILENCES.map(forget));
+    const { succeeded, captures, completed, in_progress, pending } = await effects(database);
+    expect([captures, completed, in_progress, pending]).toEqual([succeeded, succeeded, 0, 0]);
+  });
+});

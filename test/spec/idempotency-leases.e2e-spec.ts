@@ -1,0 +1,300 @@
+import { ServiceUnavailableException } from '@nestjs/common';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { TestDatabase } from '../support/database.js';
+import {
+  CLAIMED,
+  createToyDatabase,
+  empty,
+  errorOf,
+  isReplay,
+  left,
+  replyOf,
+  requestIds,
+  startToy,
+  stopToys,
+  type Toy,
+  type ToySettings,
+  TWO_COMMITS,
+  VARIANTS,
+} from '../support/toy.js';
+import {
+  completing,
+  failing,
+  intend,
+  oneCommit,
+  placeAfter,
+  twoCommits,
+  type Handler,
+} from '../support/toy.handlers.js';
+import { Barrier, until } from '../support/waiting.js';
+
+/** Held within its commit. */
+const heldInCommit = (hold: () => Promise<void>) => completing(placeAfter(hold));
+
+describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
+  let database: TestDatabase;
+  let toy: Toy;
+  let replica: Toy;
+  let resume: Toy['resume'];
+
+  beforeAll(async () => {
+    database = await createToyDatabase({ isolation });
+    [toy, replica] = [await start(), await start()];
+    ({ resume } = toy);
+  });
+  beforeEach(async () => {
+    await empty(database);
+    for (const each of [toy, replica])
+      Object.assign(each, { handler: twoCommits(), resume, events: [], asked: 0, arrived: 0 });
+  });
+  afterEach(Barrier.openAll);
+  afterAll(async () => {
+    await stopToys();
+    await database?.drop();
+  });
+
+  const start = (settings: ToySettings = {}) => startToy(database.url, { platform, ...settings });
+
+  /** What 30 seconds do to a lease. */
+  const lapse = () => database.sql(`UPDATE processed_requests SET locked_until = clock_timestamp()`);
+  const connections = async ({ name }: Toy) =>
+    (await database.sql('SELECT state FROM pg_stat_activity WHERE application_name = $1', [name])).map(
+      ({ state }) => state as string,
+    );
+
+  describe('between two commits', () => {
+    it('is released by a failure: the next attempt goes on at once, under the same request id', async () => {
+      toy.handler = failing;
+      expect((await toy.send('key')).status).toBe(503);
+      expect(await left(database)).toEqual(CLAIMED);
+      const [requestId] = await requestIds(database, 'processed_requests');
+
+      expect(isReplay(await replica.send('key'))).toBe(false);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+      for (const table of ['processed_requests', 'intents', 'effects'] as const) {
+        expect(await requestIds(database, table)).toEqual([requestId]);
+      }
+    });
+
+    it('runs once when sent many times at once, to two replicas', async () => {
+      const replies = await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? toy : replica).send('key')));
+      expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 201));
+      expect(new Set(replies.map((reply) => JSON.stringify(replyOf(reply)))).size).toBe(1);
+      expect(replies.filter((reply) => !isReplay(reply))).toHaveLength(1);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+
+    it.each(['has answered', 'is at work', 'has failed'])(
+      'fences off a holder whose lease has lapsed, when the one that took over %s',
+      async (state) => {
+        const [oldHolder, newHolder] = [new Barrier(), new Barrier()];
+        toy.handler = twoCommits(oldHolder.pass);
+        replica.handler = state === 'has failed' ? failing : twoCommits(newHolder.pass);
+
+        const old = toy.send('key');
+        await oldHolder.reached.given;
+        await lapse();
+        const taking = replica.send('key');
+        if (state !== 'has failed') await newHolder.reached.given;
+        if (state === 'has answered') newHolder.open();
+        if (state !== 'is at work') await taking;
+        oldHolder.open();
+        await until(() => toy.events.some(({ type }) => type === 'fenced_off'));
+        newHolder.open();
+
+        const [first, second] = await Promise.all([old, taking]);
+        expect(first.status).toBe(201);
+        expect(isReplay(first)).toBe(state !== 'has failed');
+        if (state === 'has failed') expect(second.status).toBe(503);
+        else expect(replyOf(first)).toEqual(replyOf(second));
+        expect(await left(database)).toEqual(TWO_COMMITS);
+        // The effect that was rolled back had been given the first id.
+        expect(first.body).toMatchObject({ id: state === 'has answered' ? 1 : 2 });
+      },
+    );
+
+    it('is taken over in the same process too, once the lease has lapsed', async () => {
+      const hasty = await start({ leaseSeconds: 0.1 });
+      const oldHolder = new Barrier();
+      hasty.handler = twoCommits(oldHolder.pass);
+      const old = hasty.send('key');
+      await oldHolder.reached.given;
+      await until(async () => {
+        const [row] = await database.sql('SELECT locked_until < clock_timestamp() AS lapsed FROM processed_requests');
+        return row?.['lapsed'] === true;
+      });
+      const second = await hasty.send('key');
+      oldHolder.open();
+      expect(isReplay(second)).toBe(false);
+      expect(replyOf(await old)).toEqual(replyOf(second));
+      expect(isReplay(await old)).toBe(true);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+  });
+
+  describe('that was abandoned', () => {
+    async function abandon(count = 1): Promise<void> {
+      toy.handler = failing;
+      await Promise.all(Array.from({ length: count }, (_, i) => toy.send(`key-${i}`, { body: { name: `wish ${i}` } })));
+      toy.handler = twoCommits();
+      expect(await left(database)).toEqual({ keys: count, completed: 0, intents: count, effects: 0 });
+    }
+
+    it('is finished by recovery without its client, who then gets the reply', async () => {
+      await abandon();
+      expect(await replica.recovery.runOnce()).toBe(1);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+      expect(await requestIds(database, 'effects')).toEqual(await requestIds(database, 'intents'));
+      const reply = await toy.send('key-0', { body: { name: 'wish 0' } });
+      expect(isReplay(reply)).toBe(true);
+      expect(reply.text).toBe('{"id":1,"name":"wish 0"}');
+      expect(await replica.recovery.runOnce()).toBe(0);
+    });
+
+    it('is left to its holder while the lease runs', async () => {
+      const holder = new Barrier();
+      toy.handler = twoCommits(holder.pass);
+      const reply = toy.send('key');
+      await holder.reached.given;
+      expect(await replica.recovery.runOnce()).toBe(0);
+      holder.open();
+      expect(isReplay(await reply)).toBe(false);
+    });
+
+    it('is finished once by several recoveries at once', async () => {
+      const other = await start();
+      await abandon(18);
+      const runs = await Promise.all([toy, replica, other, toy].map(({ recovery }) => recovery.runOnce()));
+      // The second run of one process joins the first.
+      expect(runs.slice(0, 3).reduce((sum, run) => sum + run)).toBe(18);
+      expect(runs[3]).toBe(runs[0]);
+      expect(await left(database)).toEqual({ keys: 18, completed: 18, intents: 18, effects: 18 });
+      expect(new Set(await requestIds(database, 'effects')).size).toBe(18);
+    });
+
+    it('is kept and released when recovery fails', async () => {
+      await abandon();
+      toy.resume = () => Promise.reject(new Error('no answer'));
+      expect(await toy.recovery.runOnce()).toBe(0);
+      expect(await left(database)).toEqual(CLAIMED);
+      toy.resume = resume;
+      await database.sql('UPDATE processed_requests SET recover_at = clock_timestamp()');
+      expect(await toy.recovery.runOnce()).toBe(1);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+
+    it('is finished once when its client comes back during recovery', async () => {
+      await abandon();
+      const recovering = new Barrier();
+      toy.resume = async (abandoned) => {
+        await recovering.pass();
+        return resume(abandoned);
+      };
+      const recovered = toy.recovery.runOnce();
+      await recovering.reached.given;
+      const reply = replica.send('key-0', { body: { name: 'wish 0' } });
+      await until(() => replica.arrived === 1);
+      recovering.open();
+      expect(await recovered).toBe(1);
+      expect(isReplay(await reply)).toBe(true);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+  });
+
+  describe('has duplicates, which', () => {
+    it.each([
+      { at: 'between two commits', busy: [], handler: twoCommits },
+      { at: 'within its commit', busy: ['idle in transaction'], handler: heldInCommit },
+    ])('wait without a connection while the first is $at', async ({ busy, handler }) => {
+      const small = await start({ poolSize: 2 });
+      const first = new Barrier();
+      small.handler = handler(first.pass);
+      const replies = [small.send('key')];
+      await first.reached.given;
+      while (replies.length <= 30) replies.push(small.send('key'));
+      await until(() => small.asked === 31);
+
+      expect((await small.send('another')).status).toBe(201);
+      expect((await connections(small)).filter((state) => state !== 'idle')).toEqual(busy);
+      first.open();
+      const answers = await Promise.all(replies);
+      expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+      expect(answers.filter((answer) => !isReplay(answer))).toHaveLength(1);
+    });
+
+    it.each(['process', 'replica'])(
+      'are told that the outcome is unknown once they have waited, at the same %s',
+      async (at) => {
+        const impatient = await start({ waitMs: 60 });
+        const holder = at === 'process' ? impatient : toy;
+        const first = new Barrier();
+        holder.handler = twoCommits(first.pass);
+        const reply = holder.send('key');
+        await first.reached.given;
+        const refused = await impatient.send('key');
+        const code = 'idempotency_key_in_progress';
+        expect(errorOf(refused)).toMatchObject({ status: 409, code, outcome: 'unknown', retryable: true });
+        first.open();
+        expect(isReplay(await reply)).toBe(false);
+        expect(replyOf(await impatient.send('key'))).toEqual(replyOf(await reply));
+      },
+    );
+
+    it.each<{ at: string; hold: (pass: () => Promise<void>) => Handler; told: () => Toy[] }>([
+      { at: 'between two commits, in this process and in others', hold: twoCommits, told: () => [toy, replica] },
+      { at: 'within its commit, in this process', hold: heldInCommit, told: () => [toy] },
+    ])('are refused at once when they are another request, while the first is $at', async ({ hold, told }) => {
+      const first = new Barrier();
+      toy.handler = hold(first.pass);
+      const reply = toy.send('key');
+      await first.reached.given;
+      for (const each of told()) {
+        const refused = await each.send('key', { body: { name: 'pebble' } });
+        expect(errorOf(refused)).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
+      }
+      first.open();
+      expect((await reply).status).toBe(201);
+    });
+
+    it('get their reply although another request with their key is being refused', async () => {
+      const small = await start({ poolSize: 1 });
+      small.handler = oneCommit;
+      const first = await small.send('key');
+      const busy = new Barrier();
+      small.handler = heldInCommit(busy.pass);
+      const replies = [small.send('busy')];
+      await busy.reached.given;
+      // Neither gets a connection yet, so neither knows what the key stands for.
+      replies.push(small.send('key', { body: { name: 'pebble' } }));
+      await until(() => small.asked === 3);
+      replies.push(small.send('key'));
+      await until(() => small.asked === 4);
+      busy.open();
+      const [, refused, repeated] = await Promise.all(replies);
+      expect(refused?.status).toBe(422);
+      expect(repeated && replyOf(repeated)).toEqual(replyOf(first));
+    });
+
+    it('share the error of the first; afterwards the key can be used', async () => {
+      const first = new Barrier();
+      toy.handler = async (request, wish) => {
+        await request.claim(intend, wish);
+        await first.pass();
+        throw new ServiceUnavailableException('no answer');
+      };
+      const replies = [toy.send('key')];
+      await first.reached.given;
+      while (replies.length < 8) replies.push(toy.send('key'));
+      await until(() => toy.asked === 8);
+      first.open();
+      const answers = await Promise.all(replies);
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 503));
+      expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+      expect(await left(database)).toEqual(CLAIMED);
+
+      toy.handler = twoCommits();
+      expect((await toy.send('key')).status).toBe(201);
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+  });
+});

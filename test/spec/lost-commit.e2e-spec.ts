@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
+import { type PostgresProxy, startProxy } from '../../harness/proxy.js';
+import { replyOf, startService, type TestService } from '../support/service.js';
+import { effects, NOTHING, ONE_CHARGE, reset } from '../support/state.js';
+import { until } from '../support/waiting.js';
+
+let database: TestDatabase;
+let proxy: PostgresProxy;
+/** Reaches the database through the proxy. */
+let service: TestService;
+let direct: TestService;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  proxy = await startProxy(database.url);
+  service = await startService(proxy.url);
+  direct = await startService(database.url);
+});
+beforeEach(() => reset(database));
+afterAll(async () => {
+  await service?.stop();
+  await direct?.stop();
+  await proxy?.close();
+  await database?.drop();
+});
+
+const COMMITS = [
+  { commit: 'the claim', skip: 0 },
+  { commit: 'the completion', skip: 1 },
+];
+
+describe.each(COMMITS)('a lost COMMIT of $commit', ({ skip }) => {
+  it.each(['drop request', 'drop reply'] as const)('is resolved by claiming the key again (%s)', async (fault) => {
+    const before = proxy.landed;
+    proxy.failCommit(fault, skip);
+    const response = await service.charge('lost-commit');
+    expect(proxy.landed).toBe(before + 1);
+    expect(response.status).toBe(200);
+    // Recorded by this very attempt, so it is the first reply.
+    expect(response.headers['idempotent-replayed']).toBeUndefined();
+    expect(replyOf(await direct.charge('lost-commit'))).toEqual(replyOf(response));
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+
+  it('that arrives late is waited for, and found', async () => {
+    const before = proxy.landed;
+    proxy.failCommit('late', skip);
+    const pending = service.charge('late-commit');
+    await until(() => proxy.landed === before + 1);
+    await until(async () => (await lockWaiters(database)) === 1);
+    await proxy.releaseLate();
+    const response = await pending;
+    expect(response.status).toBe(200);
+    expect(response.headers['idempotent-replayed']).toBeUndefined();
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('the cost of a request', () => {
+  /** Rows written in this database, by anybody, and the version of the record. */
+  const written = async () =>
+    (
+      await database.sql<{ xmin: string; xmax: string; ctid: string }>(
+        `SELECT xmin, xmax, ctid FROM processed_requests`,
+      )
+    )[0];
+
+  it('is two commits and no statement that could be spared', async () => {
+    await service.charge('warm-up');
+    const before = proxy.statements;
+    expect((await service.charge('first')).status).toBe(200);
+    // BEGIN, claim, open, COMMIT; the capture of the bank; BEGIN, settle, complete, COMMIT.
+    expect(proxy.statements - before).toBe(9);
+  });
+
+  it('is one indexed read for a replay, which writes and locks nothing', async () => {
+    await service.charge('replayed');
+    const [before, row] = [proxy.statements, await written()];
+    expect((await service.charge('replayed')).headers['idempotent-replayed']).toBe('true');
+    // BEGIN, claim, COMMIT.
+    expect(proxy.statements - before).toBe(3);
+    expect(await written()).toEqual(row);
+  });
+});
+
+describe('a database that goes away', () => {
+  it('before the claim is 503 not_started, and nothing has been done', async () => {
+    const gone = await startProxy(database.url);
+    const cutOff = await startService(gone.url);
+    await gone.close();
+    const response = await cutOff.charge('cut-off');
+    expect(response.status).toBe(503);
+    expect(response.body).toMatchObject({ code: 'database_unavailable', outcome: 'not_started', retryable: true });
+    expect(response.headers['retry-after']).toBe('1');
+    expect((await cutOff.http.get('/charges')).body).toMatchObject({
+      code: 'database_unavailable',
+      outcome: 'not_started',
+    });
+    expect((await cutOff.http.get('/health/live')).status).toBe(200);
+    expect((await cutOff.http.get('/health/ready')).status).toBe(503);
+    expect((await cutOff.http.get('/metrics')).text).toMatch(/^idempotency_oldest_unfinished_seconds Nan$/m);
+    expect(await effects(database)).toEqual(NOTHING);
+    await cutOff.stop();
+  });
+
+  it('with the answer to a COMMIT is 503 unknown, and the retry elsewhere finishes it once', async () => {
+    const failing = await startProxy(database.url);
+    const cutOff = await startService(failing.url);
+    failing.failCommit('drop reply', 1);
+    const pending = cutOff.charge('cut-off');
+    await until(() => failing.landed === 1);
+    await failing.close();
+    const response = await pending;
+    if (response.status !== 200)
+      expect(response.body).toMatchObject({ code: 'database_unavailable', outcome: 'unknown' });
+    const retry = await direct.charge('cut-off');
+    expect(retry.status).toBe(200);
+    expect(await effects(database)).toEqual(ONE_CHARGE);
+    await cutOff.stop();
+  });
+});

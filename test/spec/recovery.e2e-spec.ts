@@ -1,0 +1,287 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { IdempotencyStore, INTENT_MISSING } from '../../src/idempotency/index.js';
+import { FORGET, TAKE_OVER } from '../../src/idempotency/store/idempotency.sql.js';
+import type { TestDatabase } from '../support/database.js';
+import {
+  CLAIMED,
+  createToyDatabase,
+  empty,
+  isReplay,
+  left,
+  logged,
+  NOTHING,
+  ONE_COMMIT,
+  requestIds,
+  startToy,
+  stopToys,
+  type Toy,
+  type ToySettings,
+  TWO_COMMITS,
+} from '../support/toy.js';
+import { failing, oneCommit, twoCommits } from '../support/toy.handlers.js';
+import { until } from '../support/waiting.js';
+
+const HOUR_S = 3_600;
+const TOKEN = '00000000-0000-0000-0000-000000000000';
+
+let database: TestDatabase;
+/** Its recovery interval is an hour. */
+let toy: Toy;
+let resume: Toy['resume'];
+/** Ends what the resumes of a test wait for. */
+let letGo: () => void;
+let held: Promise<void>;
+
+beforeAll(async () => {
+  database = await createToyDatabase();
+  toy = await start();
+  ({ resume } = toy);
+});
+beforeEach(async () => {
+  await empty(database);
+  held = new Promise((resolve) => (letGo = resolve));
+  logged.length = 0;
+  Object.assign(toy, { handler: oneCommit, resume, events: [] });
+});
+afterEach(() => letGo());
+afterAll(async () => {
+  await stopToys();
+  await database?.drop();
+});
+
+const start = (settings: ToySettings = {}) => startToy(database.url, settings);
+
+/** Leaves requests of an account behind: claimed, and their leases are over. */
+const abandon = (account: string, count: number, ageSeconds = 0) =>
+  database.sql(
+    `WITH abandoned AS (
+       INSERT INTO processed_requests (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
+       SELECT $1, 'key ' || i, gen_random_uuid(), 'POST /effects', sha256('x'), gen_random_uuid(), clock_timestamp(),
+              clock_timestamp() - make_interval(secs => $3)
+       FROM generate_series(1, $2) AS i RETURNING account_id, request_id)
+     INSERT INTO intents SELECT account_id, request_id, 'left' FROM abandoned`,
+    [account, count, ageSeconds],
+  );
+const now = async () => (await database.sql<{ now: Date }>('SELECT clock_timestamp() AS now'))[0]?.now ?? new Date(NaN);
+/** Seconds from a time to that at which recovery takes each request of an account over again. */
+const pausesOf = async (account: string, from: Date) =>
+  (
+    await database.sql<{ pause: number | null }>(
+      'SELECT extract(epoch FROM recover_at - $2)::float8 AS pause FROM processed_requests WHERE account_id = $1',
+      [account, from],
+    )
+  ).map(({ pause }) => pause ?? NaN);
+const noAnswer = () => Promise.reject(new Error('no answer'));
+
+describe('recovery of several accounts', () => {
+  it('resumes the request of an account at its turn, though another account has 120 that cannot be decided', async () => {
+    await abandon('a', 120);
+    await abandon('b', 1);
+    const accounts: string[] = [];
+    toy.resume = (abandoned) => {
+      accounts.push(abandoned.accountId);
+      return abandoned.accountId === 'a' ? noAnswer() : resume(abandoned);
+    };
+    const before = await now();
+    expect(await toy.recovery.runOnce()).toBe(1);
+    const after = await now();
+    expect(accounts.indexOf('b')).toBe(1);
+    // Each was asked for once, and is put off.
+    expect(accounts).toHaveLength(121);
+    expect(Math.min(...(await pausesOf('a', before)))).toBeGreaterThanOrEqual(HOUR_S / 2);
+    expect(Math.max(...(await pausesOf('a', after)))).toBeLessThanOrEqual(HOUR_S);
+    expect(await left(database)).toEqual({ keys: 121, completed: 1, intents: 121, effects: 1 });
+  });
+
+  it('gives each account its turn, however many accounts have more than can be resumed at once', async () => {
+    const names = Array.from({ length: 40 }, (_, i) => `account ${i}`);
+    for (const name of names) await abandon(name, 3);
+    const accounts: string[] = [];
+    toy.resume = (abandoned) => {
+      accounts.push(abandoned.accountId);
+      return resume(abandoned);
+    };
+    expect(await toy.recovery.runOnce()).toBe(120);
+    for (const round of [accounts.slice(0, 40), accounts.slice(40, 80), accounts.slice(80)]) {
+      expect([...round].sort()).toEqual([...names].sort());
+    }
+  });
+
+  it('has room for an account while all that another account has left behind waits for its bank', async () => {
+    const busy = await start({ recoveryIntervalMs: 20 });
+    let waiting = 0;
+    busy.resume = async (abandoned) => {
+      if (abandoned.accountId === 'a') {
+        waiting++;
+        await held;
+      }
+      return resume(abandoned);
+    };
+    await abandon('a', 30);
+    await until(() => waiting === 8);
+    await abandon('b', 1);
+    await until(async () => (await left(database)).effects === 1);
+    // Half of what can be resumed at once.
+    expect(waiting).toBe(8);
+    letGo();
+    await until(async () => (await left(database)).effects === 31);
+    await busy.app.close();
+  });
+
+  it('takes no more over once its process shuts down, and ends what is under way', async () => {
+    const ending = await start();
+    let waiting = 0;
+    ending.resume = async (abandoned) => {
+      waiting++;
+      await held;
+      return resume(abandoned);
+    };
+    await abandon('a', 30);
+    const run = ending.recovery.runOnce();
+    await until(() => waiting === 8);
+    const closed = ending.app.close();
+    letGo();
+    expect(await run).toBe(8);
+    await closed;
+    expect(await left(database)).toMatchObject({ keys: 30, completed: 8 });
+  });
+});
+
+describe('a request that recovery could not finish', () => {
+  it.each([
+    ['the recovery interval', 60, HOUR_S],
+    ['as long again as it is old', 5 * HOUR_S, 5 * HOUR_S],
+    ['24 intervals at most', 100 * HOUR_S, 24 * HOUR_S],
+  ])('is put off for half to all of %s', async (_, ageSeconds, shortest) => {
+    await abandon('a', 50, ageSeconds);
+    toy.resume = noAnswer;
+    const before = await now();
+    await toy.recovery.runOnce();
+    const spread = ((await now()).getTime() - before.getTime()) / 1000;
+    const offsets = await pausesOf('a', before);
+    expect(Math.min(...offsets)).toBeGreaterThanOrEqual(shortest / 2);
+    // It had become older by what has passed.
+    expect(Math.max(...offsets)).toBeLessThanOrEqual(shortest + 2 * spread);
+    // Apart from one another, so that they do not come back together.
+    expect(Math.max(...offsets) - Math.min(...offsets)).toBeGreaterThan(shortest / 4);
+  });
+
+  it('is not taken over again before its pause is over, and is then', async () => {
+    await abandon('a', 1);
+    toy.resume = noAnswer;
+    expect(await toy.recovery.runOnce()).toBe(0);
+    toy.resume = resume;
+    expect(await toy.recovery.runOnce()).toBe(0);
+    await database.sql('UPDATE processed_requests SET recover_at = clock_timestamp()');
+    expect(await toy.recovery.runOnce()).toBe(1);
+  });
+
+  it('is put off as well if the process that resumed it has died', async () => {
+    await abandon('a', 1);
+    await toy.app.get(IdempotencyStore).takeOver('POST /effects', TOKEN, { after: '', except: [] });
+    await database.sql('UPDATE processed_requests SET locked_until = clock_timestamp()');
+    expect(await toy.recovery.runOnce()).toBe(0);
+  });
+
+  it('is not held up for its client, whose retry goes on at once', async () => {
+    toy.handler = failing;
+    await toy.send('key');
+    toy.resume = noAnswer;
+    expect(await toy.recovery.runOnce()).toBe(0);
+    expect(await left(database)).toEqual(CLAIMED);
+    toy.handler = twoCommits();
+    expect(isReplay(await toy.send('key'))).toBe(false);
+    expect(await left(database)).toEqual(TWO_COMMITS);
+  });
+});
+
+describe('a claimed request without its intent', () => {
+  it('is forgotten by recovery, and its key can be used for a new request', async () => {
+    toy.handler = failing;
+    await toy.send('key');
+    await database.sql('TRUNCATE intents');
+    const [requestId] = await requestIds(database, 'processed_requests');
+    toy.resume = () => Promise.resolve(INTENT_MISSING);
+    expect(await toy.recovery.runOnce()).toBe(1);
+    expect(await left(database)).toEqual(NOTHING);
+    expect(toy.events).toContainEqual({ type: 'forgotten' });
+    toy.handler = oneCommit;
+    expect(isReplay(await toy.send('key', { body: { name: 'another' } }))).toBe(false);
+    expect(await left(database)).toEqual(ONE_COMMIT);
+    expect(await requestIds(database, 'effects')).not.toEqual([requestId]);
+  });
+
+  it.each([
+    ['is claimed by its client', 'lock_token = gen_random_uuid()'],
+    [
+      'is completed',
+      `completed_at = now(), locked_until = NULL, response_status = 200, response_headers = '{}', response_body = ''`,
+    ],
+  ])('is kept if it %s meanwhile', async (_, change) => {
+    await abandon('a', 1);
+    toy.resume = async () => {
+      await database.sql(`UPDATE processed_requests SET ${change}`);
+      return INTENT_MISSING;
+    };
+    await toy.recovery.runOnce();
+    expect(await left(database)).toMatchObject({ keys: 1 });
+    await database.sql(FORGET, ['a', 'key 1', TOKEN]);
+    expect(await left(database)).toMatchObject({ keys: 1 });
+  });
+});
+
+describe('an unfinished request of an operation that is not resumed', () => {
+  const path = '/effects/shelf';
+
+  it('is kept and reported, not at every run, and finished by the retry of its client', async () => {
+    const fresh = await start();
+    fresh.handler = failing;
+    await fresh.send('key', { path });
+    for (let run = 0; run < 3; run++) expect(await fresh.recovery.runOnce()).toBe(0);
+    expect(await left(database)).toEqual(CLAIMED);
+    const operations = [{ operation: 'POST /effects/:shelf', requests: 1 }];
+    expect(fresh.events.filter(({ type }) => type === 'unresumed')).toEqual([{ type: 'unresumed', operations }]);
+    expect(logged.filter((line) => line.startsWith('POST /effects/:shelf: 1 requests are unfinished'))).toHaveLength(1);
+    fresh.handler = twoCommits();
+    expect(isReplay(await fresh.send('key', { path }))).toBe(false);
+    expect(await left(database)).toEqual(TWO_COMMITS);
+  });
+});
+
+describe('the takeover', () => {
+  interface Plan {
+    'Relation Name'?: string;
+    'Actual Rows': number;
+    'Actual Loops': number;
+    'Rows Removed by Filter'?: number;
+    Plans?: Plan[];
+  }
+  const nodes = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodes)];
+
+  it('reads one row of each account that has its turn before, however many of them are not due or passed over', async () => {
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    for (const name of names) await abandon(name, 2_000);
+    await database.sql(
+      `UPDATE processed_requests SET recover_at = now() + interval '1 hour' WHERE account_id IN ('a', 'b', 'c', 'd')`,
+    );
+    await database.sql('VACUUM ANALYZE processed_requests');
+    const client = `SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off`;
+    await database.sql(`BEGIN; ${client}`);
+    const [explained] = await database.sql<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${TAKE_OVER}`,
+      ['POST /effects', TOKEN, 30, '', ['e'], 1, 24],
+    );
+    await database.sql('COMMIT');
+    const reads = nodes(explained?.['QUERY PLAN'][0]?.Plan as Plan).filter(
+      (node) => node['Relation Name'] === 'processed_requests',
+    );
+    const rows = reads.map(
+      (node) => (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'],
+    );
+    // Six turns, the request that is due, and its row that is updated: read by its key, and written.
+    expect(rows.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(9);
+    expect(await database.sql('SELECT account_id FROM processed_requests WHERE lock_token = $1', [TOKEN])).toEqual([
+      { account_id: 'f' },
+    ]);
+  });
+});

@@ -1,0 +1,171 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { posix } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import ts from 'typescript';
+
+/** Path below `src/`, and text. */
+type Sources = Record<string, string>;
+
+interface Import {
+  from: string;
+  /** A path below `src/`, or out of it, for a file of ours; else the name of a package. */
+  to: string;
+}
+
+/** Folders that any feature may use. Every other folder is a feature. */
+const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging', 'operations', 'postgres'];
+
+/** Folders that can be copied into another application, and all that they may import. */
+const LIFTABLE: Record<string, RegExp> = {
+  postgres: /^(@nestjs\/common$|typeorm$|node:|postgres\/)/,
+  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/|postgres\/)/,
+  messaging:
+    /^(@nestjs\/|typeorm$|rxjs$|cron$|dataloader$|amqplib$|@platformatic\/kafka$|zod$|node:|messaging\/|postgres\/)/,
+};
+
+const MAX_LINES = 300;
+const NAMELESS = /(^|[/.-])(common|utils?|helpers?|shared)([/.-]|$)/;
+
+function importsOf(sources: Sources): Import[] {
+  return Object.entries(sources).flatMap(([from, text]) =>
+    // Types count as well: who cannot compile without a file depends on it.
+    ts.preProcessFile(text).importedFiles.map(({ fileName }) => ({
+      from,
+      to: fileName.startsWith('.') ? posix.join(posix.dirname(from), fileName) : fileName,
+    })),
+  );
+}
+
+const folderOf = (path: string) => (path.includes('/') ? (path.split('/')[0] ?? '') : '');
+
+const featuresOf = (sources: Sources) =>
+  [...new Set(Object.keys(sources).map(folderOf))].filter((folder) => folder && !FOUNDATIONS.includes(folder));
+
+/** Everything that breaks a rule about who imports whom and what things are called, in words. */
+function violationsOf(sources: Sources): string[] {
+  const features = featuresOf(sources);
+  const broken: string[] = [];
+  const imports = importsOf(sources);
+  for (const { from, to } of imports) {
+    const [folder, target] = [folderOf(from), folderOf(to)];
+    const report = (rule: string) => broken.push(`${from} imports ${to}: ${rule}`);
+    if (LIFTABLE[folder] && !LIFTABLE[folder].test(to)) report(`${folder} can be copied into another application`);
+    if (isBuiltin(to) && !to.startsWith('node:')) report('built-in modules are named node:');
+    if (!features.includes(target) || target === folder) continue;
+    if (features.includes(folder)) report('features meet in messages only');
+  }
+  for (const cycle of cyclesOf(imports, folderOf)) broken.push(`the folders ${cycle} import one another`);
+  for (const cycle of cyclesOf(imports, fileOf)) broken.push(`the files ${cycle} import one another`);
+  for (const path of Object.keys(sources)) {
+    if (NAMELESS.test(path)) broken.push(`${path}: a folder or file is named after what it is about`);
+  }
+  return broken;
+}
+
+const fileOf = (path: string) => path.replace(/\.(js|ts)$/, '');
+
+/** Pairs of places that import each other, directly or through other places. */
+function cyclesOf(imports: readonly Import[], placeOf: (path: string) => string): string[] {
+  const targets = new Map<string, Set<string>>();
+  for (const { from, to } of imports) {
+    const [place, target] = [placeOf(from), placeOf(to)];
+    if (!place || !target || place === target) continue;
+    targets.set(place, (targets.get(place) ?? new Set()).add(target));
+  }
+  const reachableFrom = (place: string) => {
+    const reached = new Set<string>();
+    const visit = (next: string): void =>
+      targets.get(next)?.forEach((target) => {
+        if (reached.has(target)) return;
+        reached.add(target);
+        visit(target);
+      });
+    visit(place);
+    return reached;
+  };
+  const places = [...targets.keys()].sort();
+  const reach = new Map(places.map((place) => [place, reachableFrom(place)]));
+  return places.flatMap((a) =>
+    places.filter((b) => a < b && reach.get(a)?.has(b) && reach.get(b)?.has(a)).map((b) => `${a} and ${b}`),
+  );
+}
+
+/** Files that tell more than one story, with their number of lines. */
+const longFilesOf = (sources: Sources) =>
+  Object.entries(sources)
+    .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))
+    .filter(({ lines }) => lines > MAX_LINES);
+
+function readSources(): Sources {
+  const root = new URL('../../src/', import.meta.url);
+  const paths = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'));
+  return Object.fromEntries(paths.map((path) => [path, readFileSync(new URL(path, root), 'utf8')]));
+}
+
+describe('the architecture', () => {
+  it('is kept by every import and every name', () => {
+    expect(violationsOf(readSources())).toEqual([]);
+  });
+
+  it(`has no file of more than ${MAX_LINES} lines`, () => {
+    expect(longFilesOf(readSources())).toEqual([]);
+    expect(longFilesOf({ 'a.ts': 'a\n'.repeat(MAX_LINES), 'b.ts': 'b\n'.repeat(MAX_LINES + 1) })).toEqual([
+      { path: 'b.ts', lines: MAX_LINES + 1 },
+    ]);
+  });
+
+  it('is looked at where it is: the files, their imports and the features are found', () => {
+    const sources = readSources();
+    expect(featuresOf(sources)).toContain('charges');
+    expect(importsOf(sources)).toEqual(
+      expect.arrayContaining([
+        { from: 'charges/charges.controller.ts', to: 'idempotency/index.js' },
+        { from: 'charges/gateway/simulated-bank.ts', to: 'charges/charge.entity.js' },
+        { from: 'idempotency/upkeep/recovery.ts', to: '@nestjs/schedule' },
+        { from: 'database/data-source.ts', to: '../migrations/index.js' },
+      ]),
+    );
+  });
+
+  it.each([
+    ['charges/a.ts', `import { Order } from '../orders/order.entity.js';`],
+    ['charges/a.ts', `import type { Order } from '../orders/order.entity.js';`],
+    ['charges/gateway/a.ts', `export * from '../../orders/order.entity.js';`],
+    ['orders/a.ts', `const { Charge } = await import('../charges/charge.entity.js');`],
+    ['orders/a.ts', `import '../charges/charge.entity.js';`],
+    ['messaging/a.ts', `import { Problem } from '../http/problem.js';`],
+    ['messaging/a.ts', `import { Charge } from '../charges/charge.entity.js';`],
+    ['idempotency/a.ts', `import { Charge } from '../charges/charge.entity.js';`],
+    ['idempotency/a.ts', `import { Problem } from '../http/problem.js';`],
+    ['idempotency/a.ts', `import { CONFIG } from '../config.js';`],
+    ['idempotency/a.ts', `import { migrations } from '../../migrations/index.js';`],
+    ['idempotency/a.ts', `import { Client } from 'pg';`],
+    ['idempotency/a.ts', `import fastify from 'fastify';`],
+    ['http/a.ts', `import { join } from 'path';`],
+    ['http/c.ts', `import { b } from '../accounts/b.js';`],
+    ['accounts/b.ts', `import { b } from './c.js';`],
+    ['http/utils.ts', ''],
+    ['http/string-helpers.ts', ''],
+    ['shared/money.ts', ''],
+    ['charges/common/money.ts', ''],
+  ])('would be broken by %s: %s', (path, text) => {
+    const features = {
+      'charges/charge.entity.ts': '',
+      'orders/order.entity.ts': '',
+      'accounts/a.ts': `import { Problem } from '../http/problem.js';`,
+      'accounts/c.ts': `import { b } from './b.js';`,
+    };
+    expect(violationsOf({ ...features, [path]: text })).not.toEqual([]);
+  });
+
+  it.each([
+    ['charges/a.ts', `import { Charge } from './charge.entity.js'; import { Problem } from '../http/problem.js';`],
+    ['database/a.ts', `import { Charge } from '../charges/charge.entity.js';`],
+    ['app.module.ts', `import { Charge } from './charges/charge.entity.js';`],
+    ['idempotency/a.ts', `import { CronJob } from 'cron'; import { sqlState } from '../postgres/database-errors.js';`],
+    ['http/a.ts', `// import { join } from 'path';`],
+  ])('is not broken by %s: %s', (path, text) => {
+    expect(violationsOf({ 'charges/charge.entity.ts': '', [path]: text })).toEqual([]);
+  });
+});

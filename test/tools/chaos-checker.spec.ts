@@ -1,0 +1,345 @@
+import { describe, expect, it } from '@jest/globals';
+import { check } from '../chaos/checker/checker.js';
+import { type Invariant, INVARIANTS } from '../chaos/checker/verdict.js';
+import type { DatabaseState, Evidence } from '../chaos/evidence.js';
+import { parse } from '../chaos/history.js';
+import { LEASE_MS } from '../chaos/timing.js';
+import {
+  asItIs,
+  charge,
+  CHARGED,
+  chargedAs,
+  chargeId,
+  failed,
+  LOST,
+  natural,
+  ok,
+  order,
+  ORDERED,
+  REFUSED,
+  replay,
+  replyOf,
+  Run,
+  uuid,
+} from '../support/sound-run.js';
+
+type Row<Table extends keyof DatabaseState> = DatabaseState[Table][number];
+const change = <Table extends keyof DatabaseState>(run: Run, table: Table, values: Partial<Row<Table>>, row = 0) =>
+  Object.assign(run.database[table][row] ?? {}, values);
+
+/** One that nobody was given. */
+const OTHERWISE = { ...replay(CHARGED), body: `${CHARGED.body} ` };
+const BODY_OF_ANOTHER = JSON.stringify({ id: chargeId(1), description: failed.id });
+
+/** Has every reply of an operation, and its record, say something else. */
+const answer = (run: Run, operation: typeof charge, values: object) => {
+  const [was, row] = operation === charge ? [CHARGED, 0] : [ORDERED, 1];
+  const reply = replay({ ...was, body: JSON.stringify({ ...parse(was.body), ...values }) });
+  run.instead(operation, ok(reply)).resent[operation.id] = ok(reply);
+  change(run, 'requests', { response_body: reply.body }, row);
+};
+
+/** Gives out the reply of the second charge from now on, which is the one on record then. */
+const answerAnew = (run: Run) => {
+  const reply = chargedAs(3);
+  run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
+  run.resent[charge.id] = ok(replay(reply));
+  change(run, 'requests', { response_body: reply.body });
+};
+
+/** What breaks each invariant. */
+const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
+  ['one effect', 'a key that was charged twice', (run) => run.chargeAgain(7)],
+  ['one effect', 'a key with two records', (run) => run.database.requests.push({ ...run.database.requests[0]! })],
+  ['one effect', 'stock that was taken twice', (run) => change(run, 'stock', { stock: 96 })],
+  ['one effect', 'a charge made again before its reply had expired', (run) => run.expires().chargeAgain(7)],
+  ['nothing lost', 'a charge that was acknowledged and is not there', (run) => (run.database.charges = [])],
+  ['nothing lost', 'an order that was acknowledged and is not there', (run) => (run.database.orders = [])],
+  [
+    'nothing lost',
+    'an order of other pieces',
+    (run) => change(run, 'orders', { items: [{ item_id: 'item_1', quantity: 1, unit_amount: 600 }] }),
+  ],
+  ['nothing lost', 'a charge of another amount', (run) => change(run, 'charges', { amount: 599 })],
+  ['nothing lost', 'a reply that is no longer on record', (run) => run.database.requests.shift()],
+  [
+    'one gateway key',
+    'a bank that was asked with two keys',
+    (run) => run.journal.push({ ...run.journal[0]!, key: 'another' }),
+  ],
+  ['same reply', 'two replies', (run) => run.attempt(charge, ok({ ...replay(CHARGED), body: `${CHARGED.body} ` }))],
+  [
+    'same reply',
+    'two content types',
+    (run) => run.attempt(charge, ok({ ...replay(CHARGED), contentType: 'text/plain' })),
+  ],
+  ['same reply', 'a record of another content type', (run) => change(run, 'requests', { content_type: 'text/plain' })],
+  ['same reply', 'a record of another reply', (run) => change(run, 'requests', { response_body: '{}' })],
+  [
+    'same reply',
+    'another reply before it expires',
+    (run) => run.attempt(charge, ok({ ...replay(CHARGED), body: `${CHARGED.body} ` })).expires(),
+  ],
+  [
+    'final is final',
+    'a record that was changed',
+    (run) => run.database.changes.push({ account_id: 'acct_a', idempotency_key: 'k-1', change: 'update' }),
+  ],
+  ['final is final', 'a retry that was answered anew', (run) => run.attempt(charge, ok(CHARGED))],
+  [
+    'a failure has no effect',
+    'a charge of somebody who was told that there is none',
+    (run) => run.database.charges.push({ ...run.database.charges[0]!, account_id: 'acct_b', description: failed.id }),
+  ],
+  ['record and effect agree', 'a record without its charge', (run) => change(run, 'requests', { request_id: uuid(9) })],
+  ['record and effect agree', 'a record without its order', (run) => (run.database.orders = [])],
+  [
+    'record and effect agree',
+    'an order on a record that is not completed',
+    (run) => change(run, 'requests', { completed: false }, 1),
+  ],
+  ['record and effect agree', 'a charge that was never captured', (run) => (run.journal = [])],
+  [
+    'record and effect agree',
+    'a capture of a charge that failed',
+    (run) => change(run, 'charges', { status: 'failed' }),
+  ],
+  [
+    'record and effect agree',
+    'a pending charge that nobody will finish',
+    (run) =>
+      run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null, status: 'pending' }),
+  ],
+  [
+    'one effect',
+    'two orders of one name, each with its stock',
+    (run) => {
+      run.database.orders.push({ ...run.database.orders[0]! });
+      change(run, 'stock', { stock: 96 });
+    },
+  ],
+  [
+    'one effect',
+    'a charge that nobody has asked for',
+    (run) => run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null }),
+  ],
+  [
+    'one effect',
+    'an order that nobody has asked for',
+    (run) => run.database.orders.push({ ...run.database.orders[1]!, order_id: 'o-9' }),
+  ],
+  [
+    'one effect',
+    'a record that nobody has asked for',
+    (run) => run.database.requests.push({ ...run.database.requests[0]!, idempotency_key: 'k-9' }),
+  ],
+  ['nothing lost', 'a charge of another currency', (run) => change(run, 'charges', { currency: 'usd' })],
+  ['nothing lost', 'a charge for another order', (run) => change(run, 'charges', { order_id: 'o-2' })],
+  ['nothing lost', 'an order of another amount', (run) => change(run, 'orders', { amount: 599 })],
+  ['nothing lost', 'a charge that was acknowledged with another amount', (run) => answer(run, charge, { amount: 1 })],
+  ['nothing lost', 'an order that was acknowledged with another amount', (run) => answer(run, order, { amount: 1 })],
+  ['nothing lost', 'an order that was acknowledged with other pieces', (run) => answer(run, order, { items: [] })],
+  ['nothing lost', 'an order that was acknowledged by another name', (run) => answer(run, order, { order_id: 'o-9' })],
+  [
+    'nothing lost',
+    'an order that was acknowledged as paid and is not',
+    (run) => change(run, 'orders', { status: 'placed' }, 1),
+  ],
+  ['nothing lost', 'an acknowledged decline that is none', (run) => (run.declined = { id: chargeId(5) })],
+  [
+    'same reply',
+    'an order without a key that is answered otherwise',
+    (run) => run.attempt(natural, asItIs({ amount: 1 })),
+  ],
+  [
+    'same reply',
+    'an order that was paid at two times',
+    (run) => run.attempt(natural, asItIs({ status: 'paid', paid_at: 'tomorrow' })),
+  ],
+  [
+    'same reply',
+    'a reply that is neither the old one nor the new one, as it expires',
+    (run) => {
+      run.expires(15).attempt(charge, ok(OTHERWISE)).resent[charge.id] = ok({ ...replay(CHARGED), body: '{}' });
+      change(run, 'requests', { response_body: '{}' });
+    },
+  ],
+  ['final is final', 'an order that is no longer paid', (run) => run.attempt(natural, asItIs())],
+  [
+    'final is final',
+    'a reply that two have made at once',
+    (run) => run.instead(charge, LOST).twice(charge, ok(CHARGED)),
+  ],
+  [
+    'final is final',
+    'a reply that is made after it was replayed',
+    (run) => run.instead(charge, ok(replay(CHARGED))).attempt(charge, ok(CHARGED)),
+  ],
+  [
+    'final is final',
+    'a reply of a day ago that is made again, as it expires',
+    (run) => run.expires(15).attempt(charge, ok(CHARGED)),
+  ],
+  [
+    'record and effect agree',
+    'an order on no record',
+    (run) => (run.database.requests = run.database.requests.slice(0, 1)),
+  ],
+  [
+    'record and effect agree',
+    'a charge on no record',
+    (run) => (run.database.requests = run.database.requests.slice(1)),
+  ],
+  ['record and effect agree', 'a decline on which the bank has not decided', (run) => (run.isDecided = false)],
+  [
+    'record and effect agree',
+    'a decision on a charge that is not there',
+    (run) => run.journal.push({ ...run.journal[0]!, charge: 'ch_9', decision: 'declined' }),
+  ],
+  [
+    'nothing unfinished',
+    'an operation that is not answered in the end',
+    (run) => (run.resent[failed.id] = { type: 'fail', reason: '503 database_unavailable' }),
+  ],
+  ['the books agree', 'a balance that counts twice', (run) => change(run, 'balances', { amount: 1200 })],
+  [
+    'the books agree',
+    'a bank that took more',
+    (run) => run.journal.push({ ...run.journal[0]!, charge: 'ch_9', key: 'ch_9' }),
+  ],
+  ['nothing unfinished', 'a key in progress', (run) => change(run, 'requests', { completed: false })],
+  ['nothing unfinished', 'a pending charge', (run) => change(run, 'charges', { status: 'pending' })],
+  ['nothing unfinished', 'an unpublished message', (run) => change(run, 'messages', { published: false })],
+  ['nothing unfinished', 'a dead letter', (run) => run.database.deadLetters.push(run.database.processed[0]!)],
+  ['messages once', 'a charge of which nobody was told', (run) => (run.database.messages = [])],
+  ['messages once', 'a consumer that has not heard', (run) => run.database.processed.pop()],
+  [
+    'messages once',
+    'a message that was let in twice',
+    (run) => run.database.processed.push({ ...run.database.processed[0]! }),
+  ],
+  [
+    'messages once',
+    'a message of a charge that is not there',
+    (run) => run.database.messages.push({ account_id: 'acct_a', id: 'charge.succeeded.ch_9', published: true }),
+  ],
+  ['messages once', 'an order that was paid twice by one charge', (run) => change(run, 'payments', { amount: 1200 })],
+  ['messages once', 'an order that is not marked paid', (run) => change(run, 'orders', { status: 'placed' })],
+  [
+    'accounts do not cross',
+    'the reply of another account',
+    (run) => run.attempt(charge, ok({ ...CHARGED, body: BODY_OF_ANOTHER })),
+  ],
+  [
+    'accounts do not cross',
+    'a key that another account blocks',
+    (run) => run.attempt(failed, ok(replyOf(422, { code: 'idempotency_key_reused' }))),
+  ],
+  ['accounts do not cross', 'a charge to another account', (run) => change(run, 'charges', { account_id: 'acct_b' })],
+  ['accounts do not cross', 'an order of somebody else', (run) => change(run, 'orders', { customer_id: 'acct_b:o-1' })],
+  [
+    'accounts do not cross',
+    'a bank that charged somebody else',
+    (run) => Object.assign(run.journal[0] ?? {}, { account: 'acct_b' }),
+  ],
+  ['as documented', 'a process that has ended by itself', (run) => run.crashed.push(2)],
+  [
+    'as documented',
+    'a good card that is declined',
+    (run) => run.attempt(charge, ok(replyOf(402, { charge_id: chargeId(1) }))),
+  ],
+  ['as documented', 'an internal error', (run) => run.attempt(failed, { type: 'info', reason: '500 internal_error' })],
+  [
+    'as documented',
+    'a correct retry that is refused',
+    (run) => run.attempt(order, ok(replyOf(422, { code: 'idempotency_key_reused' }))),
+  ],
+  [
+    'as documented',
+    'a reply that is replayed long after it has expired',
+    (run) =>
+      run
+        .expires()
+        .pass(LEASE_MS)
+        .attempt(charge, ok(replay(CHARGED))),
+  ],
+];
+
+describe('the checker of the chaos run', () => {
+  it('finds nothing in a run in which everything went as it should', () => {
+    expect(new Run().verdict).toEqual({
+      verdict: 'valid',
+      violations: [],
+      doubts: [],
+      counts: { keys: 4, attempts: 11, ok: 9, fail: 1, info: 1 },
+    });
+  });
+
+  it.each(BROKEN)('finds that %s does not hold: %s', (invariant, _, break_) => {
+    const run = new Run();
+    break_(run);
+    const { verdict, violations } = run.verdict;
+    expect(violations.map((violation) => violation.invariant)).toContain(invariant);
+    expect(verdict).toBe('invalid');
+  });
+
+  it('is tried on every invariant', () => {
+    expect(new Set(BROKEN.map(([invariant]) => invariant))).toEqual(new Set(Object.keys(INVARIANTS)));
+  });
+
+  it('takes a charge for a second one only when the reply of the first has not expired', () => {
+    const run = new Run().expires().chargeAgain(500);
+    answerAnew(run);
+    expect(run.verdict.violations).toEqual([]);
+  });
+
+  it('lets a reply that has just expired be given to those that waited for a request under way', () => {
+    const run = new Run()
+      .expires()
+      .attempt(charge, ok(replay(CHARGED)))
+      .chargeAgain(500)
+      .pass(LEASE_MS);
+    answerAnew(run);
+    expect(run.verdict.violations).toEqual([]);
+  });
+
+  it('does not take a reply of a day ago for the effect of attempts that have failed', () => {
+    const run = new Run().expires().instead(charge, REFUSED);
+    expect(run.verdict.violations.map(({ invariant }) => invariant)).not.toContain('a failure has no effect');
+  });
+
+  it('never takes what is not known for a failure', () => {
+    const run = new Run().attempt(failed, LOST);
+    run.database.charges.push({ ...run.database.charges[0]!, account_id: 'acct_b', description: failed.id });
+    expect(run.verdict.violations.map(({ invariant }) => invariant)).not.toContain('a failure has no effect');
+  });
+
+  it.each<[string, (evidence: Evidence) => Evidence]>([
+    [
+      'kill never landed',
+      (evidence) => ({
+        ...evidence,
+        history: evidence.history.map((event) => (event.type === 'fault' ? { ...event, state: 'attempted' } : event)),
+      }),
+    ],
+    ['freeze never landed', (evidence) => ({ ...evidence, faults: ['kill', 'freeze'] })],
+    ['the database or the journal could not be read', (evidence) => ({ ...evidence, end: undefined })],
+    ['the database or the journal could not be read', (evidence) => ({ ...evidence, healed: undefined })],
+    [
+      'the run did not come to its end',
+      (evidence) => ({
+        ...evidence,
+        history: evidence.history.filter((event) => event.type !== 'phase' || event.name !== 'end'),
+      }),
+    ],
+  ])('does not know, rather than finds nothing wrong, when %s', (doubt, doubtful) => {
+    const { verdict, doubts } = check(doubtful(new Run().evidence));
+    expect({ verdict, doubts }).toEqual({ verdict: 'unknown', doubts: [doubt] });
+  });
+
+  it('says invalid, whatever else it does not know', () => {
+    const run = new Run().chargeAgain(7);
+    run.faults = ['freeze'];
+    expect(run.verdict.verdict).toBe('invalid');
+  });
+});

@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Arena } from '../chaos/arena.js';
+import { ObservedDatabase } from '../chaos/database-state.js';
+import { FAULTS } from '../chaos/faults.js';
+import { Random } from '../chaos/random.js';
+import { connect, createDatabase, type TestDatabase } from '../support/database.js';
+import { until } from '../support/waiting.js';
+
+describe('the faults of a chaos run', () => {
+  let database: TestDatabase;
+  beforeEach(async () => void (database = await createDatabase()));
+  afterEach(() => database.drop());
+
+  it('terminate every other connection, and tell how many', async () => {
+    // With the one of the test itself.
+    for (let n = 0; n < 7; n++) await connect(database.url);
+    const landed: string[] = [];
+    const arena = { database: new ObservedDatabase(database.url) } as Arena;
+    await FAULTS['connections terminated'](arena, new Random(1), (about) => landed.push(about ?? ''));
+    expect(landed).toEqual(['4 connections']);
+    let left = Infinity;
+    await until(async () => (left = Number((await arena.database.query(CONNECTIONS))[0]?.['count'])) <= 4);
+    expect(left).toBe(4);
+  });
+
+  it('cancel statements of their own database that run, again and again, and tell how many', async () => {
+    const client = await connect(database.url);
+    let isOver = false;
+    let cancelled = 0;
+    const work = async () => {
+      while (!isOver) await client.query('SELECT pg_sleep(10)').catch(() => cancelled++);
+    };
+    const working = work();
+    const neighbour = await createDatabase();
+    const sleeping = (await connect(neighbour.url)).query('SELECT pg_sleep(60)').then(String, String);
+    const landed: string[] = [];
+    const arena = { database: new ObservedDatabase(database.url) } as Arena;
+    await FAULTS['statements cancelled'](arena, new Random(1), (about) => landed.push(about ?? ''));
+    isOver = true;
+    await client.end();
+    await working;
+    expect(landed).toEqual([expect.stringMatching(/^[1-9]\d* statements$/)]);
+    // Besides the last, which ended with its connection.
+    expect(cancelled).toBeGreaterThan(1);
+    // Statements of other databases are not the fault's to cancel: this one runs until its database is dropped.
+    await neighbour.drop();
+    expect(await sleeping).not.toContain('due to user request');
+  });
+});
+
+const CONNECTIONS = `
+  SELECT count(*) FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`;

@@ -1,0 +1,235 @@
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { CHECKS } from '../../conformance/checks.js';
+import type { Finding } from '../../conformance/finding.js';
+import { type Fault, startBrokenServer, type Variant } from '../support/broken-server.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
+
+interface Report {
+  verdict: string;
+  findings: Finding[];
+}
+
+/** Runs the kit as a process of its own, as anybody does. */
+async function check(url: string, ...options: string[]): Promise<Report & { exitCode: number }> {
+  const args = [resolve('dist/conformance/main.js'), '--url', url, '--json', ...options];
+  const { stdout, exitCode } = await run(args);
+  return { ...(JSON.parse(stdout) as Report), exitCode };
+}
+
+async function run(args: string[]): Promise<{ stdout: string; stderr: string; exitCode: number }> {
+  return promisify(execFile)(process.execPath, args).then(
+    (output) => ({ ...output, exitCode: 0 }),
+    (error: unknown) => {
+      const { stdout, stderr, code } = error as { stdout: string; stderr: string; code: number };
+      return { stdout, stderr, exitCode: code };
+    },
+  );
+}
+
+const failed = ({ findings }: Report) => findings.filter(({ verdict }) => verdict === 'failed').map(({ id }) => id);
+const unknown = ({ findings }: Report) => findings.filter(({ verdict }) => verdict === 'unknown').map(({ id }) => id);
+
+beforeAll(() => promisify(execFile)('npx', ['swc', 'conformance', '-d', 'dist', '--quiet']));
+
+describe('the conformance kit, on this service,', () => {
+  let database: TestDatabase;
+  let service: ServiceProcess;
+  beforeAll(async () => {
+    database = await createDatabase();
+    service = await spawnService(database.url, { API_KEYS: 'acct_a:sk_a,acct_b:sk_b' });
+  });
+  afterAll(async () => {
+    await killAll();
+    await database?.drop();
+  });
+
+  it('finds that every check is passed, and none is left out', async () => {
+    const keys = ['--header', 'Authorization: Bearer sk_a', '--other-header', 'Authorization: Bearer sk_b'];
+    const report = await check(service.url, ...keys);
+    expect(report).toMatchObject({ verdict: 'passed', exitCode: 0 });
+    expect([failed(report), unknown(report)]).toEqual([[], []]);
+    expect(report.findings.map(({ id }) => id)).toEqual(CHECKS.map(({ id }) => id));
+  });
+
+  it('finds that it is what the draft asks for', async () => {
+    const report = await check(service.url, '--profile', 'draft', '--header', 'Authorization: Bearer sk_a');
+    expect([report.verdict, failed(report)]).toEqual(['passed', []]);
+  });
+
+  it('finds where it is stricter than Stripe, which requires no key and has another status for another body', async () => {
+    const report = await check(service.url, '--profile', 'stripe', '--header', 'Authorization: Bearer sk_a');
+    expect([report.exitCode, failed(report)]).toEqual([1, ['mismatch', 'missing-key']]);
+  });
+
+  it('finds that it keeps keys on top of a natural key too, which is another in each body', async () => {
+    const auth = { Authorization: 'Bearer sk_a', 'Content-Type': 'application/json' };
+    await fetch(`${service.url}/inventory/beans`, { method: 'PUT', headers: auth, body: '{"stock": 1000}' });
+    const order = (item_id: string, quantity: number) =>
+      `{"order_id": "order_{{unique}}", "items": [{"item_id": "${item_id}", "quantity": ${quantity}, "unit_amount": 100}]}`;
+    const bodies = [order('beans', 1), order('beans', 2), order('beans', 0), order('gold', 1)];
+    const names = ['--body', '--other-body', '--invalid-body', '--refused-body'];
+    const report = await check(
+      service.url,
+      ...names.flatMap((name, i) => [name, bodies[i] ?? '']),
+      ...['--path', '/orders', '--id', 'order_id', '--effects', '/orders?limit=100', '--missing-key', 'accepted'],
+      ...['--header', 'Authorization: Bearer sk_a'],
+    );
+    expect([failed(report), unknown(report)]).toEqual([[], ['scope']]);
+  });
+
+  it('holds it to the statuses that it is told instead', async () => {
+    const statuses = ['--mismatch', '422', '--missing-key', '400', '--in-progress', ''];
+    const report = await check(
+      service.url,
+      '--profile',
+      'stripe',
+      ...statuses,
+      '--header',
+      'Authorization: Bearer sk_a',
+    );
+    expect([report.exitCode, failed(report)]).toEqual([0, []]);
+  });
+});
+
+describe('the conformance kit, on a server that', () => {
+  let server: Awaited<ReturnType<typeof startBrokenServer>> | undefined;
+  afterEach(() => server?.stop());
+
+  const options = ['--header', 'Authorization: a', '--other-header', 'Authorization: b'];
+  const refused = ['--refused-body', '{"amount": 1, "source": "declined"}'];
+  const body = ['--body', '{"amount": 1, "to": {"bank": "b", "account": "a"}}'];
+  const inspect = async (fault: Fault) => {
+    server = await startBrokenServer(fault);
+    // Only this server does not answer at all. What another does not answer soon, a busy machine has not answered yet.
+    const timeoutMs = fault === 'never answers a duplicate at once' ? '2000' : '60000';
+    return check(server.url, ...options, ...refused, ...body, '--timeout-ms', timeoutMs);
+  };
+
+  it('does everything right, fails nothing', async () => {
+    const report = await inspect('none');
+    expect([report.exitCode, failed(report), unknown(report)]).toEqual([0, [], []]);
+  });
+
+  it.each<[Variant, string[]]>([
+    ['takes quoted keys only', ['--profile', 'draft']],
+    ['takes a type of its own', ['--header', 'Content-Type: application/vnd.api+json']],
+    ['counts what it made', ['--effects-list', 'made.total']],
+    ['puts all it says in data', ['--id', 'data.id', '--effects-list', '']],
+    ['puts all it says in data', ['--id', 'data.id', '--effects', '']],
+    ['names nothing', ['--effects', '']],
+    ['takes UUIDs only', ['--profile', 'stripe', '--missing-key', '400', '--mismatch', '422']],
+  ])('%s, as it may, fails nothing', async (variant, more) => {
+    server = await startBrokenServer(variant);
+    const report = await check(server.url, ...options, ...refused, ...more);
+    expect([report.exitCode, failed(report)]).toEqual([0, []]);
+  });
+
+  it.each<[Fault, string]>([
+    ['ignores the key', 'duplicate'],
+    ['checks, then acts', 'storm'],
+    ['answers a duplicate anew', 'duplicate'],
+    ['makes the key when the effect is done', 'hang-up'],
+    ['ignores the body', 'mismatch'],
+    ['compares bytes', 'body-order'],
+    ['compares bytes of what is nested', 'body-order'],
+    ['shares keys between accounts', 'scope'],
+    ['says 409 to every duplicate', 'duplicate'],
+    ['burns the key of an invalid body', 'invalid-body'],
+    ['forgets refusals', 'refusal'],
+    ['repeats with 200 what was refused', 'refusal'],
+    ['wants no key', 'missing-key'],
+    ['takes any key', 'malformed-key'],
+    ['marks every reply', 'replay-header'],
+    ['runs again after a hang-up', 'hang-up'],
+    ['makes one effect for all keys', 'another-key'],
+    ['reads a quoted key as another', 'quoted-key'],
+    ['never answers a duplicate at once', 'storm'],
+    ['hangs up on a duplicate', 'duplicate'],
+  ])('%s, fails %s', async (fault, id) => {
+    const report = await inspect(fault);
+    expect([report.verdict, report.exitCode]).toEqual(['failed', 1]);
+    expect(failed(report)).toContain(id);
+    for (const { verdict, detail } of report.findings) if (verdict === 'failed') expect(detail).toMatch(/expected/);
+  });
+
+  it('shows no list of what it made, is no verdict', async () => {
+    server = await startBrokenServer('none');
+    const { stderr, exitCode } = await run([
+      resolve('dist/conformance/main.js'),
+      '--url',
+      server.url,
+      '--effects-list',
+      'charges',
+    ]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('a list named charges')]);
+  });
+
+  it('names nothing in its replies, is not held to that', async () => {
+    server = await startBrokenServer('names nothing');
+    const report = await check(server.url, ...options, '--effects', '');
+    expect(unknown(report)).toEqual(expect.arrayContaining(['duplicate', 'storm', 'mismatch', 'scope', 'hang-up']));
+    expect(report.findings[0]?.detail).toMatch(/no id that names what was made: see --id/);
+  });
+
+  it('lists things without the member that names them, is no verdict', async () => {
+    server = await startBrokenServer('none');
+    const { stdout, stderr, exitCode } = await run([
+      resolve('dist/conformance/main.js'),
+      '--url',
+      server.url,
+      '--id',
+      'no',
+    ]);
+    expect([exitCode, stdout]).toEqual([2, expect.not.stringContaining('FAILED')]);
+    expect(stderr).toContain('each with its no');
+  });
+
+  it('is not there, is no verdict', async () => {
+    const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', 'http://127.0.0.1:9']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('does not answer')]);
+  });
+});
+
+describe('the command line of the conformance kit', () => {
+  it.each([
+    [[], /--url : expected http/],
+    [['--url', 'localhost:3000'], /expected http/],
+    [['--url', 'http://localhost/api'], /--url http:\/\/localhost\/api: expected .* without a path/],
+    [['--url', 'http://localhost', '--path', 'http://elsewhere/charges'], /--path http:.*: expected a path/],
+    [['--url', 'http://localhost', '--effects', 'charges'], /--effects charges: expected a path/],
+    [['--url', 'http://localhost', '--method', 'P OST'], /--method P OST: expected a method/],
+    [['--url', 'http://localhost', '--key-header', ''], /--key-header : expected the name of a header/],
+    [['--url', 'http://localhost', '--header', 'X-Name: \u20ac'], /--header: expected 'Name: value', in ASCII/],
+    [['--url', 'http://localhost', '--timeout-ms', '1e12'], /--timeout-ms 1e12: expected milliseconds/],
+    [['--url', 'http://localhost', '--profile', 'mine'], /expected one of ours, draft, stripe/],
+    [['--url', 'http://localhost', '--body', '{'], /--body \{: expected JSON/],
+    [['--url', 'http://localhost', '--header', 'secret'], /--header: expected 'Name: value'/],
+    [['--url', 'http://localhost', '--success', 'fine'], /expected statuses/],
+    [['--url', 'http://localhost', '--mismatch', '4x9'], /--mismatch 4x9: expected statuses/],
+    [['--url', 'http://localhost', '--colour', 'red'], /--colour/],
+  ])('says what it expected: %s', async (args, message) => {
+    const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), ...args]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr).toContain('Usage: npm run conformance');
+  });
+
+  it('is explained when it is asked for', async () => {
+    const { stdout, exitCode } = await run([resolve('dist/conformance/main.js'), '--help']);
+    expect([exitCode, stdout]).toEqual([0, expect.stringContaining('--effects PATH')]);
+  });
+
+  it('prints a line for each check, and their number', async () => {
+    const server = await startBrokenServer('ignores the body');
+    const { stdout, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', server.url]);
+    await server.stop();
+    expect(exitCode).toBe(1);
+    for (const { id } of CHECKS) expect(stdout).toContain(id);
+    expect(stdout).toMatch(/FAILED {3}mismatch/);
+    expect(stdout).toMatch(/\d+ passed, \d+ failed, \d+ unknown/);
+  });
+});
