@@ -3,7 +3,7 @@ import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
 import type { ProblemCode } from '../http/problem.js';
-import { Idempotent, type IdempotentRequest, KeyedRequest, type RecordedReply } from '../idempotency/index.js';
+import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import { CreateCharge, ListCharges } from './dto/create-charge.dto.js';
 import { ChargeList, ChargeResource } from './dto/charge.resource.js';
 import { open, settle } from './charges.phases.js';
@@ -52,7 +52,7 @@ export class ChargesController {
       },
     },
   })
-  async create(@Body() input: CreateCharge, @KeyedRequest() request: IdempotentRequest): Promise<RecordedReply> {
+  async create(@Body() input: CreateCharge, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
     const charge = await request.claim(open, input);
     const outcome = await this.gateway.authorize(charge);
     return request.complete(settle, { charge, outcome });

@@ -91,5 +91,5 @@ function toReply(charge: Charge): Reply {
     outcome: 'final',
     extensions: { decline_code: charge.decline_code, charge_id: charge.id },
   });
-  return { status: declined.status, body: declined.body, headers: declined.headers };
+  return declined.toReply();
 }

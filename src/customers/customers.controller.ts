@@ -16,13 +16,7 @@ import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
 import { ApiClientId, ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
 import { Problem, type ProblemCode, validationFailed } from '../http/problem.js';
-import {
-  Idempotent,
-  type IdempotentRequest,
-  KeyedRequest,
-  type RecordedReply,
-  type UnkeyedRequest,
-} from '../idempotency/index.js';
+import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import type { Customer } from './customer.entity.js';
 import { ChangeCustomer, ReplaceCustomer } from './dto/customer.dto.js';
 import { CustomerResource, etagOf, toResource } from './dto/customer.resource.js';
@@ -96,7 +90,7 @@ export class CustomersController {
     @Param('id', ClientId) id: string,
     @IfMatch() precondition: Precondition,
     @Body() input: ChangeCustomer,
-    @KeyedRequest() request: IdempotentRequest | UnkeyedRequest,
+    @IdempotencyContext() request: IdempotentRequest,
   ): Promise<RecordedReply> {
     if (precondition.kind !== 'versions') {
       throw new Problem(

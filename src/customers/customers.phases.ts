@@ -34,9 +34,9 @@ async function changeOne(tx: EntityManager, { accountId, isRecorded, input }: Ph
   const { id, versions, change } = input;
   const { name = null, email = null, status = null } = change;
   const [held] = await tx.query<Held[]>(CHANGE, [accountId, id, versions, name, email, status]);
-  if (!held) return noSuchCustomer(isRecorded ? 'final' : 'not_started');
+  if (!held) return noSuchCustomer(isRecorded ? 'final' : 'not_started').toReply();
   const { is_meant: isMeant, ...customer } = held;
-  return isMeant ? reply(200, customer) : versionMismatch(customer);
+  return isMeant ? reply(200, customer) : versionMismatch(customer).toReply();
 }
 
 type Held = Customer & { is_meant: boolean };

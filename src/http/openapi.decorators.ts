@@ -69,7 +69,7 @@ export function ApiProblems(...codes: ProblemCode[]) {
             examples: Object.fromEntries(
               group.map((code) => [
                 code,
-                { value: new Problem(code, PROBLEMS[code].title, EXAMPLE_OPTIONS[code]).body },
+                { value: new Problem(code, PROBLEMS[code].title, EXAMPLE_OPTIONS[code]).toReply().body },
               ]),
             ),
           },

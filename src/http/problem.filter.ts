@@ -29,7 +29,8 @@ export class ProblemFilter implements ExceptionFilter {
 
 /** Sends a problem as `application/problem+json`. */
 export function sendProblem(reply: FastifyReply, problem: Problem): void {
-  void reply.code(problem.status).headers(problem.headers).send(JSON.stringify(problem.body));
+  const { status, headers, body } = problem.toReply();
+  void reply.code(status).headers(headers).send(JSON.stringify(body));
 }
 
 /** Finds the word for an error. What nobody foresaw is `internal_error`, and tells nothing of its insides. */

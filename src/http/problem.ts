@@ -176,6 +176,13 @@ export interface ProblemOptions {
 
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 
+/** A problem as it is sent: `body` is the problem details object of RFC 9457. */
+export interface ProblemReply {
+  status: number;
+  headers: Record<string, string>;
+  body: Record<string, unknown>;
+}
+
 /** An error as its client will see it. Throw it anywhere; the filter answers with it. */
 export class Problem extends Error {
   constructor(
@@ -186,12 +193,20 @@ export class Problem extends Error {
     super(`${code}: ${detail}`, { cause: options.cause });
   }
 
+  /**
+   * The problem as a reply that a phase returns, so that it is recorded and replayed. A problem that is thrown is not recorded. The two
+   * cannot be confused, because a `Problem` itself is not a `Reply`.
+   */
+  toReply(): ProblemReply {
+    return { status: this.status, headers: this.headers, body: this.body };
+  }
+
   get status(): number {
     return PROBLEMS[this.code].status;
   }
 
   /** The problem details object, RFC 9457, with our `code`, `retryable` and `outcome`. */
-  get body(): Record<string, unknown> {
+  private get body(): Record<string, unknown> {
     const { outcome = 'not_started', retryAfterSeconds, extensions } = this.options;
     const { status, title } = PROBLEMS[this.code];
     return {
@@ -206,7 +221,7 @@ export class Problem extends Error {
     };
   }
 
-  get headers(): Record<string, string> {
+  private get headers(): Record<string, string> {
     const { retryAfterSeconds, headers } = this.options;
     return {
       'content-type': PROBLEM_MEDIA_TYPE,

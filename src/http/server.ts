@@ -74,7 +74,8 @@ const requestTooSlow = () =>
     { retryAfterSeconds: 1 },
   );
 
-function responseOf({ status, body, headers }: Problem): string {
+function responseOf(problem: Problem): string {
+  const { status, body, headers } = problem.toReply();
   const text = JSON.stringify(body);
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

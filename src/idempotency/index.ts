@@ -5,7 +5,7 @@ export type { IdempotencyEvent, RequestOutcome } from './upkeep/idempotency.even
 export { IdempotencyModule } from './idempotency.module.js';
 export type { IdempotencyOptions } from './idempotency.options.js';
 export { IDEMPOTENT, type KeyRequirement } from './http/idempotency.interceptor.js';
-export { Idempotent, KeyedRequest } from './http/idempotent.decorator.js';
+export { Idempotent, IdempotencyContext } from './http/idempotent.decorator.js';
 export { IdempotencyStore, type KeyStatus } from './store/idempotency.store.js';
 export { IdempotentRequest } from './request/idempotent-request.js';
 export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './http/idempotency-key.js';

@@ -3,13 +3,7 @@ import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swa
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
 import { ApiClientId, ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
-import {
-  Idempotent,
-  type IdempotentRequest,
-  KeyedRequest,
-  type RecordedReply,
-  type UnkeyedRequest,
-} from '../idempotency/index.js';
+import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import { ListOrders, PlaceOrder } from './dto/place-order.dto.js';
 import { OrderList, OrderResource } from './dto/order.resource.js';
 import { place } from './orders.phases.js';
@@ -43,10 +37,7 @@ export class OrdersController {
       'Idempotent by its natural key, `order_id`, for ever: sent again with the same content it answers with the order as it is now, and takes no stock. With an `Idempotency-Key` on top, the reply itself is repeated.',
   })
   @ApiOkResponse({ type: OrderResource, description: 'The order, new or as it was placed before' })
-  create(
-    @Body() input: PlaceOrder,
-    @KeyedRequest() request: IdempotentRequest | UnkeyedRequest,
-  ): Promise<RecordedReply> {
+  create(@Body() input: PlaceOrder, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
     return request.complete(place, input);
   }
 

@@ -31,7 +31,7 @@ export const place: Phase<PlaceOrder, Reply> = async (tx, items) => {
   const placed = await find(tx, firstOfEach(wanted));
   return wanted.map((order, i) => {
     const missing = shortages.get(order);
-    if (missing) return insufficientStock(missing, items[i]?.isRecorded ? 'final' : 'not_started');
+    if (missing) return insufficientStock(missing, items[i]?.isRecorded ? 'final' : 'not_started').toReply();
     return judge(order, placed.get(nameOf(order)));
   });
 };
@@ -39,7 +39,7 @@ export const place: Phase<PlaceOrder, Reply> = async (tx, items) => {
 /** @param placed the order that has the name of `wanted`, if there is one */
 function judge(wanted: NewOrder, placed: Order | undefined): Reply {
   if (!placed) throw new Error(`${wanted.order_id} was neither placed nor refused`);
-  return isSame(placed, wanted) ? { status: 200, body: toResource(placed) } : orderIdReused();
+  return isSame(placed, wanted) ? { status: 200, body: toResource(placed) } : orderIdReused().toReply();
 }
 
 /** Deletes the rows of created orders that got no stock, and inserts the orders that got it in their place. */

@@ -13,7 +13,12 @@ import {
 } from '@nestjs/common';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { map } from 'rxjs';
-import { Idempotent, type IdempotentRequest, KeyedRequest, type RecordedReply } from '../../src/idempotency/index.js';
+import {
+  Idempotent,
+  type IdempotentRequest,
+  IdempotencyContext,
+  type RecordedReply,
+} from '../../src/idempotency/index.js';
 import type { TestDatabase } from '../support/database.js';
 import {
   CLAIMED,
@@ -40,7 +45,7 @@ function withDecorator(extra: MethodDecorator): Type {
     @Post()
     @Idempotent()
     @extra
-    handle(@KeyedRequest() request: IdempotentRequest) {
+    handle(@IdempotencyContext() request: IdempotentRequest) {
       return request.complete(place, { name: 'odd' });
     }
   }
@@ -53,7 +58,7 @@ function withParameter(extra: ParameterDecorator): Type {
   class Odd {
     @Post()
     @Idempotent()
-    handle(@KeyedRequest() request: IdempotentRequest, @extra _: unknown) {
+    handle(@IdempotencyContext() request: IdempotentRequest, @extra _: unknown) {
       return request.complete(place, { name: 'odd' });
     }
   }
@@ -70,7 +75,7 @@ function inherited(parent: Type): Type {
 class PerRequest {
   @Post()
   @Idempotent()
-  handle(@KeyedRequest() request: IdempotentRequest, @Res() _: unknown) {
+  handle(@IdempotencyContext() request: IdempotentRequest, @Res() _: unknown) {
     return request.complete(place, { name: 'odd' });
   }
 }
@@ -79,7 +84,7 @@ class PerRequest {
 @Idempotent()
 class DecoratedAsAWhole {
   @Post()
-  handle(@KeyedRequest() request: IdempotentRequest, @Res() _: unknown) {
+  handle(@IdempotencyContext() request: IdempotentRequest, @Res() _: unknown) {
     return request.complete(place, { name: 'odd' });
   }
 }
@@ -138,7 +143,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
     @Controller('odd')
     class Misused {
       @Post('keyless')
-      keyless(@KeyedRequest() request: IdempotentRequest) {
+      keyless(@IdempotencyContext() request: IdempotentRequest) {
         return toy.handler(request, { name: 'marble' });
       }
 
@@ -148,7 +153,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
         intercept: (_: unknown, next: CallHandler) => next.handle().pipe(map((reply: RecordedReply) => reply.body)),
       })
       @Idempotent()
-      mapped(@KeyedRequest() request: IdempotentRequest) {
+      mapped(@IdempotencyContext() request: IdempotentRequest) {
         return toy.handler(request, { name: 'marble' });
       }
     }
@@ -260,9 +265,9 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('when @KeyedRequest() is used without @Idempotent()', async () => {
+    it('when @IdempotencyContext() is used without @Idempotent()', async () => {
       expect((await toy.send('key', { path: '/odd/keyless' })).status).toBe(500);
-      expect(logged.join('\n')).toMatch(/keyless: @KeyedRequest\(\) needs @Idempotent\(\) on the handler/);
+      expect(logged.join('\n')).toMatch(/keyless: @IdempotencyContext\(\) needs @Idempotent\(\) on the handler/);
       expect(await left(database)).toEqual(NOTHING);
     });
 

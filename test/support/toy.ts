@@ -15,7 +15,7 @@ import {
   type IdempotencyOptions,
   Idempotent,
   type IdempotentRequest,
-  KeyedRequest,
+  IdempotencyContext,
   Recovery,
   type Resumed,
   Sweeper,
@@ -129,14 +129,14 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
   class EffectsController {
     @Post()
     @Idempotent()
-    create(@Body() wish: object, @KeyedRequest() keyed: IdempotentRequest) {
+    create(@Body() wish: object, @IdempotencyContext() keyed: IdempotentRequest) {
       toy.arrived++;
       return toy.handler(keyed, wish as Wish);
     }
 
     @Post(':shelf')
     @Idempotent()
-    createOnShelf(@Body() wish: object, @KeyedRequest() keyed: IdempotentRequest) {
+    createOnShelf(@Body() wish: object, @IdempotencyContext() keyed: IdempotentRequest) {
       return toy.handler(keyed, wish as Wish);
     }
   }

@@ -29,7 +29,8 @@ const requests = new WeakMap<object, IdempotentRequest | UnkeyedRequest>();
 /** The idempotent request that belongs to the HTTP request of `context`. */
 export function requestOf(context: ExecutionContext): IdempotentRequest | UnkeyedRequest {
   const request = requests.get(context.switchToHttp().getRequest<object>());
-  if (!request) throw new Error(`${context.getHandler().name}: @KeyedRequest() needs @Idempotent() on the handler`);
+  if (!request)
+    throw new Error(`${context.getHandler().name}: @IdempotencyContext() needs @Idempotent() on the handler`);
   return request;
 }
 

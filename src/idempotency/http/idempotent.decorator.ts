@@ -15,7 +15,7 @@ import {
 
 /**
  * Makes a handler safe to retry: it requires an `Idempotency-Key`, and answers duplicates with the recorded reply.
- * The handler takes its {@link IdempotentRequest} by `@KeyedRequest()` and returns what `complete` gave it.
+ * The handler takes its {@link IdempotentRequest} by `@IdempotencyContext()` and returns what `complete` gave it.
  *
  * @param key `optional` for an operation that something else makes safe to repeat: without a key the handler gets an
  *   {@link UnkeyedRequest}, which has `complete` only, and nothing is replayed
@@ -30,4 +30,4 @@ export const Idempotent = (key: KeyRequirement = 'required', ...headers: string[
   );
 
 /** The request under its key, in a handler that is `@Idempotent()`; where keys are optional, perhaps one without. */
-export const KeyedRequest = createParamDecorator((_: unknown, context: ExecutionContext) => requestOf(context));
+export const IdempotencyContext = createParamDecorator((_: unknown, context: ExecutionContext) => requestOf(context));
