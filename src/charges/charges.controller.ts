@@ -4,11 +4,11 @@ import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
 import type { ProblemCode } from '../http/problem.js';
 import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
-import { CreateCharge, ListCharges } from './dto/create-charge.dto.js';
+import { CreateCharge } from './dto/create-charge.dto.js';
+import { ListCharges } from './dto/list-charges.dto.js';
 import { ChargeList, ChargeResource } from './dto/charge.resource.js';
-import { open, settle } from './charges.phases.js';
 import { ChargesReader } from './charges.reader.js';
-import { PaymentGateway } from './gateway/payment.gateway.js';
+import { ChargesService } from './charges.service.js';
 
 const CREATE_PROBLEMS: ProblemCode[] = [
   'validation_failed',
@@ -28,14 +28,13 @@ const CREATE_PROBLEMS: ProblemCode[] = [
 @Controller('charges')
 export class ChargesController {
   constructor(
-    private readonly gateway: PaymentGateway,
-    private readonly charges: ChargesReader,
+    private readonly charges: ChargesService,
+    private readonly reader: ChargesReader,
   ) {}
 
-  /** Two commits around a call that cannot be rolled back. */
   @Post()
   @HttpCode(200)
-  @Idempotent()
+  @Idempotent({ resumedBy: [ChargesService, 'resume'] })
   @ApiIdempotent('required', ...CREATE_PROBLEMS)
   @ApiOperation({
     summary: 'Charge a card, once',
@@ -52,10 +51,8 @@ export class ChargesController {
       },
     },
   })
-  async create(@Body() input: CreateCharge, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
-    const charge = await request.claim(open, input);
-    const outcome = await this.gateway.authorize(charge);
-    return request.complete(settle, { charge, outcome });
+  create(@Body() input: CreateCharge, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
+    return this.charges.create(request, input);
   }
 
   @Get(':id')
@@ -64,7 +61,7 @@ export class ChargesController {
   @ApiOkResponse({ type: ChargeResource })
   @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'not_found', 'database_unavailable')
   find(@CurrentAccount() accountId: string, @Param('id') id: string): Promise<ChargeResource> {
-    return this.charges.find(accountId, id);
+    return this.reader.find(accountId, id);
   }
 
   @Get()
@@ -72,6 +69,6 @@ export class ChargesController {
   @ApiOkResponse({ type: ChargeList })
   @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'database_unavailable')
   list(@CurrentAccount() accountId: string, @Query() query: ListCharges): Promise<ChargeList> {
-    return this.charges.list(accountId, query);
+    return this.reader.list(accountId, query);
   }
 }

@@ -5,7 +5,7 @@ import { CONFIG, type Config } from '../config.js';
 import { Charge } from './charge.entity.js';
 import { ChargesController } from './charges.controller.js';
 import { ChargesReader } from './charges.reader.js';
-import { ChargeRecovery } from './charges.recovery.js';
+import { ChargesService } from './charges.service.js';
 import { HttpGateway } from './gateway/http-gateway.js';
 import { PaymentGateway } from './gateway/payment.gateway.js';
 import { SimulatedBank } from './gateway/simulated-bank.js';
@@ -14,8 +14,8 @@ import { SimulatedBank } from './gateway/simulated-bank.js';
   imports: [TypeOrmModule.forFeature([Charge])],
   controllers: [ChargesController],
   providers: [
+    ChargesService,
     ChargesReader,
-    ChargeRecovery,
     { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource] },
   ],
 })

@@ -12,7 +12,7 @@ export const chargeId = (requestId: string) => `ch_${requestId.replaceAll('-', '
 const COLUMNS = 'account_id, id, amount, currency, source, order_id, description, metadata';
 
 /** Makes the intent durable before any money moves. Repeatable: a charge that is open already is the same one. */
-export const open: StatementPhase<CreateCharge, Charge> = {
+export const openCharge: StatementPhase<CreateCharge, Charge> = {
   name: 'charges_open',
   text: `
     INSERT INTO charges (${COLUMNS}, status, created_at)
@@ -37,7 +37,7 @@ export const open: StatementPhase<CreateCharge, Charge> = {
  * Records what the bank decided, and tells of it. Whether it may be committed is decided by the lock token, in the same
  * transaction. The reply follows from what is recorded, and need not wait until it is.
  */
-export const settle: StatementPhase<Settlement, Reply> = {
+export const settleCharge: StatementPhase<Settlement, Reply> = {
   name: 'charges_settle',
   text: `
     WITH settled AS (

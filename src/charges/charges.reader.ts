@@ -4,7 +4,7 @@ import { Repository } from 'typeorm';
 import { PAGE_BYTES } from '../http/page.input.js';
 import { Problem } from '../http/problem.js';
 import { Charge } from './charge.entity.js';
-import type { ListCharges } from './dto/create-charge.dto.js';
+import type { ListCharges } from './dto/list-charges.dto.js';
 import { type ChargeList, type ChargeResource, toResource } from './dto/charge.resource.js';
 
 /** Reads the charges of one account. */

@@ -74,7 +74,7 @@ export class CustomersController {
 
   @Patch(':id')
   @HttpCode(200)
-  @Idempotent('optional', 'if-match')
+  @Idempotent({ key: 'optional', headers: ['if-match'] })
   @ApiClientId('id', 'cus_ada')
   @ApiHeader({ ...IF_MATCH, required: true, schema: VERSIONS })
   @ApiExtraModels(ChangeCustomer)

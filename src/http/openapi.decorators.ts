@@ -1,6 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiExtraModels, ApiHeader, ApiParam, ApiProperty, ApiResponse, getSchemaPath } from '@nestjs/swagger';
-import { IDEMPOTENCY_KEY_MAX_LENGTH, type KeyRequirement } from '../idempotency/index.js';
+import { IDEMPOTENCY_KEY_MAX_LENGTH, type IdempotentHandler } from '../idempotency/index.js';
 import { CLIENT_ID } from './client-id.pipe.js';
 import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
 
@@ -91,7 +91,7 @@ export const ApiKeyParameter = (name: string) =>
   ApiParam({ name, schema: { type: 'string', pattern: IDEMPOTENCY_KEY, example: 'order_12345' } });
 
 /** Documents that an operation is idempotent by key, what follows for its callers, and its other errors, `codes`. */
-export function ApiIdempotent(key: KeyRequirement, ...codes: ProblemCode[]) {
+export function ApiIdempotent(key: NonNullable<IdempotentHandler['key']>, ...codes: ProblemCode[]) {
   return applyDecorators(
     ApiHeader({
       name: 'Idempotency-Key',

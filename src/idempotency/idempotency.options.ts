@@ -2,32 +2,54 @@ import { ConfigurableModuleBuilder } from '@nestjs/common';
 
 export interface IdempotencyOptions {
   /**
-   * Whose key it is: the account of an authenticated request. Two accounts may use one key; without a scope one
-   * could read the other's reply, so there is no default.
+   * Returns the account that a request belongs to. Two accounts may use the same key. Without a scope one account could read the reply of
+   * another, so this option has no default.
    */
   scope: (request: never) => string;
-  /** Hours a completed reply is kept and replayed, counted from the first claim. */
+  /** Hours for which a completed reply is kept and replayed, counted from the first claim. */
   retentionHours: number;
-  /** Seconds a holder has before others may take over; longer than the slowest call made between the two verbs. */
+  /** Seconds after which others may take over a claimed request. Longer than the slowest call between the two verbs. */
   leaseSeconds: number;
-  /** Milliseconds a duplicate waits for the reply of the request that is in flight. */
+  /** Milliseconds for which a duplicate waits for the reply of the request that is in flight. */
   waitMs: number;
-  /** Requests that share one commit at most; 1 gives each a transaction of its own. */
+  /** Maximum number of requests that share one transaction. 1 selects the plain committer: one transaction for each request. */
   maxGroupSize: number;
-  /** Memory of each process for replies that it need not ask the database for; 0 for none. */
+  /** Bytes of memory in each process for replies that need not be read from the database again; 0 for no cache. */
   cacheBytes: number;
   /**
-   * Milliseconds between two looks for requests whose lease has expired, and the shortest pause before one that could not be
-   * finished is tried again.
+   * Milliseconds between two looks for requests whose lease has expired, and the shortest pause before recovery retries a request that it
+   * could not finish.
    */
   recoveryIntervalMs: number;
-  /** When to delete expired rows, as a cron expression. */
+  /** When to delete expired keys, as a cron expression. */
   sweepCron: string;
 }
 
-export const { ConfigurableModuleClass: ConfigurableIdempotencyModule, MODULE_OPTIONS_TOKEN: IDEMPOTENCY_OPTIONS } =
-  new ConfigurableModuleBuilder<IdempotencyOptions>()
+/** The options that an application gives: `scope`, and every other option that differs from its default. */
+export type IdempotencyModuleOptions = Pick<IdempotencyOptions, 'scope'> & Partial<IdempotencyOptions>;
+
+export const IDEMPOTENCY_DEFAULTS: Omit<IdempotencyOptions, 'scope'> = {
+  // Stripe and others keep keys for a day, so clients retry for no longer than that.
+  retentionHours: 24,
+  // Longer than a payment gateway takes to answer or to time out.
+  leaseSeconds: 30,
+  // Shorter than the timeouts of most HTTP clients and proxies, so that a duplicate gets an answer.
+  waitMs: 10_000,
+  // Larger groups are not faster: see docs/benchmark.md.
+  maxGroupSize: 64,
+  // About 20,000 replies of charges.
+  cacheBytes: 32 * 2 ** 20,
+  recoveryIntervalMs: 5_000,
+  // Every ten minutes, so that a sweep never has much to delete.
+  sweepCron: '*/10 * * * *',
+};
+
+export const { ConfigurableModuleClass: ConfigurableIdempotencyModule, MODULE_OPTIONS_TOKEN: GIVEN_OPTIONS } =
+  new ConfigurableModuleBuilder<IdempotencyModuleOptions>()
     .setClassMethodName('forRoot')
-    // Interceptors are resolved where they are used, so every feature module has to see the services.
+    // The module is global, because Nest resolves an interceptor in the module of the controller that uses it.
     .setExtras({}, (definition) => ({ ...definition, global: true }))
     .build();
+
+/** The injection token of the {@link IdempotencyOptions}, defaults included. */
+export const IDEMPOTENCY_OPTIONS = Symbol('IDEMPOTENCY_OPTIONS');

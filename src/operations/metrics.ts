@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { Public } from '../http/public.decorator.js';
-import { Idempotency, type IdempotencyEvent, IdempotencyStore, type RequestOutcome } from '../idempotency/index.js';
+import { Idempotency, type IdempotencyEvent, UpkeepStore, type RequestOutcome } from '../idempotency/index.js';
 import { DatabaseLooks, kept } from './looks.js';
 
 /** What the pool of `pg` tells of itself. */
@@ -59,7 +59,7 @@ export class Metrics {
 
   constructor(
     private readonly dataSource: DataSource,
-    private readonly store: IdempotencyStore,
+    private readonly store: UpkeepStore,
     private readonly looks: DatabaseLooks,
     idempotency: Idempotency,
   ) {

@@ -18,7 +18,7 @@ export class OrdersController {
   /** Everything is in our database, so it is one commit. */
   @Post()
   @HttpCode(200)
-  @Idempotent('optional')
+  @Idempotent({ key: 'optional' })
   @ApiIdempotent(
     'optional',
     'validation_failed',

@@ -12,4 +12,9 @@ export const nameWithin = (accountId: string, own: string) => `${accountId.lengt
  * @param nameOf as {@link nameWithin} makes it, so that names are unique across accounts
  */
 export const inLockOrder = <T>(items: readonly T[], nameOf: (item: T) => string): T[] =>
-  items.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  items.toSorted((a, b) => compare(nameOf(a), nameOf(b)));
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

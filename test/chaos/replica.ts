@@ -2,7 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { writeSync } from 'node:fs';
 import { ServerResponse } from 'node:http';
 import { Client } from 'pg';
-import { SWEEP, TAKE_OVER } from '../../src/idempotency/store/idempotency.sql.js';
+import { SWEEP, TAKE_OVER } from '../../src/idempotency/upkeep/upkeep.store.js';
 import type { Arm, Disarmed, FailPoint } from './fail-points.js';
 
 /**
@@ -39,7 +39,9 @@ type Step = 'claim' | 'complete' | 'take-over' | 'relay' | 'mark' | 'consumer' |
 
 const STEPS = new Map<string, Step>([
   ['idempotency_claim', 'claim'],
+  ['idempotency_claim_all', 'claim'],
   ['idempotency_complete', 'complete'],
+  ['idempotency_complete_all', 'complete'],
   ['messaging_lock_due', 'relay'],
   ['messaging_published', 'mark'],
   ['messaging_receive', 'consumer'],

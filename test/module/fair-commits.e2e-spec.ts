@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { EntityManager } from 'typeorm';
-import type { Outcome } from '../../src/idempotency/commit/group.js';
+import type { CommitResult } from '../../src/idempotency/commit/committer.js';
 import type { Phase, PhaseItem, Reply } from '../../src/idempotency/index.js';
 import {
   CLIENTS,
@@ -37,14 +37,14 @@ describe('accounts that wait for a commit at the same time', () => {
   const commit = (account: string, names: string[], phase: Phase<never, Reply>) =>
     names.map((name) => groupCommit(at.toy).commit(unitOf(name, phase, account)));
   /** Has all of `units` wait, and lets them go at once. */
-  async function together(units: () => Promise<Outcome>[]): Promise<PromiseSettledResult<Outcome>[]> {
+  async function together(units: () => Promise<CommitResult>[]): Promise<PromiseSettledResult<CommitResult>[]> {
     const letGo = await holdGroups(at.toy);
     const outcomes = Promise.allSettled(units());
     await letGo();
     return outcomes;
   }
-  const isCommitted = (outcome: PromiseSettledResult<Outcome>) =>
-    outcome.status === 'fulfilled' && outcome.value.kind === 'committed';
+  const isCommitted = (outcome: PromiseSettledResult<CommitResult>) =>
+    outcome.status === 'fulfilled' && outcome.value.kind === 'recorded';
 
   const isBad = ({ input: { name } }: Item) => name.startsWith('bad');
   /** Throws for a whole group because of one of its items. */
@@ -165,7 +165,7 @@ describe('accounts that wait for a commit at the same time', () => {
     held.push(...commit('a', namesOf(8), holding));
     expect(waiting(at.toy)).toBe(8);
     for (const name of namesOf(3))
-      expect(await Promise.all(commit('b', [name], phase))).toMatchObject([{ kind: 'committed' }]);
+      expect(await Promise.all(commit('b', [name], phase))).toMatchObject([{ kind: 'recorded' }]);
     // An account that is suspected only because it shared a group gets its own transaction as well.
     const outcomes = await together(() => [...commit('c', bad(1), phase), ...commit('d', ['d'], phase)]);
     expect(outcomes.map(isCommitted)).toEqual([false, true]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { FairQueue, type Queued } from '../../src/idempotency/commit/fair-queue.js';
+import { FairQueue } from '../../src/idempotency/commit/fair-queue.js';
 import { FairShare } from '../../src/idempotency/commit/fair-share.js';
 
 /** Takes as much as is allowed, one at a time, in turn. Returns what each account has. */
@@ -52,56 +52,70 @@ describe('a fair share', () => {
 });
 
 /** Items that count how often they are looked at. */
-function itemsOf(accountId: string, names: string[], looks = { count: 0 }): Queued[] {
-  return names.map((name) => ({
-    accountId,
-    isAlone: false,
-    get name() {
-      looks.count++;
-      return `${accountId} ${name}`;
-    },
-  }));
+interface Item {
+  accountId: string;
+  name: string;
+}
+
+function itemsOf(accountId: string, names: string[]): Item[] {
+  return names.map((name) => ({ accountId, name: `${accountId} ${name}` }));
 }
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => String(i));
-const namesOf = (items: Queued[]) => items.map(({ name }) => name);
+const namesOf = (items: Item[]) => items.map(({ name }) => name);
+const everyAccount = () => true;
 
 describe('a fair queue', () => {
-  it('gives each account its turn, goes on where it stopped, and loses nothing', () => {
-    const queue = new FairQueue();
+  const takeGroup = (queue: FairQueue<Item>, limit: number, may = everyAccount as (accountId: string) => boolean) =>
+    namesOf(queue.takeGroup(limit, ({ name }) => name, may));
+
+  it('gives each account its turn, continues where it stopped, and loses nothing', () => {
+    const queue = new FairQueue<Item>();
     queue.add([...itemsOf('a', numbered(4)), ...itemsOf('b', numbered(1)), ...itemsOf('c', numbered(2))]);
-    expect(namesOf(queue.takeFromAll(2))).toEqual(['a 0', 'b 0']);
-    expect(namesOf(queue.takeFromAll(2))).toEqual(['c 0', 'a 1']);
-    expect(namesOf(queue.takeFromAll(9))).toEqual(['c 1', 'a 2', 'a 3']);
-    expect([queue.isEmpty, queue.takeFromAll(9)]).toEqual([true, []]);
+    expect(takeGroup(queue, 2)).toEqual(['a 0', 'b 0']);
+    expect(takeGroup(queue, 2)).toEqual(['c 0', 'a 1']);
+    expect(takeGroup(queue, 9)).toEqual(['c 1', 'a 2', 'a 3']);
+    expect(takeGroup(queue, 9)).toEqual([]);
   });
 
-  it('takes no key twice at once, and holds up no other account for it', () => {
-    const queue = new FairQueue();
+  it('takes no key twice into a group, and delays no other account because of it', () => {
+    const queue = new FairQueue<Item>();
     queue.add([...itemsOf('a', ['k', 'k', 'l']), ...itemsOf('b', ['k', 'l'])]);
-    expect(namesOf(queue.takeFromAll(9))).toEqual(['a k', 'b k', 'b l']);
-    expect(namesOf(queue.takeFromAll(9))).toEqual(['a k', 'a l']);
+    expect(takeGroup(queue, 9)).toEqual(['a k', 'b k', 'b l']);
+    expect(takeGroup(queue, 9)).toEqual(['a k', 'a l']);
   });
 
-  it('takes of one account, whose turn it is and that may, and what is alone by itself', () => {
-    const queue = new FairQueue();
-    queue.add(itemsOf('a', numbered(2)));
-    queue.add(itemsOf('b', numbered(1)).map((item) => Object.defineProperty(item, 'isAlone', { value: true })));
-    queue.add(itemsOf('b', ['x', 'y', 'z']));
-    const takeOne = () => namesOf(queue.takeFromOne(2, (accountId) => accountId === 'b'));
-    expect([takeOne(), takeOne(), takeOne(), takeOne()]).toEqual([['b 0'], ['b x', 'b y'], ['b z'], []]);
+  it('leaves the items of an account that may not be served where they are', () => {
+    const queue = new FairQueue<Item>();
+    queue.add([...itemsOf('a', numbered(2)), ...itemsOf('b', numbered(3))]);
+    expect(takeGroup(queue, 9, (accountId) => accountId === 'b')).toEqual(['b 0', 'b 1', 'b 2']);
     expect(namesOf(queue.remove('a'))).toEqual(['a 0', 'a 1']);
-    expect(queue.isEmpty).toBe(true);
+    expect(takeGroup(queue, 9)).toEqual([]);
   });
 
-  it('looks at no more items than it takes, however many wait', () => {
-    const looks = { count: 0 };
-    const queue = new FairQueue();
-    queue.add([
-      ...itemsOf('a', numbered(10_000), looks),
-      ...itemsOf('b', ['k', ...numbered(10_000).map(() => 'k')], looks),
+  it('takes the next item of the next account that may be served', () => {
+    const queue = new FairQueue<Item>();
+    queue.add([...itemsOf('a', numbered(2)), ...itemsOf('b', numbered(2)), ...itemsOf('c', numbered(1))]);
+    const takeNext = () => queue.takeNext((accountId) => accountId !== 'c')?.name;
+    expect([takeNext(), takeNext(), takeNext(), takeNext(), takeNext()]).toEqual([
+      'a 0',
+      'b 0',
+      'a 1',
+      'b 1',
+      undefined,
     ]);
-    expect(queue.takeFromAll(64)).toHaveLength(64);
-    // Each is looked at twice, as is the one that ends the turn of an account.
-    expect(looks.count).toBeLessThanOrEqual(2 * 65);
+    expect(queue.takeNext(everyAccount)?.name).toBe('c 0');
+  });
+
+  it('reads no more items than it takes, however many wait', () => {
+    const queue = new FairQueue<Item>();
+    queue.add([...itemsOf('a', numbered(10_000)), ...itemsOf('b', ['k', ...numbered(10_000).map(() => 'k')])]);
+    let reads = 0;
+    const nameOf = ({ name }: Item) => {
+      reads++;
+      return name;
+    };
+    expect(queue.takeGroup(64, nameOf, everyAccount)).toHaveLength(64);
+    // Each is read twice, and so is the item that ends the turn of an account.
+    expect(reads).toBeLessThanOrEqual(2 * 65);
   });
 });

@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/database/data-source.js';
 import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
-import { IdempotencyStore } from '../../src/idempotency/store/idempotency.store.js';
+import { GroupStore } from '../../src/idempotency/commit/group.store.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import { connect, createDatabase, type TestDatabase } from '../support/database.js';
 import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
@@ -125,7 +125,7 @@ describe('a recorded reply that is too large to be read with its claim', () => {
     await recordLarge('acct_demo', 'large', 70_000);
     const [row] = await database.sql<{ lock_token: string }>('SELECT lock_token FROM processed_requests');
     const large = { kind: 'large-reply', status: 200, lockToken: row?.lock_token ?? '', expiresAt: Infinity } as const;
-    const store = service.nest.get(IdempotencyStore);
+    const store = service.nest.get(GroupStore);
     const identity = new RequestIdentity('acct_demo', 'large', 'POST /charges', Buffer.alloc(0));
     expect(await store.readReply(identity, large)).toMatchObject({ kind: 'completed', lockToken: row?.lock_token });
     // Swept, and the key is used for another request, which is completed as well.

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Body, Controller, type INestApplication, Post } from '@nestjs/common';
-import { Idempotent, IdempotencyContext, type UnkeyedRequest } from '../../src/idempotency/index.js';
+import { Idempotent, IdempotencyContext, type IdempotentRequest } from '../../src/idempotency/index.js';
 import { InFlight } from '../../src/idempotency/commit/in-flight.js';
 import type { TestDatabase } from '../support/database.js';
 import {
@@ -27,8 +27,8 @@ const TOTAL = 128 * 2 ** 20;
 @Controller('wishes')
 class WishesController {
   @Post()
-  @Idempotent('optional')
-  create(@Body() wish: object, @IdempotencyContext() request: UnkeyedRequest) {
+  @Idempotent({ key: 'optional' })
+  create(@Body() wish: object, @IdempotencyContext() request: IdempotentRequest) {
     return request.complete(place, wish as Wish);
   }
 }

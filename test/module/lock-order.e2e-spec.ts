@@ -3,8 +3,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { DataSource } from 'typeorm';
 import { earnings } from '../../src/balance/earnings.js';
 import { change } from '../../src/customers/customers.phases.js';
-import { commitTogether, type Unit } from '../../src/idempotency/commit/group.js';
-import { IdempotencyStore, type Phase, type PhaseItem, type Reply } from '../../src/idempotency/index.js';
+import type { Unit } from '../../src/idempotency/commit/committer.js';
+import { commitTogether } from '../../src/idempotency/commit/group.js';
+import { GroupStore } from '../../src/idempotency/commit/group.store.js';
+import type { Phase, PhaseItem, Reply } from '../../src/idempotency/index.js';
 import { inTransaction } from '../../src/postgres/transaction.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import type { Message } from '../../src/messaging/index.js';
@@ -83,14 +85,13 @@ describe('two groups at once that have the same rows in opposite order', () => {
 
   it('of changes and orders wait for one another and never in a circle', async () => {
     const unit = (key: string, operation: string, phase: Phase<never, Reply>, input: unknown): Unit => ({
+      kind: 'claim-and-complete',
       identity: new RequestIdentity('acct_demo', key, operation, () => key),
+      isInDoubt: false,
       lockToken: randomUUID(),
       newRequestId: randomUUID(),
-      holds: false,
       phase,
       input,
-      completes: true,
-      inDoubt: false,
     });
     /** In the order of their keys, as groups are. */
     const group = (app: TestService, name: string, isReversed: boolean) => {
@@ -100,10 +101,10 @@ describe('two groups at once that have the same rows in opposite order', () => {
         unit(`${changes}_${name}_${i}`, 'PATCH /customers/:id', change, changed(i)),
       ]).flat();
       const sorted = units.sort((one, other) => (one.identity.key < other.identity.key ? -1 : 1));
-      return commitTogether(app.nest.get(DataSource), app.nest.get(IdempotencyStore), sorted);
+      return commitTogether(app.nest.get(DataSource), app.nest.get(GroupStore), sorted);
     };
     const both = await Promise.all([group(service, 'one', false), group(replica, 'other', true)]);
-    expect(both.flat().map(({ kind }) => kind)).toEqual(Array(2 * COUNT).fill('committed'));
+    expect(both.flat().map(({ kind }) => kind)).toEqual(Array(2 * COUNT).fill('recorded'));
     expect(await database.sql('SELECT sum(stock)::int AS stock FROM inventory')).toEqual([{ stock: 4000 - COUNT }]);
     expect(await database.sql('SELECT sum(version)::int AS versions FROM customers')).toEqual([
       { versions: COUNT + COUNT / 2 },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { IdempotentRequest, Reply, StatementPhase } from '../../src/idempotency/index.js';
-import { CLAIM, COMPLETE, SWEEP, TAKE_OVER } from '../../src/idempotency/store/idempotency.sql.js';
+import { CLAIM_ALL, COMPLETE_ALL } from '../../src/idempotency/commit/group.store.js';
+import { SWEEP, TAKE_OVER } from '../../src/idempotency/upkeep/upkeep.store.js';
 import { connect, type TestDatabase } from '../support/database.js';
 import {
   CLAIMED,
@@ -164,10 +165,14 @@ describe('the plans of the protocol', () => {
   const CALLS = [
     [
       'claim',
-      CLAIM,
+      CLAIM_ALL,
       `('{a}', '{k}', ARRAY[gen_random_uuid()], '{o}', ARRAY[sha256('')], ARRAY[gen_random_uuid()], 30, 86400, false, 65536)`,
     ],
-    ['complete', COMPLETE, `('{a}', '{k}', ARRAY[gen_random_uuid()], '{200}', ARRAY['{}'::jsonb], '{b}', 1, 86400)`],
+    [
+      'complete',
+      COMPLETE_ALL,
+      `('{a}', '{k}', ARRAY[gen_random_uuid()], '{200}', ARRAY['{}'::jsonb], '{b}', 1, 86400)`,
+    ],
   ] as const;
 
   it.each([

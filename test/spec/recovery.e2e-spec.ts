@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { IdempotencyStore, INTENT_MISSING } from '../../src/idempotency/index.js';
-import { FORGET, TAKE_OVER } from '../../src/idempotency/store/idempotency.sql.js';
+import { INTENT_MISSING, UpkeepStore } from '../../src/idempotency/index.js';
+import { FORGET } from '../../src/idempotency/store/idempotency.store.js';
+import { TAKE_OVER } from '../../src/idempotency/upkeep/upkeep.store.js';
 import type { TestDatabase } from '../support/database.js';
 import {
   CLAIMED,
@@ -178,7 +179,7 @@ describe('a request that recovery could not finish', () => {
 
   it('is put off as well if the process that resumed it has died', async () => {
     await abandon('a', 1);
-    await toy.app.get(IdempotencyStore).takeOver('POST /effects', TOKEN, { after: '', except: [] });
+    await toy.app.get(UpkeepStore).takeOver('POST /effects', TOKEN, { after: '', except: [] });
     await database.sql('UPDATE processed_requests SET locked_until = clock_timestamp()');
     expect(await toy.recovery.runOnce()).toBe(0);
   });

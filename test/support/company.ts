@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { EntityManager } from 'typeorm';
-import type { Unit } from '../../src/idempotency/commit/group.js';
+import type { Unit } from '../../src/idempotency/commit/committer.js';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
 import type { PhaseItem } from '../../src/idempotency/index.js';
 import { newRequestId } from '../../src/idempotency/request/request-id.js';
@@ -35,14 +35,13 @@ export function keepCompany(commits: GroupCommit): void {
 function companion(accountId: string): Unit {
   const key = randomUUID();
   return {
+    kind: 'claim',
+    isInDoubt: false,
     identity: new RequestIdentity(accountId, key, 'POST /company', () => key),
     lockToken: randomUUID(),
     newRequestId: newRequestId(),
     phase: leave,
     input: undefined,
-    holds: false,
-    completes: false,
-    inDoubt: false,
   };
 }
 

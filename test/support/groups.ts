@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from '@jest/globals';
 import type { Response } from 'supertest';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
-import type { Unit } from '../../src/idempotency/commit/group.js';
+import { OneByOne } from '../../src/idempotency/commit/one-by-one.js';
+import type { Unit } from '../../src/idempotency/commit/committer.js';
 import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import type { TestDatabase } from './database.js';
@@ -33,19 +34,20 @@ export const commitSizes = ({ events }: Toy) =>
 
 /** A unit that comes from no HTTP request. */
 export const unitOf = (key: string, phase: Unit['phase'], account = 'somebody'): Unit => ({
+  kind: 'claim-and-complete',
+  isInDoubt: false,
   identity: new RequestIdentity(account, key, 'POST /effects', () => key),
   lockToken: randomUUID(),
   newRequestId: newRequestId(),
-  holds: false,
   phase,
   input: { name: key },
-  completes: true,
-  inDoubt: false,
 });
 
 /** How many units wait for a transaction. */
-export const waiting = (toy: Toy) =>
-  (['shared', 'apart'] as const).flatMap((lane) => [...groupCommit(toy)[lane]['queues'].values()].flat()).length;
+export function waiting({ app }: Toy): number {
+  const queues = [app.get(GroupCommit)['queue']['queues'], app.get(OneByOne)['turns']['waiting']['queues']];
+  return queues.flatMap((queue) => [...queue.values()].flat() as unknown[]).length;
+}
 
 /**
  * Keeps every group busy, so that a request that comes now waits, until the returned function is called. The units that keep
@@ -164,7 +166,7 @@ export function replicasOf({ platform, isolation, limits }: (typeof CLIENTS)[num
     await empty(at.database);
     for (const each of [at.toy, at.replica, at.far]) {
       Object.assign(each, { handler: oneCommit, events: [], asked: 0, arrived: 0 });
-      groupCommit(each)['standing'].clear();
+      groupCommit(each)['apart'].clear();
     }
   });
   afterEach(Barrier.openAll);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Body, Controller, type INestApplication, Module, Post, type Type } from '@nestjs/common';
+import { Body, Controller, type INestApplication, Injectable, Module, Post, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
@@ -125,17 +125,24 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
   const { platform = 'fastify', poolSize = 10, limits = LIMITS, controllers = [], prepare, ...options } = settings;
   const name = `toy_${randomUUID()}`;
 
+  @Injectable()
+  class EffectsService {
+    resume(abandoned: AbandonedRequest) {
+      return toy.resume(abandoned);
+    }
+  }
+
   @Controller('effects')
   class EffectsController {
     @Post()
-    @Idempotent()
+    @Idempotent({ resumedBy: [EffectsService, 'resume'] })
     create(@Body() wish: object, @IdempotencyContext() keyed: IdempotentRequest) {
       toy.arrived++;
       return toy.handler(keyed, wish as Wish);
     }
 
     @Post(':shelf')
-    @Idempotent()
+    @Idempotent({ resumedBy: [EffectsService, 'resume'] })
     createOnShelf(@Body() wish: object, @IdempotencyContext() keyed: IdempotentRequest) {
       return toy.handler(keyed, wish as Wish);
     }
@@ -172,6 +179,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       }),
     ],
     controllers: [EffectsController, ...controllers],
+    providers: [EffectsService],
   })
   class ToyModule {}
 
@@ -204,7 +212,6 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
         .set({ 'idempotency-key': key, 'x-account': account, 'content-type': 'application/json' })
         .send(body),
   };
-  recovery.register('POST /effects', (abandoned) => toy.resume(abandoned));
   app.get(Idempotency).events.subscribe((event) => toy.events.push(event));
   keepCompany(app.get(GroupCommit));
   running.add(toy);

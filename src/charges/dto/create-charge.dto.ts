@@ -11,14 +11,12 @@ import {
   Min,
   registerDecorator,
 } from 'class-validator';
-import { PageQuery } from '../../http/page.input.js';
 import { HasLength, lengthOf } from '../../http/text-length.js';
 import { CARD_TOKENS, type CardToken } from '../gateway/card-tokens.js';
 
 const MAX_PAIRS = 50;
 const MAX_NAME_LENGTH = 40;
 const MAX_VALUE_LENGTH = 500;
-const CHARGE_ID = /^ch_[0-9a-f]{32}$/;
 
 /** Up to 50 pairs of text, as Stripe's metadata: numbers are sent as text, so none can lose digits. */
 function IsMetadata(): PropertyDecorator {
@@ -103,12 +101,4 @@ export class CreateCharge {
   @IsOptional()
   @IsMetadata()
   metadata?: Record<string, string>;
-}
-
-/** The query of `GET /charges`: a page of at most `limit`, newest first, older than `starting_after`. */
-export class ListCharges extends PageQuery {
-  @ApiPropertyOptional({ pattern: CHARGE_ID.source, description: 'The last id of the page before' })
-  @IsOptional()
-  @Matches(CHARGE_ID, { message: 'expected the id of a charge' })
-  starting_after?: string;
 }

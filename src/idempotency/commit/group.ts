@@ -1,159 +1,135 @@
 import type { DataSource } from 'typeorm';
-import type { Claim } from '../store/claim.js';
-import type { Attempt, IdempotencyStore } from '../store/idempotency.store.js';
-import { type AnyPhase, oneForEach } from '../request/phase.js';
-import { record, type Reply } from '../request/reply.js';
-import { inTransaction, type SqlClient, type Transaction } from '../../postgres/transaction.js';
+import type { SqlClient, Transaction } from '../../postgres/transaction.js';
+import { type AnyPhase, expectOneForEach } from '../request/phase.js';
+import { record, type RecordedReply, type Reply } from '../request/reply.js';
+import type { Claim, Granted } from '../store/claim.js';
+import { type CommitResult, isClaiming, isCompleting, itemOf, take, type Unit } from './committer.js';
+import type { GroupClaim, GroupStore, LargeReply } from './group.store.js';
+import { inPipelinedTransaction } from './pipelined-transaction.js';
 
-/** What one request wants committed: a phase, with its key where that has still to be taken, and the reply at the end. */
-export interface Unit extends Attempt {
-  readonly phase: AnyPhase<never, unknown>;
-  readonly input: unknown;
-  /** The name of the request, once it has one. */
-  readonly requestId?: string;
-  /** Whether there is nothing to claim: the key is held already, or there is none. */
-  readonly holds: boolean;
-  /** Whether the phase returns the reply. */
-  readonly completes: boolean;
-  /** Whether the answer to a COMMIT of this request was lost: it waits, alone, for that commit to end. */
-  readonly inDoubt: boolean;
-  /** Told when the key is granted, which is before the commit. */
-  granted?(): void;
-}
+/** What became of a unit in a group. A large reply is known, and has still to be read. */
+export type GroupResult = CommitResult | LargeReply;
 
-type Granted = Extract<Claim, { kind: 'claimed' }>;
+/** The results of a phase, by the unit that each belongs to. */
+type Results = Map<Unit, unknown>;
 
 /**
- * What became of a unit. `result` is what its phase returned; of one that completes, the recorded reply, which lives
- * until `expiresAt` at least, in milliseconds of `performance.now()`.
- */
-export type Outcome =
-  { kind: 'committed'; requestId: string; result: unknown; expiresAt?: number } | Exclude<Claim, Granted>;
-
-/** A unit on its way through the transaction. */
-interface Share {
-  readonly unit: Unit;
-  readonly claim: Claim;
-  result?: unknown;
-  expiresAt?: number;
-}
-type Holder = Share & { readonly claim: Granted };
-
-const isHolder = (share: Share): share is Holder => share.claim.kind === 'claimed';
-
-/**
- * Commits a group: one claim, each phase once, one completion, for however many requests there are. What is thrown
- * concerns the whole group, none of which is committed then.
+ * Commits a group in one transaction: one claim, each phase once, one completion, for any number of requests. An error concerns the whole
+ * group, of which nothing is committed then.
  *
- * @param units in the order of their keys, none of which is there twice
- * @returns the outcome of each unit, in order
- * @throws CommitUnknown, FencedOff, KeyLocked, and what a phase throws
+ * @param units in lock order, and no two with the same key
+ * @returns what became of each unit, in order
+ * @throws CommitUnknown, FencedOff, KeyLocked, and whatever a phase throws
  */
 export async function commitTogether(
   dataSource: DataSource,
-  store: IdempotencyStore,
+  store: GroupStore,
   units: readonly Unit[],
-): Promise<Outcome[]> {
-  const { shares } = await inTransaction(
+): Promise<GroupResult[]> {
+  let replies = new Map<Unit, RecordedReply>();
+  let expiresAt = 0;
+  const { claims, results } = await inPipelinedTransaction(
     dataSource,
-    async (tx: Transaction, claims: Map<Unit, Claim>) => {
-      const shares = grant(units, claims);
-      return { shares, sent: await runPhases(tx, shares.filter(isHolder)) };
-    },
     {
       open: (sql) => claimKeys(sql, store, units),
-      close: ({ sql }, { shares, sent }) => [...sent, recordReplies(sql, store, shares.filter(isHolder))],
-      // Company is no good place to lose a race twice: each is run alone then.
-      attempts: units.length === 1 ? undefined : 1,
+      work: async (tx, claims) => {
+        takeKeys(claims);
+        return { claims, ...(await runPhases(tx, claims)) };
+      },
+      close: ({ sql }, { results, sent }) => {
+        replies = recordReplies(results);
+        return [...sent, complete(sql, store, replies).then((time) => (expiresAt = time))];
+      },
     },
+    // A group gets one attempt. If it loses a race (deadlock or serialization failure), each request is retried in its own transaction.
+    { attempts: units.length === 1 ? undefined : 1 },
   );
-  return shares.map(outcomeOf);
-}
-
-/** Claims the keys that are not held yet. It is sent behind BEGIN, since the claim does nothing outside of its transaction. */
-async function claimKeys(sql: SqlClient, store: IdempotencyStore, units: readonly Unit[]): Promise<Map<Unit, Claim>> {
-  const takers = units.filter(({ holds }) => !holds);
-  if (takers.length === 0) return new Map();
-  const wait = takers.some(({ inDoubt }) => inDoubt);
-  const claims = await store.claim(sql, takers, wait);
-  return new Map(takers.flatMap((unit, i) => (claims[i] ? [[unit, claims[i]]] : [])));
-}
-
-function grant(units: readonly Unit[], claims: ReadonlyMap<Unit, Claim>): Share[] {
   return units.map((unit) => {
-    const { holds, requestId, newRequestId } = unit;
-    const held = { kind: 'claimed' as const, requestId: requestId ?? newRequestId };
-    const claim = holds ? held : claims.get(unit);
-    if (!claim) throw new Error('The database answered a claim with nothing');
-    if (claim.kind === 'claimed') {
-      if (requestId && claim.requestId !== requestId) {
-        throw new Error('The key expired while its request was being processed, and stands for a new one');
-      }
-      unit.granted?.();
-    }
-    return { unit, claim };
+    const claim = claims.get(unit);
+    if (claim?.kind !== 'claimed') return claim as Exclude<GroupClaim, Granted>;
+    const { requestId } = claim;
+    const reply = replies.get(unit);
+    if (!reply) return { kind: 'committed', requestId, result: results.get(unit) };
+    return { kind: 'recorded', requestId, reply, expiresAt };
   });
 }
 
-/**
- * Runs each phase once, with all its items, up to what the replies need. The rest is only sent.
- *
- * @returns the phases that are still to be answered
- */
-async function runPhases(tx: Transaction, holders: Holder[]): Promise<Promise<void>[]> {
-  const sent: Promise<void>[] = [];
-  // In the order of their operations rather than of the keys: two groups of several phases cannot wait for each other.
-  for (const phase of new Set(holders.toSorted(byOperation).map(({ unit }) => unit.phase))) {
-    const members = holders.filter(({ unit }) => unit.phase === phase);
-    const { answered, hasResults } = start(tx, phase, members);
-    answered.catch(() => undefined);
-    sent.push(answered);
-    const isNeeded = members.some(({ unit }) => unit.completes);
-    if (typeof phase === 'function' || !tx.sql.pipeline) await answered;
-    else if (isNeeded) await hasResults;
-  }
-  return sent;
+/** Claims the keys that are not held yet. The statement is sent right behind BEGIN, because it does nothing outside of its transaction. */
+async function claimKeys(sql: SqlClient, store: GroupStore, units: readonly Unit[]): Promise<Map<Unit, GroupClaim>> {
+  const claiming = units.filter(isClaiming);
+  const answers = claiming.length > 0 ? await store.claimAll(sql, claiming) : [];
+  const claims = new Map<Unit, GroupClaim>(claiming.map((unit, i) => [unit, answers[i] as GroupClaim]));
+  return new Map(units.map((unit) => [unit, claims.get(unit) ?? heldBefore(unit)]));
 }
 
-const byOperation = ({ unit: { identity: a } }: Share, { unit: { identity: b } }: Share) =>
-  a.operation === b.operation ? 0 : a.operation < b.operation ? -1 : 1;
+function heldBefore(unit: Unit): Granted {
+  if (isClaiming(unit)) throw new Error('The database did not answer the claim of a key');
+  return { kind: 'claimed', requestId: unit.requestId };
+}
 
-function start(tx: Transaction, phase: Unit['phase'], members: Holder[]) {
-  const items = members.map(({ unit: { identity, input, completes }, claim: { requestId } }) => ({
-    accountId: identity.accountId,
-    requestId,
-    isRecorded: completes,
-    input: input as never,
-  }));
-  const take = (results: readonly unknown[]) => {
-    oneForEach(results, items);
-    members.forEach((share, i) => (share.result = results[i]));
+function takeKeys(claims: ReadonlyMap<Unit, GroupClaim>): void {
+  for (const [unit, claim] of claims) if (isClaiming(unit) && claim.kind === 'claimed') take(unit, claim);
+}
+
+/**
+ * Runs each phase once, with the items of all its units, as far as the replies need it. Statements whose rows no reply needs are only sent.
+ *
+ * @returns the results so far, and the statements that are still to be answered
+ */
+async function runPhases(
+  tx: Transaction,
+  claims: ReadonlyMap<Unit, GroupClaim>,
+): Promise<{ results: Results; sent: Promise<void>[] }> {
+  const results: Results = new Map();
+  const sent: Promise<void>[] = [];
+  const taken = [...claims].filter((entry): entry is [Unit, Granted] => entry[1].kind === 'claimed');
+  // Phases run in the order of their operations, so that two groups with the same phases cannot deadlock.
+  const phases = new Set(taken.toSorted(([a], [b]) => compareOperations(a, b)).map(([unit]) => unit.phase));
+  for (const phase of phases) {
+    const members = taken.filter(([unit]) => unit.phase === phase);
+    const { answered, hasResults } = start(tx, phase, members, results);
+    answered.catch(() => undefined);
+    sent.push(answered);
+    if (typeof phase === 'function' || !tx.sql.pipeline) await answered;
+    else if (members.some(([unit]) => isCompleting(unit))) await hasResults;
+  }
+  return { results, sent };
+}
+
+function compareOperations({ identity: a }: Unit, { identity: b }: Unit): number {
+  if (a.operation === b.operation) return 0;
+  return a.operation < b.operation ? -1 : 1;
+}
+
+/**
+ * Starts a phase.
+ *
+ * @returns `hasResults`, which resolves when the results are in the map, and `answered`, which resolves when the statement is answered too
+ */
+function start(tx: Transaction, phase: AnyPhase<never, unknown>, members: [Unit, Claim][], into: Results) {
+  const items = members.map(([unit, claim]) => itemOf(unit, (claim as Granted).requestId));
+  const keep = (results: readonly unknown[]) => {
+    expectOneForEach(results, items);
+    members.forEach(([unit], i) => into.set(unit, results[i]));
   };
   if (typeof phase === 'function') {
-    const answered = phase(tx.manager, items).then(take);
+    const answered = phase(tx.manager, items).then(keep);
     return { answered, hasResults: answered };
   }
   const { name, text } = phase;
   const rows = tx.sql.query({ name, text, values: phase.parameters(items) }).then((answer) => answer.rows);
   rows.catch(() => undefined);
-  const hasResults = phase.results(items, rows).then(take);
+  const hasResults = phase.results(items, rows).then(keep);
   return { answered: Promise.all([rows, hasResults]).then(() => undefined), hasResults };
 }
 
-async function recordReplies(sql: SqlClient, store: IdempotencyStore, holders: Holder[]): Promise<void> {
-  const completing = holders.filter(({ unit }) => unit.completes);
-  const completions = completing.map((share) => {
-    const { identity, lockToken } = share.unit;
-    const reply = record(share.result as Reply);
-    share.result = reply;
-    return { identity, lockToken, reply };
-  });
-  if (completions.length === 0) return;
-  // The invariant: only the holder of the lock token commits an effect.
-  const expiresAt = await store.complete(sql, completions);
-  completing.forEach((share) => (share.expiresAt = expiresAt));
+function recordReplies(results: Results): Map<Unit, RecordedReply> {
+  const completing = [...results].filter(([unit]) => isCompleting(unit));
+  return new Map(completing.map(([unit, result]) => [unit, record(result as Reply)]));
 }
 
-function outcomeOf({ claim, result, expiresAt }: Share): Outcome {
-  return claim.kind === 'claimed' ? { kind: 'committed', requestId: claim.requestId, result, expiresAt } : claim;
+/** The invariant: only the attempt that holds the lock token commits an effect. */
+async function complete(sql: SqlClient, store: GroupStore, replies: ReadonlyMap<Unit, RecordedReply>): Promise<number> {
+  const completions = [...replies].flatMap(([unit, reply]) => (isCompleting(unit) ? [{ ...unit, reply }] : []));
+  return completions.length > 0 ? store.completeAll(sql, completions) : 0;
 }

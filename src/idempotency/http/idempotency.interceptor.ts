@@ -7,27 +7,21 @@ import { IdempotencyError } from './idempotency.errors.js';
 import type { RequestOutcome } from '../upkeep/idempotency.events.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { findIdempotencyKey, readIdempotencyKey } from './idempotency-key.js';
-import { Duplicate, IdempotentRequest } from '../request/idempotent-request.js';
+import { IDEMPOTENT, MEANINGFUL_HEADERS } from './idempotent.metadata.js';
+import { operationOf, type RoutedRequest } from './operations.js';
+import type { IdempotentRequest } from '../request/idempotent-request.js';
+import { Duplicate, KeyedRequest, SWALLOWED } from '../request/keyed-request.js';
 import { RecordedReply } from '../request/reply.js';
 import { RequestIdentity } from '../request/request-identity.js';
 import { UnkeyedRequest } from '../request/unkeyed-request.js';
 
-/** The response header of a replay; a first reply never has it. */
+/** The response header that marks a replay. A first reply never has it. */
 const REPLAYED_HEADER = 'Idempotent-Replayed';
 
-/** Metadata of an idempotent handler: whether its key is required. For this, the check at start, and API documentation. */
-export const IDEMPOTENT = 'idempotency:idempotent';
-
-/** Metadata of an idempotent handler: the headers that say what is asked for, beside the body. */
-export const MEANINGFUL_HEADERS = 'idempotency:meaningful-headers';
-
-/** Whether a request may come without a key, since something else makes it safe to repeat. */
-export type KeyRequirement = 'required' | 'optional';
-
-const requests = new WeakMap<object, IdempotentRequest | UnkeyedRequest>();
+const requests = new WeakMap<object, IdempotentRequest>();
 
 /** The idempotent request that belongs to the HTTP request of `context`. */
-export function requestOf(context: ExecutionContext): IdempotentRequest | UnkeyedRequest {
+export function requestOf(context: ExecutionContext): IdempotentRequest {
   const request = requests.get(context.switchToHttp().getRequest<object>());
   if (!request)
     throw new Error(`${context.getHandler().name}: @IdempotencyContext() needs @Idempotent() on the handler`);
@@ -35,10 +29,12 @@ export function requestOf(context: ExecutionContext): IdempotentRequest | Unkeye
 }
 
 /**
- * Reads the key, lets the handler do its work under it, and sends the recorded reply.
+ * Reads the key, runs the handler, and sends the recorded reply.
  *
- * The key is claimed by the handler, not here: interceptors run before validation, and a body that is refused must
- * not burn a key. What is known to be answered need not go there: the same request was valid.
+ * A replay has two ways out. A reply in the cache is returned without running the handler; skipping validation is safe, because the same
+ * request passed it. Any other reply is thrown by the verb that finds it, through the handler, as a `Duplicate`.
+ *
+ * The handler claims the key, not the interceptor, because interceptors run before validation, and an invalid body must not use up a key.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
@@ -60,7 +56,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const identity = this.identify(context, http, key);
     const known = this.idempotency.replies.find(identity);
     if (known instanceof RecordedReply) return of(this.answered(context, known, 'replayed'));
-    const request = new IdempotentRequest(identity, this.idempotency);
+    const request = new KeyedRequest(identity, this.idempotency);
     requests.set(http, request);
     return from(this.answer(context, request, next));
   }
@@ -68,14 +64,15 @@ export class IdempotencyInterceptor implements NestInterceptor {
   private identify(context: ExecutionContext, http: HttpRequest, key: string): RequestIdentity {
     const operation = operationOf(http);
     const headers = headersOf(context, http);
-    // Asked for when something else is known of the key, and by the handler that claims it.
+    // Computed only if the key is known, or when the handler claims it.
     const content = () => canonicalRequest(operation, { path: http.params, query: http.query, headers }, http.body);
     return new RequestIdentity(this.accountOf(http), key, operation, content);
   }
 
   private accountOf(http: HttpRequest): string {
     const accountId = this.options.scope(http as never);
-    if (!accountId) throw new Error('scope() named no account: without one, keys of different callers would collide');
+    if (!accountId)
+      throw new Error('scope() returned no account: without one, keys of different callers would collide');
     return accountId;
   }
 
@@ -84,22 +81,22 @@ export class IdempotencyInterceptor implements NestInterceptor {
     return this.send(context, recordedReply(context, request, result));
   }
 
-  private async answer(context: ExecutionContext, request: IdempotentRequest, next: CallHandler) {
+  private async answer(context: ExecutionContext, request: KeyedRequest, next: CallHandler) {
     const http = context.switchToHttp().getRequest<HttpRequest>();
     try {
-      // As with a reply that is known: the same request was valid.
+      // Skipping validation is safe here as well, because the same request is running.
       await request.waitForSame(() => (http.body = undefined));
       const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
       const reply = recordedReply(context, request, result);
-      await request.settle(reply);
+      await request.finish(reply);
       return this.answered(context, reply, 'first');
     } catch (error) {
       if (error instanceof Duplicate) {
-        await request.settle(error.reply);
+        await request.finish(error.reply);
         return this.answered(context, error.reply, error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed');
       }
       this.idempotency.events.next({ type: 'answered', outcome: outcomeOf(error) });
-      await request.settle(undefined, error);
+      await request.finish(undefined, error);
       throw error;
     }
   }
@@ -109,7 +106,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     return this.send(context, reply, outcome !== 'first');
   }
 
-  /** The one place a reply is sent from, the first time and every time: from the recorded bytes. */
+  /** Sends every reply, first or replayed, from the recorded bytes. */
   private send(context: ExecutionContext, reply: RecordedReply, isReplay = false): string | undefined {
     const response = context.switchToHttp().getResponse<object>();
     const { httpAdapter } = this.adapterHost;
@@ -120,9 +117,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 }
 
-/** What is read of a Fastify or Express request. */
-interface HttpRequest {
-  method: string;
+/** The part of a Fastify or Express request that is read here. */
+interface HttpRequest extends RoutedRequest {
   params: unknown;
   query: unknown;
   body: unknown;
@@ -130,29 +126,28 @@ interface HttpRequest {
   rawHeaders: string[];
   /** Fastify's own request wraps Node's. */
   raw?: { rawHeaders: string[] };
-  routeOptions?: { url?: string };
-  /** Express. */
-  route?: { path: string };
 }
 
 const metadataOf = (name: string, context: ExecutionContext): unknown =>
   Reflect.getMetadata(name, context.getHandler()) ?? Reflect.getMetadata(name, context.getClass());
 
-const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, context) as KeyRequirement;
+const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, context) as 'required' | 'optional';
 
-/** The headers that belong to the request; `undefined`, which is no member of it, where none do. */
+/** The headers that belong to the request; `undefined`, which the canonical form leaves out, if there are none. */
 function headersOf(context: ExecutionContext, { headers }: HttpRequest): Record<string, unknown> | undefined {
   const names = metadataOf(MEANINGFUL_HEADERS, context) as string[];
   return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, headers[name]]));
 }
 
-/** @throws Error when the handler returned anything but the reply that it completed its request with */
-function recordedReply(context: ExecutionContext, { recorded }: { recorded?: RecordedReply }, result: unknown) {
+/** @throws Error if the handler returned anything but the reply of `complete`, or swallowed the end of its request */
+function recordedReply(context: ExecutionContext, request: IdempotentRequest, result: unknown): RecordedReply {
+  const { recorded } = request;
+  if (request instanceof KeyedRequest && request.ended) {
+    throw new Error(`${context.getHandler().name}: ${SWALLOWED}`, { cause: request.ended });
+  }
   if (recorded && result === recorded) return recorded;
   throw new Error(`${context.getHandler().name} returned something else than the reply of request.complete()`);
 }
-
-const operationOf = (http: HttpRequest) => `${http.method} ${http.routeOptions?.url ?? http.route?.path ?? ''}`;
 
 function outcomeOf(error: unknown): RequestOutcome {
   if (!(error instanceof IdempotencyError)) return 'failed';

@@ -3,31 +3,40 @@ import {
   createParamDecorator,
   type ExecutionContext,
   SetMetadata,
+  type Type,
   UseInterceptors,
 } from '@nestjs/common';
-import {
-  IDEMPOTENT,
-  IdempotencyInterceptor,
-  type KeyRequirement,
-  MEANINGFUL_HEADERS,
-  requestOf,
-} from './idempotency.interceptor.js';
+import { IdempotencyInterceptor, requestOf } from './idempotency.interceptor.js';
+import { IDEMPOTENT, MEANINGFUL_HEADERS, RESUMED_BY, type ResumedBy } from './idempotent.metadata.js';
+
+/** How a handler is idempotent. */
+export interface IdempotentHandler<Service = unknown> {
+  /**
+   * `optional` for an operation that is safe to repeat for another reason, such as a natural key or a version. Without a key, the request has
+   * `complete` only, and nothing is replayed. By default the key is required.
+   */
+  key?: 'required' | 'optional';
+  /** Request headers that belong to the request like its body does, in lower case, such as `if-match`. With another value it is another request. */
+  headers?: string[];
+  /**
+   * The method of a service that finishes a request which the handler has claimed and nobody finished: it gets an `AbandonedRequest` and
+   * takes the same steps as the handler. Required for a handler that uses `claim`, because a crash between its two commits would otherwise
+   * leave the request unfinished until its client retries.
+   */
+  resumedBy?: readonly [service: Type<Service>, method: keyof Service & string];
+}
 
 /**
- * Makes a handler safe to retry: it requires an `Idempotency-Key`, and answers duplicates with the recorded reply.
- * The handler takes its {@link IdempotentRequest} by `@IdempotencyContext()` and returns what `complete` gave it.
- *
- * @param key `optional` for an operation that something else makes safe to repeat: without a key the handler gets an
- *   {@link UnkeyedRequest}, which has `complete` only, and nothing is replayed
- * @param headers names, in lower case, of those that say what is asked for, such as `if-match`: with another value it is
- *   another request
+ * Makes a handler safe to retry: it requires an `Idempotency-Key`, and a duplicate gets the recorded reply. The handler gets its
+ * {@link IdempotentRequest} from `@IdempotencyContext()` and returns what `complete` returned.
  */
-export const Idempotent = (key: KeyRequirement = 'required', ...headers: string[]) =>
+export const Idempotent = <Service>({ key = 'required', headers = [], resumedBy }: IdempotentHandler<Service> = {}) =>
   applyDecorators(
     SetMetadata(IDEMPOTENT, key),
     SetMetadata(MEANINGFUL_HEADERS, headers),
+    SetMetadata(RESUMED_BY, resumedBy satisfies ResumedBy | undefined),
     UseInterceptors(IdempotencyInterceptor),
   );
 
-/** The request under its key, in a handler that is `@Idempotent()`; where keys are optional, perhaps one without. */
+/** Injects the {@link IdempotentRequest} into a handler that is `@Idempotent()`. */
 export const IdempotencyContext = createParamDecorator((_: unknown, context: ExecutionContext) => requestOf(context));

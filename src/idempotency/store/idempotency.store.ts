@@ -1,80 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import {
-  CLAIM,
-  COMPLETE,
-  FIND,
-  FORGET,
-  OLDEST_UNFINISHED,
-  READ_REPLY,
-  RELEASE,
-  SWEEP,
-  TAKE_OVER,
-  UNRESUMED,
-} from './idempotency.sql.js';
-import { type Claim, claimOf, type ClaimRow, type LargeReply } from './claim.js';
-import { isLockTimeout, sqlState } from '../../postgres/database-errors.js';
+import { isLockTimeout } from '../../postgres/database-errors.js';
+import { inTransaction, type SqlClient, type SqlResult } from '../../postgres/transaction.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { RecordedReply } from '../request/reply.js';
-import { RequestIdentity } from '../request/request-identity.js';
-import { inTransaction, type SqlClient, type SqlResult } from '../../postgres/transaction.js';
+import type { RequestIdentity } from '../request/request-identity.js';
+import type { Attempt, Claim, Completion } from './claim.js';
 
-/** Another holder has taken over: nothing of this attempt may be committed. */
+/** Another attempt has taken over, so nothing of this attempt may be committed. */
 export class FencedOff extends Error {}
 
-/** The key is locked by a transaction that has not ended within `lock_timeout`. */
+/** A transaction has locked the key for longer than `lock_timeout`. */
 export class KeyLocked extends Error {}
-
-/**
- * Bytes of replies that one claim reads, all keys together. PostgreSQL cannot end a transaction while it waits for a client to
- * read, so a process that freezes must not keep it waiting while locks are held. This much fits into the socket buffers
- * that Linux gives every connection: a receive window of 64 KiB, and more than 40 KiB on the sending side.
- */
-const REPLIES_BYTES = 64 * 1024;
-
-/**
- * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. A charge is finished
- * that soon after its bank is back, and an undecided charge costs its bank no more than one or two calls in that time.
- */
-const LONGEST_PAUSE_INTERVALS = 24;
-
-/** What {@link COMPLETE} fails with. */
-const INVALID_DATETIME_FORMAT = '22007';
-
-/** An attempt to take a key. */
-export interface Attempt {
-  readonly identity: RequestIdentity;
-  readonly lockToken: string;
-  /** The name of the request, should it be new. */
-  readonly newRequestId: string;
-}
-
-/** The end of an attempt: what its request is answered with, from now on. */
-export interface Completion {
-  readonly identity: RequestIdentity;
-  readonly lockToken: string;
-  readonly reply: RecordedReply;
-}
-
-/** A request that was taken over from a holder whose lease had lapsed. */
-export interface Abandoned {
-  identity: RequestIdentity;
-  requestId: string;
-}
-
-/** The account whose turn it is, as {@link IdempotencyStore.takeOver} finds it. */
-export interface Turn {
-  /** The account whose turn was before; the empty text for the first turn. */
-  readonly after: string;
-  /** Accounts that are passed over. */
-  readonly except: readonly string[];
-}
-
-/** Unfinished requests of an operation that is not resumed here. */
-export interface Unresumed {
-  operation: string;
-  requests: number;
-}
 
 /** The state of a key, as its owner may read it. */
 export interface KeyStatus {
@@ -96,8 +33,11 @@ export interface KeyStatus {
  *   └───────────────────────────────────────────────────────┘
  * ```
  *
- * `release` ends a lease at once. A request in progress is left by `complete`, and by `forget` if its intent is missing: there is no
- * sweep and no expiry. Only the holder of the lock token completes or forgets. Completed rows never change.
+ * `release` ends a lease at once. Only `complete` finishes a request in progress, and only `forget` deletes one, if its intent is missing:
+ * the sweep and the retention leave it alone. Only the holder of the lock token completes or forgets. Completed rows never change.
+ *
+ * The database's clock decides about leases and expiry, because the clocks of replicas differ. `clock_timestamp()` moves within a
+ * transaction; `now()` does not.
  */
 @Injectable()
 export class IdempotencyStore {
@@ -107,139 +47,103 @@ export class IdempotencyStore {
   ) {}
 
   /**
-   * Takes each key for its lock token: a new key, an expired one, one of ours (after a lost COMMIT), or one whose
-   * lease has lapsed. Keys that cannot be taken are only read, so that a replay costs one indexed read and writes
-   * nothing.
+   * Takes the key for the lock token of the attempt, if the key is new or expired, if the lease of its request has expired, or if the token
+   * holds the key already (after a lost COMMIT). A key that cannot be taken is only read.
    *
-   * No attempt waits for another's transaction: a key that is being written elsewhere is `in_progress`. Unless `wait`
-   * is set, for an attempt in doubt: its insert waits for a commit that is still on its way, which a plain SELECT
-   * would not see.
+   * The unique constraint decides which of several attempts inserts the key. The read before it only saves the insert.
    *
-   * The replies that it reads are bounded by {@link REPLIES_BYTES}, in equal parts; a longer one is a `large-reply`.
-   *
-   * @param sql within a transaction or right behind its BEGIN; nothing is claimed if BEGIN fails
-   * @param attempts sorted and without a key twice, so that no two transactions lock the same rows in another order
-   * @returns what became of each, in order
+   * @param sql within a transaction, so that the claim is committed with its intent or its effect, or not at all
    * @throws KeyLocked
    */
-  async claim(sql: SqlClient, attempts: readonly Attempt[], wait: boolean): Promise<Claim[]> {
-    const parameters = [
-      attempts.map(({ identity }) => identity.accountId),
-      attempts.map(({ identity }) => identity.key),
-      attempts.map(({ newRequestId }) => newRequestId),
-      attempts.map(({ identity }) => identity.operation),
-      attempts.map(({ identity }) => identity.fingerprint),
-      attempts.map(({ lockToken }) => lockToken),
-      this.options.leaseSeconds,
+  async claim(sql: SqlClient, attempt: Attempt): Promise<Claim> {
+    const { identity, lockToken, newRequestId, isInDoubt } = attempt;
+    const seen = await this.read(sql, attempt);
+    if (seen.kind !== 'free') return seen;
+    // An insert waits for a transaction that is writing the same key, and holds a connection meanwhile. The lock says so without waiting. An
+    // attempt in doubt has to wait, because a plain SELECT does not see a commit that is still under way.
+    if (!isInDoubt && !(await this.tryLock(sql, identity))) return { kind: 'in_progress' };
+    const { accountId, key, operation, fingerprint } = identity;
+    const { leaseSeconds } = this.options;
+    const values = [
+      accountId,
+      key,
+      newRequestId,
+      operation,
+      fingerprint,
+      lockToken,
+      leaseSeconds,
       this.retentionSeconds,
-      wait,
-      Math.floor(REPLIES_BYTES / attempts.length),
     ];
-    const askedAt = performance.now();
-    const claim = sql.query({ name: 'idempotency_claim', text: CLAIM, values: parameters });
+    const claim = sql.query({ name: 'idempotency_claim', text: CLAIM, values });
     const { rows } = await claim.catch((error: unknown) => {
       throw isLockTimeout(error) ? new KeyLocked() : error;
     });
-    const claims = new Array<Claim>(attempts.length);
-    for (const row of rows as unknown as ClaimRow[]) {
-      const index = Number(row.position) - 1;
-      claims[index] = claimOf(row, attempts[index]?.identity.fingerprint, askedAt);
-    }
-    return claims;
+    const [row] = rows as { request_id: string }[];
+    // Without a row another attempt was faster.
+    return row ? { kind: 'claimed', requestId: row.request_id } : { kind: 'in_progress' };
+  }
+
+  private async read(sql: SqlClient, { identity, lockToken }: Attempt): Promise<Claim | { kind: 'free' }> {
+    const askedAt = performance.now();
+    const values = [identity.accountId, identity.key, lockToken, this.retentionSeconds];
+    const { rows } = await sql.query({ name: 'idempotency_read', text: READ, values });
+    const [row] = rows as unknown as KeyRow[];
+    if (!row || row.has_expired) return { kind: 'free' };
+    if (!row.fingerprint.equals(identity.fingerprint)) return { kind: 'reused' };
+    if (row.response_status === null) return row.is_held ? { kind: 'in_progress' } : { kind: 'free' };
+    return {
+      kind: 'completed',
+      reply: new RecordedReply(row.response_status, row.response_headers, row.response_body),
+      lockToken: row.lock_token,
+      expiresAt: askedAt + row.lives_seconds * 1000,
+    };
+  }
+
+  private async tryLock(sql: SqlClient, { accountId, key }: RequestIdentity): Promise<boolean> {
+    const { rows } = await sql.query({ name: 'idempotency_lock', text: TRY_LOCK, values: [accountId, key] });
+    return rows[0]?.['is_locked'] === true;
   }
 
   /**
-   * Records replies. Fails when one of the keys is no longer held by its lock token, which aborts the transaction:
-   * COMMIT can be sent behind it without waiting.
+   * Records a reply.
    *
-   * @returns until when all of them live at least, in milliseconds of `performance.now()`
-   * @throws FencedOff
+   * The invariant: only the holder of the current lock token completes, so the UPDATE must change exactly one row.
+   *
+   * @param sql within the transaction of the effect
+   * @returns a time before which the reply does not expire, in milliseconds of `performance.now()`
+   * @throws FencedOff, which must roll the transaction back
    */
-  async complete(sql: SqlClient, completions: readonly Completion[]): Promise<number> {
-    const parameters = [
-      completions.map(({ identity }) => identity.accountId),
-      completions.map(({ identity }) => identity.key),
-      completions.map(({ lockToken }) => lockToken),
-      completions.map(({ reply }) => reply.status),
-      completions.map(({ reply }) => JSON.stringify(reply.headers)),
-      completions.map(({ reply }) => reply.body),
-      completions.length,
+  async complete(sql: SqlClient, { identity, lockToken, reply }: Completion): Promise<number> {
+    const { status, headers, body } = reply;
+    const askedAt = performance.now();
+    const values = [
+      identity.accountId,
+      identity.key,
+      lockToken,
+      status,
+      JSON.stringify(headers),
+      body,
       this.retentionSeconds,
     ];
-    const askedAt = performance.now();
-    const completed = sql.query({ name: 'idempotency_complete', text: COMPLETE, values: parameters });
-    const { rows } = await completed.catch((error: unknown) => {
-      throw sqlState(error) === INVALID_DATETIME_FORMAT ? new FencedOff() : error;
-    });
+    const { rows } = await sql.query({ name: 'idempotency_complete', text: COMPLETE, values });
+    if (rows.length !== 1) throw new FencedOff();
     return askedAt + Number(rows[0]?.['lives_seconds']) * 1000;
   }
 
-  /** Ends the lease of an attempt that failed, so that the next one need not wait for it to lapse. */
-  async release(request: RequestIdentity, lockToken: string): Promise<void> {
-    await this.run(RELEASE, [request.accountId, request.key, lockToken]);
+  /** Ends the lease of an attempt that failed, so that the next attempt need not wait for the lease to expire. */
+  async release({ accountId, key }: RequestIdentity, lockToken: string): Promise<void> {
+    await this.run(RELEASE, [accountId, key, lockToken]);
   }
 
   /**
-   * Takes over one request of an operation whose lease has expired. Accounts take turns: it is a request of the first account after
-   * `turn.after` that has one due, by name.
-   *
-   * A request that was taken over before is due after a pause, which doubles each time up to {@link LONGEST_PAUSE_INTERVALS}. The
-   * pause holds for this verb alone: a client's retry claims the key as soon as the lease has ended.
-   *
-   * @returns `undefined` if no request is due of any account after `turn.after`
+   * Deletes an unfinished request, so that the next request with its key is new. Use it only for a request that is known to have done
+   * nothing. Nothing is deleted if the lock token no longer holds the key.
    */
-  async takeOver(operation: string, lockToken: string, turn: Turn): Promise<Abandoned | undefined> {
-    const { leaseSeconds, recoveryIntervalMs } = this.options;
-    const shortest = recoveryIntervalMs / 1000;
-    const pauses = [shortest, LONGEST_PAUSE_INTERVALS * shortest];
-    const { rows } = await this.run(TAKE_OVER, [
-      operation,
-      lockToken,
-      leaseSeconds,
-      turn.after,
-      turn.except,
-      ...pauses,
-    ]);
-    const [row] = rows as unknown as AbandonedRow[];
-    return (
-      row && {
-        identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
-        requestId: row.request_id,
-      }
-    );
+  async forget({ accountId, key }: RequestIdentity, lockToken: string): Promise<void> {
+    await this.run(FORGET, [accountId, key, lockToken]);
   }
 
-  /**
-   * Deletes an unfinished request, so that the next request with its key is new. Only for a request that is known to have done
-   * nothing; nothing is deleted if the lock token does not hold the key any more.
-   */
-  async forget(request: RequestIdentity, lockToken: string): Promise<void> {
-    await this.run(FORGET, [request.accountId, request.key, lockToken]);
-  }
-
-  /** The operations other than `resumed` that have unfinished requests whose lease has expired, and how many. */
-  async unresumed(resumed: readonly string[]): Promise<Unresumed[]> {
-    const { rows } = await this.run(UNRESUMED, [resumed]);
-    return rows as unknown as Unresumed[];
-  }
-
-  /**
-   * Reads a reply that was too large for its claim, once the transaction of the claim has ended.
-   *
-   * @returns `in_progress` if the row was swept or taken over since: the next claim sees what became of it
-   */
-  async readReply(
-    { accountId, key }: RequestIdentity,
-    large: LargeReply,
-  ): Promise<Extract<Claim, { kind: 'completed' | 'in_progress' }>> {
-    const { status, lockToken, expiresAt } = large;
-    const [row] = await this.dataSource.query<ReplyRow[]>(READ_REPLY, [accountId, key, lockToken]);
-    if (!row) return { kind: 'in_progress' };
-    const reply = new RecordedReply(status, row.response_headers, row.response_body);
-    return { kind: 'completed', reply, lockToken, expiresAt };
-  }
-
-  /** The state of one key; `undefined` when it is unknown, or completed and expired. */
+  /** The state of one key; `undefined` if the key is unknown, or completed and expired. */
   async find(accountId: string, key: string): Promise<KeyStatus | undefined> {
     const [row] = await this.dataSource.query<KeyStatusRow[]>(FIND, [accountId, key, this.retentionSeconds]);
     return (
@@ -247,19 +151,7 @@ export class IdempotencyStore {
     );
   }
 
-  /** Deletes up to `limit` completed rows past their retention, skipping those that somebody else has locked. */
-  async sweep(limit: number): Promise<number> {
-    const { rowCount } = await this.run(SWEEP, [this.retentionSeconds, limit]);
-    return rowCount ?? 0;
-  }
-
-  /** Seconds since the oldest unfinished request was first claimed; 0 when nothing is unfinished. */
-  async oldestUnfinishedSeconds(): Promise<number> {
-    const [row] = await this.dataSource.query<{ seconds: number }[]>(OLDEST_UNFINISHED);
-    return row?.seconds ?? 0;
-  }
-
-  /** A statement of its own, at the isolation of the protocol rather than the server's default. */
+  /** Runs one statement in its own transaction, at the isolation level of the protocol rather than the server's default. */
   private run(text: string, values: unknown[]): Promise<SqlResult> {
     return inTransaction(this.dataSource, ({ sql }) => sql.query({ text, values }));
   }
@@ -269,17 +161,18 @@ export class IdempotencyStore {
   }
 }
 
-interface ReplyRow {
-  response_headers: Record<string, string>;
-  response_body: string;
-}
-
-interface AbandonedRow {
-  account_id: string;
-  idempotency_key: string;
-  request_id: string;
+/** A row that READ returns. */
+type KeyRow = {
+  has_expired: boolean;
+  /** Whether another attempt holds the lease. */
+  is_held: boolean;
   fingerprint: Buffer;
-}
+  lock_token: string;
+  lives_seconds: number;
+} & (
+  | { response_status: null }
+  | { response_status: number; response_headers: Record<string, string>; response_body: string }
+);
 
 interface KeyStatusRow {
   status: 'in_progress' | 'completed';
@@ -287,3 +180,65 @@ interface KeyStatusRow {
   created_at: Date;
   expires_at: Date;
 }
+
+// $1 account, $2 key, $3 lock token, $4 retention s
+const READ = `
+  SELECT fingerprint, lock_token, response_status, response_headers, response_body,
+         completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $4) AS has_expired,
+         locked_until > clock_timestamp() AND lock_token <> $3 AS is_held,
+         extract(epoch FROM created_at - clock_timestamp())::float8 + $4 AS lives_seconds
+  FROM processed_requests WHERE account_id = $1 AND idempotency_key = $2`;
+
+// $1 account, $2 key. The lock ends with the transaction.
+const TRY_LOCK = `
+  SELECT pg_try_advisory_xact_lock(hashtextextended($2, hashtextextended($1, 0))) AS is_locked`;
+
+// $1 account, $2 key, $3 new request id, $4 operation, $5 fingerprint, $6 lock token, $7 lease s, $8 retention s
+const CLAIM = `
+  INSERT INTO processed_requests AS held
+    (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
+  VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7), clock_timestamp())
+  ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
+    -- Taking over an unfinished request keeps its request id. An expired key gets the id of the new request.
+    request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
+    created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
+    operation = excluded.operation,
+    fingerprint = excluded.fingerprint,
+    lock_token = excluded.lock_token,
+    locked_until = excluded.locked_until,
+    response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
+  -- Checked on the locked row: if two attempts take over at once, only the first one still finds the lease expired.
+  WHERE CASE WHEN held.completed_at IS NULL
+             THEN held.fingerprint = excluded.fingerprint
+               AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)
+             ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
+  RETURNING request_id`;
+
+// $1 account, $2 key, $3 lock token, $4 status, $5 headers, $6 body, $7 retention s
+const COMPLETE = `
+  UPDATE processed_requests
+  SET response_status = $4, response_headers = $5, response_body = $6, completed_at = clock_timestamp(), locked_until = NULL,
+      -- A request that is finished late, after an outage of hours, is kept as long as a new one. Otherwise its key could expire while
+      -- its client is still retrying, and the retry would run the operation again.
+      created_at = CASE WHEN created_at > clock_timestamp() - make_interval(secs => $7::float8 / 2) THEN created_at
+                        ELSE clock_timestamp() END
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL
+  RETURNING extract(epoch FROM created_at - clock_timestamp())::float8 + $7 AS lives_seconds`;
+
+// $1 account, $2 key, $3 lock token
+const RELEASE = `
+  UPDATE processed_requests SET locked_until = clock_timestamp()
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
+
+// $1 account, $2 key, $3 lock token
+export const FORGET = `
+  DELETE FROM processed_requests
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL`;
+
+// $1 account, $2 key, $3 retention s
+const FIND = `
+  SELECT CASE WHEN completed_at IS NULL THEN 'in_progress' ELSE 'completed' END AS status,
+         operation, created_at, created_at + make_interval(secs => $3) AS expires_at
+  FROM processed_requests
+  WHERE account_id = $1 AND idempotency_key = $2
+    AND (completed_at IS NULL OR created_at > clock_timestamp() - make_interval(secs => $3))`;

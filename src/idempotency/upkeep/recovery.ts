@@ -5,29 +5,10 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import { FairShare } from '../commit/fair-share.js';
 import { Idempotency } from '../idempotency.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
-import type { Turn } from '../store/idempotency.store.js';
-import { Duplicate, IdempotentRequest } from '../request/idempotent-request.js';
-import type { RecordedReply } from '../request/reply.js';
+import { Duplicate, KeyedRequest } from '../request/keyed-request.js';
 import { Worker } from '../../postgres/worker.js';
-
-/** A request taken over from a holder that vanished. It is claimed: go on from what its claim committed. */
-export interface AbandonedRequest {
-  accountId: string;
-  requestId: string;
-  request: IdempotentRequest;
-}
-
-/**
- * The key is there, and what its claim should have committed with it is not. Both are one commit, so this proves that the request has
- * done nothing: the key is deleted, and the next request with it is new.
- */
-export const INTENT_MISSING = 'intent missing';
-
-/** What came of an abandoned request: the reply that `request.complete` gave, or the proof that there is nothing to finish. */
-export type Resumed = RecordedReply | typeof INTENT_MISSING;
-
-/** Finishes an abandoned request with `request.complete`, by the steps its handler would have taken. */
-export type Resume = (abandoned: AbandonedRequest) => Promise<Resumed>;
+import { INTENT_MISSING, type Resume, ResumeRegistry } from './resumes.js';
+import { type Turn, UpkeepStore } from './upkeep.store.js';
 
 /**
  * Requests of an operation that are resumed at once. An account has half of them at most, so that requests which all wait for a slow bank leave
@@ -39,28 +20,26 @@ const UNRESUMED_INTERVAL_MS = 600_000;
 /** Before the name of every account. */
 const FIRST_TURN = '';
 
+/** A request that recovery has taken over. */
+interface TakenOver {
+  accountId: string;
+  requestId: string;
+  request: KeyedRequest;
+}
+
 /** Finishes, without their clients, the requests whose holder crashed, froze or failed. */
 @Injectable()
 export class Recovery extends Worker implements OnApplicationBootstrap {
-  private readonly resumes = new Map<string, Resume>();
   private nextLookForUnresumed = 0;
 
   constructor(
     private readonly idempotency: Idempotency,
+    private readonly store: UpkeepStore,
+    private readonly resumes: ResumeRegistry,
     private readonly schedule: SchedulerRegistry,
     @Inject(IDEMPOTENCY_OPTIONS) private readonly options: IdempotencyOptions,
   ) {
     super();
-  }
-
-  /**
-   * Says how the requests of an operation are finished. An operation that only uses `complete` needs none, because its key and its
-   * effect are one commit. Should such a row be there all the same, recovery reports it, and the client's retry claims it again.
-   *
-   * @param operation method and route, such as `POST /charges`
-   */
-  register(operation: string, resume: Resume): void {
-    this.resumes.set(operation, resume);
   }
 
   onApplicationBootstrap(): void {
@@ -76,7 +55,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       this.logger.warn(`Not looked for others: ${String(error)}`),
     );
     const recovered = await Promise.all(
-      [...this.resumes].map(([operation, resume]) => this.recover(operation, resume)),
+      [...this.resumes.all].map(([operation, resume]) => this.recover(operation, resume)),
     );
     return recovered.reduce((sum, count) => sum + count, 0);
   }
@@ -86,7 +65,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     const share = new FairShare(MAX_RESUMING);
     const underWay = new Set<Promise<void>>();
     let recovered = 0;
-    const start = (abandoned: AbandonedRequest) => {
+    const start = (abandoned: TakenOver) => {
       const giveBack = share.take(abandoned.accountId);
       const ended = this.finish(operation, abandoned, resume).then((isFinished) => {
         recovered += Number(isFinished);
@@ -116,8 +95,8 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
   }
 
   /** Takes over the request whose turn it is. After the last account, the first one has its turn. */
-  private async takeOver(operation: string, turn: Turn): Promise<AbandonedRequest | undefined> {
-    const { store } = this.idempotency;
+  private async takeOver(operation: string, turn: Turn): Promise<TakenOver | undefined> {
+    const { store } = this;
     const lockToken = randomUUID();
     const abandoned =
       (await store.takeOver(operation, lockToken, turn)) ??
@@ -126,12 +105,12 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
         : await store.takeOver(operation, lockToken, { ...turn, after: FIRST_TURN }));
     if (!abandoned) return undefined;
     const { identity, requestId } = abandoned;
-    const request = new IdempotentRequest(identity, this.idempotency, { requestId, lockToken });
+    const request = new KeyedRequest(identity, this.idempotency, { requestId, lockToken });
     return { accountId: identity.accountId, requestId, request };
   }
 
   /** Returns whether the request is finished. Fails never: it is taken over again after a pause. */
-  private async finish(operation: string, abandoned: AbandonedRequest, resume: Resume): Promise<boolean> {
+  private async finish(operation: string, abandoned: TakenOver, resume: Resume): Promise<boolean> {
     const { request, requestId } = abandoned;
     try {
       const resumed = await resume(abandoned);
@@ -140,7 +119,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
         this.logger.warn(`${operation} ${requestId} had no intent: its key is forgotten`);
         this.idempotency.events.next({ type: 'forgotten' });
       } else {
-        await request.settle(resumed);
+        await request.finish(resumed);
         this.idempotency.events.next({ type: 'recovered' });
       }
       return true;
@@ -148,7 +127,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       // Another attempt has finished it.
       if (error instanceof Duplicate) return true;
       this.logger.warn(`${operation} ${requestId} is still unfinished: ${String(error)}`);
-      await request.settle(undefined, error);
+      await request.finish(undefined, error);
       return false;
     }
   }
@@ -164,7 +143,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
   /** Reports operations that this process does not resume. Another version may, and a retry of the client always does. */
   private async lookForUnresumed(): Promise<void> {
     if (performance.now() < this.nextLookForUnresumed) return;
-    const operations = await this.idempotency.store.unresumed([...this.resumes.keys()]);
+    const operations = await this.store.unresumed([...this.resumes.all.keys()]);
     this.nextLookForUnresumed = performance.now() + UNRESUMED_INTERVAL_MS;
     this.idempotency.events.next({ type: 'unresumed', operations });
     for (const { operation, requests } of operations) {

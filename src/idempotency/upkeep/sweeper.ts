@@ -4,12 +4,14 @@ import { CronJob } from 'cron';
 import { Idempotency } from '../idempotency.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { Worker } from '../../postgres/worker.js';
+import { UpkeepStore } from './upkeep.store.js';
 
 /** Deletes completed keys past their retention. Any replica may run it; several at once do no harm. */
 @Injectable()
 export class Sweeper extends Worker implements OnApplicationBootstrap {
   constructor(
     private readonly idempotency: Idempotency,
+    private readonly store: UpkeepStore,
     private readonly schedule: SchedulerRegistry,
     @Inject(IDEMPOTENCY_OPTIONS) private readonly options: IdempotencyOptions,
   ) {
@@ -24,7 +26,7 @@ export class Sweeper extends Worker implements OnApplicationBootstrap {
 
   protected async run(): Promise<number> {
     const swept = await this.inBatches(async (limit) => {
-      const rows = await this.idempotency.store.sweep(limit);
+      const rows = await this.store.sweep(limit);
       this.idempotency.events.next({ type: 'swept', rows });
       return rows;
     });

@@ -4,7 +4,7 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum.js';
 import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { DataSource } from 'typeorm';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
-import { IDEMPOTENT } from '../http/idempotency.interceptor.js';
+import { IDEMPOTENT } from '../http/idempotent.metadata.js';
 
 type Handler = (...args: unknown[]) => unknown;
 

@@ -1,0 +1,48 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import type { Repository } from 'typeorm';
+import {
+  type AbandonedRequest,
+  type IdempotentRequest,
+  INTENT_MISSING,
+  type RecordedReply,
+  type Resumed,
+} from '../idempotency/index.js';
+import { Charge } from './charge.entity.js';
+import { chargeId, openCharge, settleCharge } from './charges.phases.js';
+import type { CreateCharge } from './dto/create-charge.dto.js';
+import { PaymentGateway } from './gateway/payment.gateway.js';
+
+/**
+ * Charges a card exactly once: two commits around a call that cannot be rolled back.
+ *
+ * It may not look like it, but a crash at any line is safe. Before commit 1 nothing has happened. Between the commits a pending charge is on
+ * record, and the next attempt asks the bank again under the same key. After commit 2 every attempt gets the recorded reply.
+ */
+@Injectable()
+export class ChargesService {
+  constructor(
+    private readonly gateway: PaymentGateway,
+    @InjectRepository(Charge) private readonly charges: Repository<Charge>,
+  ) {}
+
+  /**
+   * A first request, or a client's retry. If the key has a reply already, `claim` throws that reply to the interceptor, and nothing below it
+   * runs.
+   */
+  async create(request: IdempotentRequest, input: CreateCharge): Promise<RecordedReply> {
+    const charge = await request.claim(openCharge, input); // commit 1: the key and a pending charge
+    return this.authorizeAndSettle(request, charge);
+  }
+
+  /** The same request, after its process has crashed, frozen or failed. No client is waiting for the reply. */
+  async resume({ request, accountId, requestId }: AbandonedRequest): Promise<Resumed> {
+    const charge = await this.charges.findOneBy({ account_id: accountId, id: chargeId(requestId) });
+    return charge ? this.authorizeAndSettle(request, charge) : INTENT_MISSING;
+  }
+
+  private async authorizeAndSettle(request: IdempotentRequest, charge: Charge): Promise<RecordedReply> {
+    const outcome = await this.gateway.authorize(charge); // no transaction is open
+    return request.complete(settleCharge, { charge, outcome }); // commit 2: the result, the event and the reply
+  }
+}

@@ -1,0 +1,246 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { isLockTimeout, sqlState } from '../../postgres/database-errors.js';
+import { IS_IN_TRANSACTION, type SqlClient } from '../../postgres/transaction.js';
+import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
+import { RecordedReply } from '../request/reply.js';
+import type { RequestIdentity } from '../request/request-identity.js';
+import type { Attempt, Claim, Completion } from '../store/claim.js';
+import { FencedOff, KeyLocked } from '../store/idempotency.store.js';
+
+/**
+ * Bytes of replies that one claim reads, all keys together. PostgreSQL cannot end a transaction while it waits for a client to read, so a
+ * process that freezes must not keep it waiting while the locks of the group are held. This much fits into the socket buffers that Linux
+ * gives every connection: a receive window of 64 KiB, and more than 40 KiB on the sending side.
+ */
+const REPLIES_BYTES = 64 * 1024;
+
+/** The error of COMPLETE if a lock token no longer matches. */
+const INVALID_DATETIME_FORMAT = '22007';
+
+/** A recorded reply that is too large to be read while locks are held. {@link GroupStore.readReply} reads it. */
+export interface LargeReply {
+  kind: 'large-reply';
+  status: number;
+  lockToken: string;
+  expiresAt: number;
+}
+
+export type GroupClaim = Claim | LargeReply;
+
+/**
+ * The verbs `claim` and `complete` of `IdempotencyStore` for a whole group, with one statement for each verb. They do the same for each key.
+ */
+@Injectable()
+export class GroupStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    @Inject(IDEMPOTENCY_OPTIONS) private readonly options: IdempotencyOptions,
+  ) {}
+
+  /**
+   * Claims each key for its lock token. Keys that cannot be claimed are only read, so a replay costs one indexed read and writes nothing.
+   *
+   * A key that another transaction is writing is `in_progress`, unless one of the attempts is in doubt: then the statement waits for that
+   * transaction, because only an insert sees a commit that is still under way.
+   *
+   * The replies that it reads are bounded by {@link REPLIES_BYTES}, in equal parts. A longer reply is a {@link LargeReply}.
+   *
+   * @param sql within a transaction or right behind its BEGIN; nothing is claimed if BEGIN fails
+   * @param attempts in lock order, and no two with the same key
+   * @returns what became of each attempt, in order
+   * @throws KeyLocked
+   */
+  async claimAll(sql: SqlClient, attempts: readonly Attempt[]): Promise<GroupClaim[]> {
+    const values = [
+      attempts.map(({ identity }) => identity.accountId),
+      attempts.map(({ identity }) => identity.key),
+      attempts.map(({ newRequestId }) => newRequestId),
+      attempts.map(({ identity }) => identity.operation),
+      attempts.map(({ identity }) => identity.fingerprint),
+      attempts.map(({ lockToken }) => lockToken),
+      this.options.leaseSeconds,
+      this.retentionSeconds,
+      attempts.some(({ isInDoubt }) => isInDoubt),
+      Math.floor(REPLIES_BYTES / attempts.length),
+    ];
+    const askedAt = performance.now();
+    const claim = sql.query({ name: 'idempotency_claim_all', text: CLAIM_ALL, values });
+    const { rows } = await claim.catch((error: unknown) => {
+      throw isLockTimeout(error) ? new KeyLocked() : error;
+    });
+    const claims = new Array<GroupClaim>(attempts.length);
+    for (const row of rows as unknown as ClaimRow[]) {
+      const index = Number(row.position) - 1;
+      claims[index] = claimOf(row, attempts[index]?.identity.fingerprint, askedAt);
+    }
+    return claims;
+  }
+
+  /**
+   * Records replies. The statement fails if one of the keys is no longer held by its lock token, which aborts the transaction, so COMMIT can
+   * be sent behind it without waiting.
+   *
+   * @returns a time before which none of the replies expires, in milliseconds of `performance.now()`
+   * @throws FencedOff
+   */
+  async completeAll(sql: SqlClient, completions: readonly Completion[]): Promise<number> {
+    const values = [
+      completions.map(({ identity }) => identity.accountId),
+      completions.map(({ identity }) => identity.key),
+      completions.map(({ lockToken }) => lockToken),
+      completions.map(({ reply }) => reply.status),
+      completions.map(({ reply }) => JSON.stringify(reply.headers)),
+      completions.map(({ reply }) => reply.body),
+      completions.length,
+      this.retentionSeconds,
+    ];
+    const askedAt = performance.now();
+    const completed = sql.query({ name: 'idempotency_complete_all', text: COMPLETE_ALL, values });
+    const { rows } = await completed.catch((error: unknown) => {
+      throw sqlState(error) === INVALID_DATETIME_FORMAT ? new FencedOff() : error;
+    });
+    return askedAt + Number(rows[0]?.['lives_seconds']) * 1000;
+  }
+
+  /**
+   * Reads a reply that was too large for its claim, once the transaction of the claim has ended.
+   *
+   * @returns `in_progress` if the row was swept or taken over since then: the next claim sees what became of it
+   */
+  async readReply(
+    { accountId, key }: RequestIdentity,
+    { status, lockToken, expiresAt }: LargeReply,
+  ): Promise<Extract<Claim, { kind: 'completed' | 'in_progress' }>> {
+    const [row] = await this.dataSource.query<ReplyRow[]>(READ_REPLY, [accountId, key, lockToken]);
+    if (!row) return { kind: 'in_progress' };
+    const reply = new RecordedReply(status, row.response_headers, row.response_body);
+    return { kind: 'completed', reply, lockToken, expiresAt };
+  }
+
+  private get retentionSeconds(): number {
+    return this.options.retentionHours * 3600;
+  }
+}
+
+interface ReplyRow {
+  response_headers: Record<string, string>;
+  response_body: string;
+}
+
+/** A row that CLAIM_ALL returns. */
+interface ClaimRow {
+  position: string;
+  /** Set if the key was claimed. */
+  request_id: string | null;
+  /** Whether the key could have been claimed when it was read. */
+  claimable: boolean;
+  held_fingerprint: Buffer | null;
+  held_token: string | null;
+  response_status: number | null;
+  /** Headers and body are missing while the request is in progress, and if they are too large. */
+  response_headers: Record<string, string> | null;
+  response_body: string | null;
+  lives_seconds: number | null;
+}
+
+/** @param askedAt when the statement was sent, in milliseconds of `performance.now()` */
+function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number): GroupClaim {
+  if (row.request_id !== null) return { kind: 'claimed', requestId: row.request_id };
+  // Another transaction is writing the key or has just written it, so the row that was read is out of date.
+  if (row.claimable) return { kind: 'in_progress' };
+  if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
+  const { held_token: lockToken, response_status: status, response_headers, response_body, lives_seconds } = row;
+  if (!lockToken || status === null) return { kind: 'in_progress' };
+  const expiresAt = askedAt + Number(lives_seconds) * 1000;
+  if (!response_headers || response_body === null) return { kind: 'large-reply', status, lockToken, expiresAt };
+  return { kind: 'completed', reply: new RecordedReply(status, response_headers, response_body), lockToken, expiresAt };
+}
+
+// $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 whether to wait
+// for transactions that hold a key, $10 largest reply that is read at once, in bytes
+export const CLAIM_ALL = `
+  WITH wanted AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::uuid[]) WITH ORDINALITY
+      AS w (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, position)
+    -- The invariant: a claim is committed with its intent or its effect, or not at all. The claim is sent before BEGIN is answered,
+    -- so if BEGIN has failed, the claim must not run as a transaction of its own.
+    WHERE ${IS_IN_TRANSACTION}
+  ), seen AS MATERIALIZED (
+    SELECT wanted.*, held.fingerprint AS held_fingerprint, held.lock_token AS held_token,
+           held.response_status, held.response_headers, held.response_body, held.created_at,
+           -- octet_length() reads the length that is stored with the value, so a large body is not even fetched.
+           octet_length(held.response_body) + octet_length(held.response_headers::text) <= $10 AS is_small,
+           CASE WHEN held.account_id IS NULL THEN true
+                WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
+                  AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)
+                ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable
+    FROM wanted LEFT JOIN LATERAL (
+      SELECT * FROM processed_requests AS row
+      WHERE row.account_id = wanted.account_id AND row.idempotency_key = wanted.idempotency_key
+      OFFSET 0
+    ) AS held ON true
+  ), claimed AS (
+    INSERT INTO processed_requests AS held
+      (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
+    SELECT account_id, idempotency_key, request_id, operation, fingerprint, lock_token,
+           clock_timestamp() + make_interval(secs => $7), clock_timestamp()
+    FROM seen
+    -- CASE fixes the order of evaluation: the advisory lock is taken only for keys that can be claimed.
+    WHERE CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))
+               ELSE false END
+    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
+      -- Taking over an unfinished request keeps its request id. An expired key gets the id of the new request.
+      request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
+      created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
+      operation = excluded.operation,
+      fingerprint = excluded.fingerprint,
+      lock_token = excluded.lock_token,
+      locked_until = excluded.locked_until,
+      response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
+    -- Checked again on the locked row: if two attempts take over at once, only the first one still finds the lease expired.
+    WHERE CASE WHEN held.completed_at IS NULL
+               THEN held.fingerprint = excluded.fingerprint
+                 AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)
+               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
+    RETURNING account_id, idempotency_key, request_id
+  )
+  SELECT seen.position, seen.claimable, claimed.request_id,
+         seen.held_fingerprint, seen.held_token, seen.response_status,
+         CASE WHEN seen.is_small THEN seen.response_headers END AS response_headers,
+         CASE WHEN seen.is_small THEN seen.response_body END AS response_body,
+         extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds
+  FROM seen LEFT JOIN claimed USING (account_id, idempotency_key)`;
+
+// $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 number of requests, $8 retention s
+export const COMPLETE_ALL = `
+  WITH completed AS (
+    UPDATE processed_requests AS held
+    SET response_status = done.status, response_headers = done.headers, response_body = done.body,
+        completed_at = clock_timestamp(), locked_until = NULL,
+        -- A request that is finished late, after an outage of hours, is kept as long as a new one. Otherwise its key could expire while
+        -- its client is still retrying, and the retry would run the operation again.
+        created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $8::float8 / 2) THEN held.created_at
+                          ELSE clock_timestamp() END
+    FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
+        AS done (account_id, idempotency_key, lock_token, status, headers, body),
+      LATERAL (
+        SELECT tableoid, ctid FROM processed_requests AS row
+        WHERE row.account_id = done.account_id AND row.idempotency_key = done.idempotency_key
+          AND row.lock_token = done.lock_token AND row.response_status IS NULL
+        OFFSET 0
+      ) AS mine
+    -- A ctid is unique within one partition only, so the partition is compared as well.
+    WHERE held.tableoid = mine.tableoid AND held.ctid = mine.ctid
+    RETURNING held.created_at
+  )
+  -- Raises an error if a lock token no longer matches, so that the COMMIT already sent behind this statement rolls back. Plain SQL has no
+  -- RAISE, hence the failing cast. Nothing else in this statement can fail with the error of an invalid interval.
+  SELECT (CASE WHEN count(*) = $7 THEN '0' ELSE 'a lock token has been lost' END)::interval,
+         extract(epoch FROM min(created_at) - clock_timestamp())::float8 + $8 AS lives_seconds
+  FROM completed`;
+
+// $1 account, $2 key, $3 lock token. A completed row never changes, so this is the reply that the claim has seen.
+const READ_REPLY = `
+  SELECT response_headers, response_body FROM processed_requests
+  WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NOT NULL`;

@@ -1,0 +1,63 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Subject } from 'rxjs';
+import { DataSource } from 'typeorm';
+import { inTransaction, type Transaction } from '../../postgres/transaction.js';
+import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
+import { runPhase } from '../request/phase.js';
+import { record, type Reply } from '../request/reply.js';
+import type { Claim } from '../store/claim.js';
+import { IdempotencyStore } from '../store/idempotency.store.js';
+import { type CommitResult, Committer, isClaiming, isCompleting, itemOf, take, type Unit } from './committer.js';
+import { FairTurns } from './fair-turns.js';
+
+/** Transactions at once: most of the ten connections that a pool has by default. Beside groups it is half of that. */
+const TRANSACTIONS = 8;
+
+/**
+ * The plain committer: one request, one transaction, one statement after the other.
+ *
+ * The invariant: the key, the effect and the reply of a request are committed together. If anything fails, none of them is.
+ */
+@Injectable()
+export class OneByOne extends Committer {
+  readonly sizes = new Subject<number>();
+  private readonly turns: FairTurns;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly store: IdempotencyStore,
+    @Inject(IDEMPOTENCY_OPTIONS) { maxGroupSize }: IdempotencyOptions,
+  ) {
+    super();
+    this.turns = new FairTurns(maxGroupSize === 1 ? TRANSACTIONS : TRANSACTIONS / 2);
+  }
+
+  async commit(unit: Unit): Promise<CommitResult> {
+    const end = await this.turns.begin(unit.identity.accountId);
+    try {
+      const result = await inTransaction(this.dataSource, (tx) => this.run(tx, unit));
+      this.sizes.next(1);
+      return result;
+    } finally {
+      end();
+    }
+  }
+
+  private async run(tx: Transaction, unit: Unit): Promise<CommitResult> {
+    const claim = await this.claim(tx, unit);
+    if (claim.kind !== 'claimed') return claim;
+    const { requestId } = claim;
+    const [result] = await runPhase(tx, unit.phase, [itemOf(unit, requestId)]);
+    if (!isCompleting(unit)) return { kind: 'committed', requestId, result };
+    const reply = record(result as Reply);
+    const expiresAt = await this.store.complete(tx.sql, { ...unit, reply });
+    return { kind: 'recorded', requestId, reply, expiresAt };
+  }
+
+  private async claim(tx: Transaction, unit: Unit): Promise<Claim> {
+    if (!isClaiming(unit)) return { kind: 'claimed', requestId: unit.requestId };
+    const claim = await this.store.claim(tx.sql, unit);
+    if (claim.kind === 'claimed') take(unit, claim);
+    return claim;
+  }
+}

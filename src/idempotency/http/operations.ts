@@ -1,0 +1,74 @@
+import { Injectable, RequestMethod, type Type } from '@nestjs/common';
+import { METHOD_METADATA, MODULE_PATH, PATH_METADATA, VERSION_METADATA } from '@nestjs/common/constants.js';
+import { ApplicationConfig, DiscoveryService, ModulesContainer } from '@nestjs/core';
+import { RoutePathFactory } from '@nestjs/core/router/route-path-factory.js';
+
+/** Derives the names of operations, such as `POST /charges`, from the routes of controllers. */
+@Injectable()
+export class Operations {
+  constructor(
+    private readonly config: ApplicationConfig,
+    private readonly modules: ModulesContainer,
+    private readonly discovery: DiscoveryService,
+  ) {}
+
+  /**
+   * Returns the operations that a handler serves: method and route, with the global prefix, the module's path and the version. They are
+   * the names that `operationOf` finds in a request, because Nest's own factory builds both. A handler with several paths or versions
+   * serves several operations.
+   *
+   * @throws Error if the method is not a route of a controller of this application
+   */
+  of(controller: Type, method: string): string[] {
+    const handler = (controller.prototype as Record<string, object | undefined>)[method];
+    const requestMethod = handler && (Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined);
+    const wrapper = this.discovery.getControllers().find(({ metatype }) => metatype === controller);
+    if (!handler || requestMethod === undefined || !wrapper) {
+      throw new Error(`${controller.name}.${method}: expected a route of a controller of this application`);
+    }
+    const versioningOptions = this.config.getVersioning();
+    const factory = new RoutePathFactory(this.config);
+    const routes = pathsOf(controller).flatMap((ctrlPath) =>
+      pathsOf(handler).flatMap((methodPath) =>
+        factory.create(
+          {
+            ctrlPath,
+            methodPath,
+            versioningOptions,
+            globalPrefix: this.config.getGlobalPrefix(),
+            modulePath: this.modulePathOf(wrapper.host?.metatype),
+            controllerVersion: versionOf(controller) ?? versioningOptions?.defaultVersion,
+            methodVersion: versionOf(handler),
+          },
+          requestMethod,
+        ),
+      ),
+    );
+    return routes.map((route) => `${RequestMethod[requestMethod]} ${route}`);
+  }
+
+  private modulePathOf(module: object | undefined): string | undefined {
+    if (!module) return undefined;
+    const path = (Reflect.getMetadata(MODULE_PATH + this.modules.applicationId, module) ??
+      Reflect.getMetadata(MODULE_PATH, module)) as string | undefined;
+    return path;
+  }
+}
+
+/** The part of a Fastify or Express request that names the operation. */
+export interface RoutedRequest {
+  method: string;
+  /** Fastify. */
+  routeOptions?: { url?: string };
+  /** Express. */
+  route?: { path: string };
+}
+
+/** Returns the operation of a request: its method and the route that it matched. */
+export const operationOf = ({ method, routeOptions, route }: RoutedRequest) =>
+  `${method} ${routeOptions?.url ?? route?.path ?? ''}`;
+
+const pathsOf = (target: object): string[] => [Reflect.getMetadata(PATH_METADATA, target) as string | string[]].flat();
+
+const versionOf = (target: object): string | undefined =>
+  Reflect.getMetadata(VERSION_METADATA, target) as string | undefined;

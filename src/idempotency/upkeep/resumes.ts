@@ -1,0 +1,77 @@
+import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
+import { RESUMED_BY, type ResumedBy } from '../http/idempotent.metadata.js';
+import { Operations } from '../http/operations.js';
+import type { IdempotentRequest } from '../request/idempotent-request.js';
+import type { RecordedReply } from '../request/reply.js';
+
+/** A request that was taken over from a holder whose lease had expired. It is claimed, so continue from what its claim committed. */
+export interface AbandonedRequest {
+  accountId: string;
+  requestId: string;
+  request: IdempotentRequest;
+}
+
+/**
+ * The result of a resume that found the key without the row that its claim should have committed with it. Both are one commit, so this
+ * proves that the request has done nothing: the key is deleted, and the next request with the key is new.
+ */
+export const INTENT_MISSING = 'intent missing';
+
+/** The result of a resume: the reply that `request.complete` returned, or the proof that there is nothing to finish. */
+export type Resumed = RecordedReply | typeof INTENT_MISSING;
+
+/** Finishes an abandoned request with `request.complete`, by the same steps as its handler. */
+export type Resume = (abandoned: AbandonedRequest) => Promise<Resumed>;
+
+/**
+ * The resumes of this application, by operation: `@Idempotent({ resumedBy })` on a handler names the method that finishes its requests.
+ *
+ * The invariant: a claimed request can be finished without its client. The start fails if a handler names a method that does not exist, and
+ * `claim` refuses to run in an operation that is not here.
+ */
+@Injectable()
+export class ResumeRegistry implements OnApplicationBootstrap {
+  private readonly resumes = new Map<string, Resume>();
+
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    private readonly operations: Operations,
+    private readonly services: ModuleRef,
+  ) {}
+
+  /** Runs at bootstrap, because the global prefix and the versioning are set by then. */
+  onApplicationBootstrap(): void {
+    for (const { metatype } of this.discovery.getControllers()) {
+      for (const name of this.scanner.getAllMethodNames(metatype?.prototype as object)) {
+        this.register(metatype as Type, name);
+      }
+    }
+  }
+
+  /** Whether requests of the operation can be resumed here. */
+  has(operation: string): boolean {
+    return this.resumes.has(operation);
+  }
+
+  get all(): ReadonlyMap<string, Resume> {
+    return this.resumes;
+  }
+
+  private register(controller: Type, name: string): void {
+    const handler = (controller.prototype as Record<string, object>)[name];
+    const resumedBy = handler && (Reflect.getMetadata(RESUMED_BY, handler) as ResumedBy | undefined);
+    if (!resumedBy) return;
+    const [type, method] = resumedBy;
+    const service = this.services.get<Record<string, Resume | undefined>>(type, { strict: false });
+    if (typeof service[method] !== 'function') {
+      throw new Error(
+        `${controller.name}.${name}: expected a method ${method} of ${type.name} that resumes its requests`,
+      );
+    }
+    for (const operation of this.operations.of(controller, name)) {
+      this.resumes.set(operation, async (abandoned) => (service[method] as Resume)(abandoned));
+    }
+  }
+}
