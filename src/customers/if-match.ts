@@ -3,8 +3,8 @@ import type { FastifyRequest } from 'fastify';
 import { validationFailed } from '../http/problem.js';
 
 /**
- * What `If-Match` demands: `none` is a request without the header, `any` is `*`, which demands that the customer exists, and `versions` demands
- * one of the listed versions.
+ * The condition of a request: `none` if it has no `If-Match`, `any` (`*`) if the customer must exist, or `versions` if the customer must have one
+ * of the listed versions.
  */
 export type Precondition = { kind: 'none' } | { kind: 'any' } | { kind: 'versions'; versions: number[] };
 
