@@ -5,8 +5,8 @@ export class Charges1795478401000 implements MigrationInterface {
     await db.query(`
       CREATE TABLE charges (
         account_id   text        NOT NULL,
-        -- 'ch_' and the request_id of the request that opened the charge. A retry derives the same id, so it finds the same charge. Ids
-        -- sort by age.
+        -- 'ch_' and the request_id of the request that opened the charge. A retry derives the same id, so it finds the
+        -- same charge. Ids sort by age.
         id           text        NOT NULL,
         -- Minor units of the currency, such as cents.
         amount       integer     NOT NULL,

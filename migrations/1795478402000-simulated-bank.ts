@@ -10,7 +10,8 @@ export class SimulatedBank1795478402000 implements MigrationInterface {
         account_id      text        NOT NULL,
         -- The merchant's idempotency key. The primary key makes the bank honour it: one key has at most one capture.
         idempotency_key text        NOT NULL,
-        -- The merchant's id of the charge. It is not unique, because a bank captures once for each idempotency key, not for each charge.
+        -- The merchant's id of the charge. It is not unique, because a bank captures once for each idempotency key, not
+        -- for each charge.
         charge_id       text        NOT NULL,
         amount          integer     NOT NULL,
         currency        text        NOT NULL,

@@ -1,6 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Creates the tables of `src/messaging`. Copy this file together with the folders `src/messaging` and `src/postgres`. */
+/**
+ * Creates the tables of `src/messaging`. Copy this file together with the folders `src/messaging` and `src/postgres`.
+ */
 export class Messaging1795478403000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
     await db.query(`
@@ -19,8 +21,8 @@ export class Messaging1795478403000 implements MigrationInterface {
 
         CONSTRAINT outbox_pkey PRIMARY KEY (account_id, id)
       )`);
-    // The relays read unpublished messages from this index, the longest waiting first. They do not remember the last id or time that they have
-    // read, because a row that was created earlier may be committed later and would be skipped.
+    // The relays read unpublished messages from this index, the longest waiting first. They do not remember the last id
+    // or time that they have read, because a row that was created earlier may be committed later and would be skipped.
     await db.query('CREATE INDEX outbox_unpublished ON outbox (available_at) WHERE published_at IS NULL');
     // The sweep reads this index from its oldest end.
     await db.query('CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL');
@@ -31,11 +33,13 @@ export class Messaging1795478403000 implements MigrationInterface {
         message_id   text        NOT NULL,
         processed_at timestamptz NOT NULL,
 
-        -- The inbox: if one message is delivered twice to one consumer, the second delivery waits for the first and then does nothing.
+        -- The inbox: if one message is delivered twice to one consumer, the second delivery waits for the first and
+        -- then does nothing.
         CONSTRAINT processed_messages_pkey PRIMARY KEY (account_id, consumer, message_id)
       )`);
-    // The sweep reads this index from its oldest end. A BRIN index would not work: its ranges do not become narrower when rows are deleted. After
-    // a sweep, new rows reuse the space of deleted rows, so every range would still seem as old as its first row.
+    // The sweep reads this index from its oldest end. A BRIN index would not work: its ranges do not become narrower
+    // when rows are deleted. After a sweep, new rows reuse the space of deleted rows, so every range would still seem
+    // as old as its first row.
     await db.query('CREATE INDEX processed_messages_age ON processed_messages (processed_at)');
     await db.query(`
       CREATE TABLE failed_messages (
@@ -46,8 +50,8 @@ export class Messaging1795478403000 implements MigrationInterface {
         type         text        NOT NULL,
         data         jsonb       NOT NULL,
         created_at   timestamptz NOT NULL,
-        -- Deliveries that failed. They are counted here, because not every broker counts them, and because no broker counts a delivery that a
-        -- crash interrupted.
+        -- Deliveries that failed. They are counted here, because not every broker counts them, and because no broker
+        -- counts a delivery that a crash interrupted.
         attempts     integer     NOT NULL,
         last_error   text        NOT NULL,
         failed_at    timestamptz NOT NULL,
@@ -59,8 +63,8 @@ export class Messaging1795478403000 implements MigrationInterface {
     await db.query(
       'CREATE INDEX failed_messages_dead ON failed_messages (account_id, dead_at) WHERE dead_at IS NOT NULL',
     );
-    // Every message leaves dead rows when it is published and when it is swept. The migration `idempotency-upkeep` gives the reason for the
-    // numbers.
+    // Every message leaves dead rows when it is published and when it is swept. The migration `idempotency-upkeep`
+    // gives the reason for the numbers.
     for (const table of ['outbox', 'processed_messages']) {
       await db.query(`
         ALTER TABLE ${table} SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02)`);

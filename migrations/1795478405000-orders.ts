@@ -8,11 +8,13 @@ export class Orders1795478405000 implements MigrationInterface {
         -- The name that the client chose for the order.
         order_id    text        NOT NULL,
         status      text        NOT NULL,
-        -- Total price of the items, in minor units of the currency. The type is bigint, because the sum may exceed an integer.
+        -- Total price of the items, in minor units of the currency. The type is bigint, because the sum may exceed an
+        -- integer.
         amount      bigint      NOT NULL,
         currency    text        NOT NULL,
         customer_id text,
-        -- The items as they were ordered. They are one jsonb value, because they are read and compared together and never change.
+        -- The items as they were ordered. They are one jsonb value, because they are read and compared together and
+        -- never change.
         items       jsonb       NOT NULL,
         created_at  timestamptz NOT NULL,
         paid_at     timestamptz,
@@ -29,8 +31,8 @@ export class Orders1795478405000 implements MigrationInterface {
     await db.query(`
       CREATE TABLE order_payments (
         account_id text   NOT NULL,
-        -- The order may not exist yet, because a payment may arrive before its order. A payment and a new order both write this row, so the
-        -- later transaction sees what the earlier transaction committed.
+        -- The order may not exist yet, because a payment may arrive before its order. A payment and a new order both
+        -- write this row, so the later transaction sees what the earlier transaction committed.
         order_id   text   NOT NULL,
         currency   text   NOT NULL,
         amount     bigint NOT NULL,

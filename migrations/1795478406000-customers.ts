@@ -9,8 +9,9 @@ export class Customers1795478406000 implements MigrationInterface {
         name       text,
         email      text,
         status     text,
-        -- The optimistic lock. Every change and every deletion increments the version, and it never decreases. So a version that a client has
-        -- read never matches other content, even if the customer was deleted and created again.
+        -- The optimistic lock. Every change and every deletion increments the version, and it never decreases. So a
+        -- version that a client has read never matches other content, even if the customer was deleted and created
+        -- again.
         version    integer NOT NULL,
         deleted_at timestamptz,
 

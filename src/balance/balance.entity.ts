@@ -10,7 +10,10 @@ export class Balance {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'balances_pkey' })
   currency!: string;
 
-  /** Minor units. pg returns a bigint as text. The conversion to a number is exact for every amount below 90 trillion, in major units. */
+  /**
+   * Minor units. pg returns a bigint as text. The conversion to a number is exact for every amount below 90 trillion,
+   * in major units.
+   */
   @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
   amount!: number;
 }

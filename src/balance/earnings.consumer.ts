@@ -7,9 +7,9 @@ interface ChargeSucceeded {
 }
 
 /**
- * Adds successful charges to the balance. The addition is not idempotent, so a duplicate message could count twice. A message still counts
- * once, because the inbox records the message in the same transaction and skips a message that it has recorded before. The order of messages
- * does not change the sum.
+ * Adds successful charges to the balance. The addition is not idempotent, so a duplicate message could count twice. A
+ * message still counts once, because the inbox records the message in the same transaction and skips a message that it
+ * has recorded before. The order of messages does not change the sum.
  */
 export const earningsConsumer: Consumer = {
   name: 'balance',

@@ -3,8 +3,8 @@ import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
 export type CustomerStatus = 'active' | 'inactive';
 
 /**
- * A row of `customers`. The version is a plain column, because TypeORM's `@VersionColumn` increments the version but does not put the version
- * that was read into the condition of the UPDATE.
+ * A row of `customers`. The version is a plain column, because TypeORM's `@VersionColumn` increments the version but
+ * does not put the version that was read into the condition of the UPDATE.
  */
 @Entity('customers')
 @Check('customers_status', "status IN ('active', 'inactive')")

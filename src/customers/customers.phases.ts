@@ -15,12 +15,14 @@ export interface CustomerChange {
 }
 
 /**
- * Changes customers under an optimistic lock: no row is locked between the client's read and its write. If two clients have read the same
- * version, the first change wins. The loser gets a 412 and decides what to do, instead of silently overwriting the winner.
+ * Changes customers under an optimistic lock: no row is locked between the client's read and its write. If two clients
+ * have read the same version, the first change wins. The loser gets a 412 and decides what to do, instead of silently
+ * overwriting the winner.
  */
 export const changeCustomer: Phase<CustomerChange, Reply> = async (tx, items) => {
   const replies = new Map<PhaseItem<CustomerChange>, Reply>();
-  // Changes run one after another, so the second change of one customer in this list finds the version that the first has left.
+  // Changes run one after another, so the second change of one customer in this list finds the version that the first
+  // has left.
   for (const item of inLockOrder(items, customerNameOf)) replies.set(item, await changeOne(tx, item));
   return items.map((item) => replies.get(item) as Reply);
 };

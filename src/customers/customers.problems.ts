@@ -2,7 +2,9 @@ import { Problem } from '../http/problem.js';
 import type { Customer } from './customer.entity.js';
 import { etagOf } from './dto/customer.resource.js';
 
-/** @param outcome `final` if the reply is recorded under an idempotency key, because then a retry gets the same reply */
+/**
+ * @param outcome `final` if the reply is recorded under an idempotency key, because then a retry gets the same reply
+ */
 export const customerNotFound = (outcome: 'final' | 'not_started') =>
   new Problem('not_found', 'There is no customer with this id.', { outcome });
 

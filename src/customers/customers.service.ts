@@ -25,8 +25,8 @@ export class CustomersService {
   }
 
   /**
-   * Replaces the whole customer. Without a precondition, a customer that does not exist is created. The version stays the same if the content
-   * stays the same, so that a retry changes nothing.
+   * Replaces the whole customer. Without a precondition, a customer that does not exist is created. The version stays
+   * the same if the content stays the same, so that a retry changes nothing.
    *
    * @returns the customer, and whether this call created it
    * @throws Problem 412 `version_mismatch` if the precondition does not hold
@@ -57,7 +57,7 @@ export class CustomersService {
    * @throws Problem 428 `version_required` if the precondition does not name a version
    * @throws Problem 400 `validation_failed` if `content` has no member
    */
-  change(
+  async change(
     request: IdempotentRequest,
     id: string,
     content: ChangeCustomer,
@@ -71,7 +71,8 @@ export class CustomersService {
   }
 
   /**
-   * Deletes the customer. Deleting a customer that does not exist succeeds even with a precondition, because there is no version to compare.
+   * Deletes the customer. Deleting a customer that does not exist succeeds even with a precondition, because there is
+   * no version to compare.
    *
    * @throws Problem 412 `version_mismatch` if the customer has a version that the precondition does not list
    */

@@ -1,16 +1,18 @@
 /**
- * The statements of customers. Each is one statement, because its answer must describe one moment: two statements could see a customer before and
- * after a change by another client.
+ * The statements of customers. Each operation decides in one statement, because two statements could see a customer
+ * before and after a change by another client.
  *
- * $1 is the account and $2 the id. A deleted customer keeps its row and its version, so a version that was read before the deletion never
- * matches a customer that was created after the deletion.
+ * $1 is the account and $2 the id. A deleted customer keeps its row and its version, so a version that was read before
+ * the deletion never matches a customer that was created after the deletion.
  */
 
 /**
- * Changes the customer if its version is in $3. $4 to $6 are the new name, email and status; NULL leaves a value unchanged.
+ * Changes the customer if its version is in $3. $4 to $6 are the new name, email and status; NULL leaves a value
+ * unchanged.
  *
- * Returns the changed customer (`is_changed` is true), or the current customer if its version is not in $3 (`is_changed` is false), or no row if the
- * customer does not exist. `current` locks the row, so that both branches of the UNION see the same version.
+ * Returns the changed customer (`is_changed` is true), or the current customer if its version is not in $3
+ * (`is_changed` is false), or no row if the customer does not exist. `current` locks the row, so that both branches of
+ * the UNION see the same version.
  */
 export const CHANGE = `
   WITH current AS (
@@ -26,12 +28,14 @@ export const CHANGE = `
   SELECT *, false FROM current WHERE version <> ALL ($3::integer[])`;
 
 /**
- * Creates or replaces the customer. The version increases only if the content differs. $3 to $5 are the name, email and status.
+ * Creates or replaces the customer. The version increases only if the content differs. $3 to $5 are the name, email and
+ * status.
  *
- * Returns the customer with `is_new`, which is true if the customer did not exist or was deleted. `locked` locks the row and reads `deleted_at`
- * before the INSERT overwrites it. The INSERT selects from `locked`, because PostgreSQL would otherwise evaluate `locked` after the INSERT; the
- * count makes one row of it, whether or not the customer exists. `xmax` is 0 only if the INSERT created the row, because ON CONFLICT DO UPDATE
- * locks an existing row first.
+ * Returns the customer with `is_new`, which is true if the customer did not exist or was deleted. `locked` locks the
+ * row and reads `deleted_at` before the INSERT overwrites it. The INSERT selects from `locked`, because PostgreSQL
+ * would otherwise evaluate `locked` after the INSERT. `count(*)` returns exactly one row, so the INSERT has its row even
+ * if the customer does not exist. `xmax` is 0 only if the INSERT created the row, because ON CONFLICT DO UPDATE locks an
+ * existing row first.
  */
 export const CREATE_OR_REPLACE = `
   WITH locked AS MATERIALIZED (SELECT deleted_at FROM customers WHERE account_id = $1 AND id = $2 FOR UPDATE)
@@ -44,8 +48,8 @@ export const CREATE_OR_REPLACE = `
   RETURNING existing.*, xmax = 0 OR EXISTS (SELECT FROM locked WHERE deleted_at IS NOT NULL) AS is_new`;
 
 /**
- * Replaces the customer if it exists and its version is in $6; NULL allows every version. The version increases only if the content differs.
- * $3 to $5 are the name, email and status. Returns the customer, or no row if nothing matches.
+ * Replaces the customer if it exists and its version is in $6; NULL allows every version. The version increases only if
+ * the content differs. $3 to $5 are the name, email and status. Returns the customer, or no row if nothing matches.
  */
 export const REPLACE = `
   UPDATE customers SET name = $3, email = $4, status = $5,
@@ -56,8 +60,8 @@ export const REPLACE = `
 /**
  * Deletes the content of the customer if its version is in $3; NULL allows every version.
  *
- * Returns the customer only if its version is another one. A second statement could not find this out, because it would report a customer that was
- * created since the deletion as a mismatch.
+ * Returns the customer only if its version is not in $3. The same statement compares the version, because a second
+ * statement could find a customer that was created after the deletion, and would report it as a mismatch.
  */
 export const DELETE = `
   WITH current AS (

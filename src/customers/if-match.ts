@@ -3,8 +3,8 @@ import type { FastifyRequest } from 'fastify';
 import { validationFailed } from '../http/problem.js';
 
 /**
- * The condition of a request: `none` if it has no `If-Match`, `any` (`*`) if the customer must exist, or `versions` if the customer must have one
- * of the listed versions.
+ * The condition of a request: `none` if it has no `If-Match`, `any` (`*`) if the customer must exist, or `versions` if
+ * the customer must have one of the listed versions.
  */
 export type Precondition = { kind: 'none' } | { kind: 'any' } | { kind: 'versions'; versions: number[] };
 
@@ -14,12 +14,15 @@ const ENTITY_TAG = '(?:W/)?"[!#-~\\x80-\\xff]*"';
 export const ENTITY_TAGS = `(?:[ \\t]*,)*[ \\t]*${ENTITY_TAG}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG})?)*[ \\t]*`;
 const WELL_FORMED = new RegExp(`^(?:[*]|${ENTITY_TAGS})$`);
 const EACH_TAG = new RegExp(ENTITY_TAG, 'g');
-/** An entity tag that this service creates: a version in double quotes. Nine digits always fit into an integer of PostgreSQL. */
+/**
+ * An entity tag that this service creates: a version in double quotes. Nine digits always fit into an integer of
+ * PostgreSQL.
+ */
 const VERSION_TAG = /^"([1-9]\d{0,8})"$/;
 
 /**
- * Reads `If-Match` (RFC 9110 §13.1.1). A tag that this service does not create matches no version. This includes weak tags, because
- * `If-Match` compares strongly.
+ * Reads `If-Match` (RFC 9110 §13.1.1). A tag that this service does not create matches no version. This includes weak
+ * tags, because `If-Match` compares strongly.
  *
  * @throws Problem 400 `validation_failed` if the header is not a list of entity tags
  */

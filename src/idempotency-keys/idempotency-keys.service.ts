@@ -9,7 +9,8 @@ export class IdempotencyKeysService {
   constructor(private readonly store: IdempotencyStore) {}
 
   /**
-   * Returns the state of a key. A client that lost everything except the key finds out whether its request was accepted.
+   * Returns the state of a key. A client that lost everything except the key finds out whether its request was
+   * accepted.
    *
    * @param value bare or as a quoted string, as in the `Idempotency-Key` header
    * @throws IdempotencyError 400 `idempotency_key_invalid`

@@ -6,7 +6,8 @@ import { type InventoryItemResource, toResource } from './dto/inventory-item.res
 import { InventoryItem } from './inventory-item.entity.js';
 
 /**
- * Sets, reads and removes the stock of one account. Each operation is idempotent without a key, because it writes an absolute value or deletes.
+ * Sets, reads and removes the stock of one account. Each operation is idempotent without a key, because it writes an
+ * absolute value or deletes.
  */
 @Injectable()
 export class InventoryService {
@@ -35,8 +36,8 @@ export class InventoryService {
   }
 }
 
-// xmax holds the transaction that has locked the row. ON CONFLICT DO UPDATE locks an existing row before it updates the row, so xmax is 0 only
-// if this statement inserted the row.
+// xmax holds the transaction that has locked the row. ON CONFLICT DO UPDATE locks an existing row before it updates the
+// row, so xmax is 0 only if this statement inserted the row.
 const UPSERT = `
   INSERT INTO inventory (account_id, item_id, stock) VALUES ($1, $2, $3)
   ON CONFLICT (account_id, item_id) DO UPDATE SET stock = excluded.stock

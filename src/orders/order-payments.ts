@@ -5,8 +5,8 @@ import type { Order } from './order.entity.js';
 export type Payment = Pick<Order, 'account_id' | 'order_id' | 'amount' | 'currency'>;
 
 /**
- * Adds payments to the totals of their orders, and marks an order as paid if its total covers its amount. The addition is not idempotent,
- * so the caller must apply each payment once.
+ * Adds payments to the totals of their orders, and marks an order as paid if its total covers its amount. The addition
+ * is not idempotent, so the caller must apply each payment once.
  */
 export async function applyPayments(tx: EntityManager, payments: Payment[]): Promise<void> {
   if (payments.length === 0) return;
@@ -20,8 +20,9 @@ export async function applyPayments(tx: EntityManager, payments: Payment[]): Pro
 /**
  * Marks new orders as paid if their payments arrived before them.
  *
- * Each order gets a payment of 0, because the payment locks the row of the total. If a payment and its order are written at the same time,
- * the later transaction waits for the row, then sees what the earlier transaction committed, and marks the order as paid.
+ * The function adds a payment of 0 to each order, because the addition locks the row of the order's total. If a payment
+ * and its order are written at the same time, the later transaction waits for this row, then sees what the earlier
+ * transaction committed, and marks the order as paid.
  */
 export const applyEarlierPayments = (tx: EntityManager, orders: Payment[]) =>
   applyPayments(

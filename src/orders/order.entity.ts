@@ -29,8 +29,8 @@ export class Order {
   status!: OrderStatus;
 
   /**
-   * Total price of the items, in minor units. pg returns a bigint as text. The conversion to a number is exact, because the limits of
-   * `PlaceOrder` keep every amount below 10 ** 15.
+   * Total price of the items, in minor units. pg returns a bigint as text. The conversion to a number is exact, because
+   * the limits of `PlaceOrder` keep every amount below 10 ** 15.
    */
   @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
   amount!: number;

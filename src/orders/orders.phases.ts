@@ -9,14 +9,15 @@ import { Order } from './order.entity.js';
 import { type Shortage, takeStock } from './stock.js';
 
 /**
- * Places orders. The order, its stock and, if the request has an idempotency key, the recorded reply are committed together.
+ * Places orders. The order, its stock and, if the request has an idempotency key, the recorded reply are committed
+ * together.
  *
- * Taking stock is not idempotent, because it subtracts. It happens once for each order, because the unique constraint on the natural key
- * `order_id` decides which transaction creates the order, and only this transaction takes stock.
+ * Taking stock is not idempotent, because it subtracts. It happens once for each order, because the unique constraint
+ * on the natural key `order_id` decides which transaction creates the order, and only this transaction takes stock.
  *
- * A group may contain several requests with one `order_id`. Each gets the reply that it would get if it ran after the commit of the
- * requests before it. The phase does not throw for any of them, because a throw would fail the whole group, including requests of other
- * accounts.
+ * A group may contain several requests with one `order_id`. Each gets the reply that it would get if it ran after the
+ * commit of the requests before it. The phase does not throw for any of them, because a throw would fail the whole
+ * group, including requests of other accounts.
  */
 export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, items) => {
   const wanted = items.map(newOrderOf);
@@ -39,8 +40,8 @@ export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, items) => {
 };
 
 /**
- * Deletes the inserted orders that got no stock. If the first order of a name got no stock and a later order of this name did, the later
- * order is inserted in its place.
+ * Deletes the inserted orders that got no stock. If the first order of a name got no stock and a later order of this
+ * name did, the later order is inserted in its place.
  */
 async function keepOnlySupplied(tx: EntityManager, inserted: NewOrder[], supplied: NewOrder[]): Promise<void> {
   const refused = inserted.filter((order) => !supplied.includes(order));
@@ -71,8 +72,8 @@ async function find(tx: EntityManager, names: OrderName[]): Promise<Map<string, 
   return new Map(found.map((order) => [nameOf(order), order]));
 }
 
-// ORDER BY makes every transaction insert in the same order, so that two transactions cannot deadlock. If another transaction has inserted an
-// order of the same name, the statement waits until that transaction ends.
+// ORDER BY makes every transaction insert in the same order, so that two transactions cannot deadlock. If another
+// transaction has inserted an order of the same name, the statement waits until that transaction ends.
 const INSERT = `
   INSERT INTO orders (account_id, order_id, status, amount, currency, customer_id, items, created_at)
   SELECT account_id, order_id, 'placed', amount, currency, customer_id, items, clock_timestamp()
@@ -86,7 +87,9 @@ const orderIdReused = () =>
     outcome: 'final',
   });
 
-/** @param outcome `final` if the reply is recorded under an idempotency key, because then a retry gets the same reply */
+/**
+ * @param outcome `final` if the reply is recorded under an idempotency key, because then a retry gets the same reply
+ */
 const insufficientStock = (items: Shortage[], outcome: 'final' | 'not_started') =>
   new Problem('insufficient_stock', 'Some items do not have enough stock. The order was not placed.', {
     outcome,

@@ -29,11 +29,11 @@ export class OrdersService {
   }
 
   /**
-   * Returns a page of orders, newest first. Orders of the same time are sorted by `order_id`. The page has at most `limit` orders, and ends
-   * earlier with the order that brings it to {@link PAGE_BYTES}.
+   * Returns a page of orders, newest first. Orders of the same time are sorted by `order_id`. The page has at most
+   * `limit` orders, and ends earlier with the order that brings it to {@link PAGE_BYTES}.
    *
-   * @throws Problem 404 `not_found` if `starting_after` is not an order of this account, because an empty page would say that there are no
-   * older orders
+   * @throws Problem 404 `not_found` if `starting_after` is not an order of this account, because an empty page would
+   * say that there are no older orders
    */
   async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
     const page = await this.orders.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
@@ -49,8 +49,8 @@ export class OrdersService {
 /** A row as pg returns it: a bigint is text. */
 type PageRow = Omit<Order, 'amount'> & { amount: string; has_more: boolean };
 
-// $1 account, $2 the order_id of the last order of the previous page, $3 limit, $4 bytes. The recursion reads one order after another and stops
-// at $4, because a LIMIT alone would also read large orders that do not fit on the page.
+// $1 account, $2 the order_id of the last order of the previous page, $3 limit, $4 bytes. The recursion reads one order
+// after another and stops at $4, because a LIMIT alone would also read large orders that do not fit on the page.
 const PAGE = `
   WITH RECURSIVE page (placed, position, bytes) AS (
     (SELECT newest, 1, octet_length(newest::text) FROM orders AS newest

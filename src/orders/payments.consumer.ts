@@ -9,8 +9,9 @@ interface ChargeSucceeded {
 }
 
 /**
- * Marks orders as paid when messages report charges that name them. Adding a payment is not idempotent. A payment still counts once, because
- * the inbox records the message in the same transaction and skips a message that it has recorded before.
+ * Marks orders as paid when messages report charges that name them. Adding a payment is not idempotent. A payment still
+ * counts once, because the inbox records the message in the same transaction and skips a message that it has recorded
+ * before.
  */
 export const paymentsConsumer: Consumer = {
   name: 'orders',

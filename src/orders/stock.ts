@@ -18,8 +18,9 @@ export interface Allocation {
 }
 
 /**
- * Takes the stock of orders. Each order gets all of its items or none. Orders are served in the order of the list, so an order sees the
- * stock that the orders before it have left. If several orders have the same name, only the first order that can be supplied gets stock.
+ * Takes the stock of orders. Each order gets all of its items or none. Orders are served in the order of the list, so
+ * an order sees the stock that the orders before it have left. If several orders have the same name, only the first
+ * order that can be supplied gets stock.
  */
 export async function takeStock(tx: EntityManager, orders: NewOrder[]): Promise<Allocation> {
   if (orders.length === 0) return { supplied: [], shortages: new Map() };
@@ -76,7 +77,8 @@ const LOCK = `
   ORDER BY stocked.account_id, stocked.item_id
   FOR UPDATE`;
 
-// Reduces the stock of the locked rows. The constraint inventory_stock rejects a negative stock, even if the calculation above is wrong.
+// Reduces the stock of the locked rows. The constraint inventory_stock rejects a negative stock, even if the
+// calculation above is wrong.
 const TAKE = `
   UPDATE inventory SET stock = stock - taken.quantity
   FROM (SELECT account_id, item_id, sum(quantity)::integer AS quantity

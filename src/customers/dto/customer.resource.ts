@@ -35,5 +35,7 @@ export const toResource = ({ id, name, email, status, version }: Customer): Cust
   version,
 });
 
-/** The `ETag` of a customer. It is a strong validator (RFC 9110 §8.8.3), because one version always has the same bytes. */
+/**
+ * The `ETag` of a customer. It is a strong validator (RFC 9110 §8.8.3), because one version always has the same bytes.
+ */
 export const etagOf = ({ version }: Pick<Customer, 'version'>) => `"${version}"`;

@@ -46,7 +46,8 @@ export class PlaceOrder {
   })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
   @IsOptional()
-  // The list of currency codes is compared in upper case, so it would accept 'uſd', which becomes 'USD'. The database would then refuse 'uſd'.
+  // The list of currency codes is compared in upper case, so it would accept 'uſd', which becomes 'USD'. The database
+  // would then refuse 'uſd'.
   @Matches(/^[a-z]{3}$/, { message: 'expected an ISO 4217 code such as eur' })
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency?: string;
