@@ -39,7 +39,7 @@ export class CustomersController {
   @ApiCreatedResponse({ type: CustomerResource, description: 'The customer was created', headers: ETAG })
   @ApiOkResponse({ type: CustomerResource, description: 'The existing customer was replaced', headers: ETAG })
   @ApiProblems(...BODY_PROBLEMS, 'database_unavailable')
-  async replace(
+  async put(
     @CurrentAccount() accountId: string,
     @Param('id', ClientId) id: string,
     @IfMatch() precondition: Precondition,
@@ -64,7 +64,7 @@ export class CustomersController {
       'An optimistic lock: if two clients have read the same version, the first change succeeds and the second gets 412. A retry of the successful change gets 412 as well, unless both have the same `Idempotency-Key`: then the retry gets the first reply again.',
   })
   @ApiOkResponse({ type: CustomerResource, headers: ETAG })
-  change(
+  patch(
     @Param('id', ClientId) id: string,
     @IfMatch() precondition: Precondition,
     @Body() content: ChangeCustomer,

@@ -19,21 +19,20 @@ export interface CustomerChange {
  * have read the same version, the first change wins. The loser gets a 412 and decides what to do, instead of silently
  * overwriting the winner.
  */
-export const changeCustomer: Phase<CustomerChange, Reply> = async (tx, items) => {
+export const changeCustomer: Phase<CustomerChange, Reply> = async (tx, requests) => {
   const replies = new Map<PhaseItem<CustomerChange>, Reply>();
-  // Changes run one after another, so the second change of one customer in this list finds the version that the first
-  // has left.
-  for (const item of inLockOrder(items, customerNameOf)) replies.set(item, await changeOne(tx, item));
-  return items.map((item) => replies.get(item) as Reply);
+  // Changes run one after another. So if the list has two changes of one customer, the second change finds the version
+  // that the first change has written.
+  const ordered = inLockOrder(requests, ({ accountId, input }) => nameWithin(accountId, input.id));
+  for (const request of ordered) replies.set(request, await changeOne(tx, request));
+  return requests.map((request) => replies.get(request) as Reply);
 };
 
-const customerNameOf = ({ accountId, input }: PhaseItem<CustomerChange>) => nameWithin(accountId, input.id);
-
-async function changeOne(tx: EntityManager, item: PhaseItem<CustomerChange>): Promise<Reply> {
-  const { id, versions, content } = item.input;
+async function changeOne(tx: EntityManager, request: PhaseItem<CustomerChange>): Promise<Reply> {
+  const { id, versions, content } = request.input;
   const { name = null, email = null, status = null } = content;
-  const [row] = await tx.query<ChangeRow[]>(CHANGE, [item.accountId, id, versions, name, email, status]);
-  if (!row) return customerNotFound(item.isRecorded ? 'final' : 'not_started').toReply();
+  const [row] = await tx.query<ChangeRow[]>(CHANGE, [request.accountId, id, versions, name, email, status]);
+  if (!row) return customerNotFound(request.isRecorded ? 'final' : 'not_started').toReply();
   const { is_changed: isChanged, ...customer } = row;
   if (!isChanged) return versionMismatch(customer).toReply();
   return { status: 200, body: toResource(customer), headers: { etag: etagOf(customer) } };

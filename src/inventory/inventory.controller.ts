@@ -39,7 +39,7 @@ export class InventoryController {
     'unsupported_media_type',
     'database_unavailable',
   )
-  async set(
+  async put(
     @CurrentAccount() accountId: string,
     @Param('item_id', ClientId) itemId: string,
     @Body() { stock }: SetStock,

@@ -37,7 +37,7 @@ export class OrdersController {
       'Idempotent by its natural key `order_id`, without a time limit. If the same order is sent again, the reply is the order in its current state, and no more stock is taken. If the request also has an `Idempotency-Key`, a retry with this key gets the first reply again.',
   })
   @ApiOkResponse({ type: OrderResource, description: 'The order, new or existing' })
-  place(@Body() input: PlaceOrder, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
+  create(@Body() input: PlaceOrder, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
     return this.orders.place(request, input);
   }
 

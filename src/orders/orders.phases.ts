@@ -19,8 +19,8 @@ import { type Shortage, takeStock } from './stock.js';
  * commit of the requests before it. The phase does not throw for any of them, because a throw would fail the whole
  * group, including requests of other accounts.
  */
-export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, items) => {
-  const wanted = items.map(newOrderOf);
+export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, requests) => {
+  const wanted = requests.map(newOrderOf);
   const firsts = firstOfEachName(wanted);
   // Rows are inserted before stock is taken, because the insert decides which names are new.
   const inserted = await insert(tx, firsts);
@@ -32,7 +32,7 @@ export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, items) => {
   const stored = await find(tx, firsts);
   return wanted.map((order, i) => {
     const missing = shortages.get(order);
-    if (missing) return insufficientStock(missing, items[i]?.isRecorded ? 'final' : 'not_started').toReply();
+    if (missing) return insufficientStock(missing, requests[i]?.isRecorded ? 'final' : 'not_started').toReply();
     const existing = stored.get(nameOf(order));
     if (!existing) throw new Error(`Order ${order.order_id} was neither stored nor refused`);
     return hasSameContent(existing, order) ? { status: 200, body: toResource(existing) } : orderIdReused().toReply();

@@ -51,6 +51,7 @@ type PageRow = Omit<Order, 'amount'> & { amount: string; has_more: boolean };
 
 // $1 account, $2 the order_id of the last order of the previous page, $3 limit, $4 bytes. The recursion reads one order
 // after another and stops at $4, because a LIMIT alone would also read large orders that do not fit on the page.
+// `position` counts the orders of the page, and `bytes` adds up their sizes.
 const PAGE = `
   WITH RECURSIVE page (placed, position, bytes) AS (
     (SELECT newest, 1, octet_length(newest::text) FROM orders AS newest
