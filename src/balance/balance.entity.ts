@@ -11,8 +11,8 @@ export class Balance {
   currency!: string;
 
   /**
-   * Minor units. pg returns a bigint as text. The conversion to a number is exact for every amount below 90 trillion,
-   * in major units.
+   * Minor units. pg returns a bigint as text. The conversion to a number is exact below 2 ** 53, which is 90 trillion
+   * euros.
    */
   @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
   amount!: number;

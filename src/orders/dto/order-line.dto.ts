@@ -3,7 +3,8 @@ import { IsInt, Matches, Max, Min } from 'class-validator';
 import { CLIENT_ID, CLIENT_ID_EXPECTED } from '../../http/client-id.pipe.js';
 
 /**
- * An order of 100 lines with this quantity at the highest price costs less than 10 ** 15, which a double holds exactly.
+ * Maximum quantity of one line. An order of 100 lines with this quantity at the highest price costs less than 10 ** 15,
+ * which a double holds exactly.
  */
 const MAX_QUANTITY = 100_000;
 
