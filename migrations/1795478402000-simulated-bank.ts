@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** The memory of the simulated bank: a schema of its own, as a bank is not part of our database. */
+/** Creates the tables of the simulated bank, in their own schema, because a real bank is not part of our database. */
 export class SimulatedBank1795478402000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
     await db.query('CREATE SCHEMA bank');
@@ -8,9 +8,10 @@ export class SimulatedBank1795478402000 implements MigrationInterface {
       CREATE TABLE bank.captures (
         -- The merchant.
         account_id      text        NOT NULL,
-        -- The merchant's idempotency key, which the bank honours: one capture for each.
+        -- The merchant's idempotency key. The primary key makes the bank honour it: one key has at most one capture.
         idempotency_key text        NOT NULL,
-        -- The merchant's name for the charge. Not unique: a bank takes money as often as it is told to by new keys.
+        -- The merchant's id of the charge. It is not unique, because a bank captures once for each idempotency key, not
+        -- for each charge.
         charge_id       text        NOT NULL,
         amount          integer     NOT NULL,
         currency        text        NOT NULL,

@@ -9,7 +9,7 @@ export class Inventory1795478404000 implements MigrationInterface {
         stock      integer NOT NULL,
 
         CONSTRAINT inventory_pkey PRIMARY KEY (account_id, item_id),
-        -- Whoever takes from it, and however: nothing is sold that is not there.
+        -- Rejects every statement that would sell more than the stock.
         CONSTRAINT inventory_stock CHECK (stock >= 0)
       )`);
   }

@@ -9,14 +9,15 @@ export class Customers1795478406000 implements MigrationInterface {
         name       text,
         email      text,
         status     text,
-        -- The optimistic lock. Every change counts it on, deletion too, and it never goes back: a version that somebody
-        -- has read stands for what they have read, also when the customer was deleted and made anew.
+        -- The optimistic lock. Every change and every deletion increments the version, and it never decreases. So a
+        -- version that a client has read never matches other content, even if the customer was deleted and created
+        -- again.
         version    integer NOT NULL,
         deleted_at timestamptz,
 
         CONSTRAINT customers_pkey PRIMARY KEY (account_id, id),
         CONSTRAINT customers_status CHECK (status IN ('active', 'inactive')),
-        -- What was deleted is gone, but for the count.
+        -- A deleted customer keeps its id and its version, and nothing else.
         CONSTRAINT customers_deleted CHECK (CASE WHEN deleted_at IS NULL THEN num_nulls(name, email, status) = 0
                                                  ELSE num_nonnulls(name, email, status) = 0 END)
       )`);

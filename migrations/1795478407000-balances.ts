@@ -6,7 +6,7 @@ export class Balances1795478407000 implements MigrationInterface {
       CREATE TABLE balances (
         account_id text   NOT NULL,
         currency   text   NOT NULL,
-        -- Minor units, of all charges together.
+        -- Sum of all successful charges, in minor units.
         amount     bigint NOT NULL,
 
         CONSTRAINT balances_pkey PRIMARY KEY (account_id, currency)

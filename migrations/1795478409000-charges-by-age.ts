@@ -2,9 +2,10 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 export class ChargesByAge1795478409000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
-    // The list of charges is ordered by id, because an id begins with the time behind its prefix. Some collations compare digits as numbers,
-    // so 1a sorts before 10. Only a database with such a collation gets a column in byte order. Others are left unchanged, because ALTER
-    // rebuilds the index under a lock, and invalidates the statements that running replicas have prepared.
+    // The list of charges is sorted by id, because an id has the time of its creation after the prefix `ch_`. Some
+    // collations compare digits as numbers, so that 1a sorts before 10. Only a database with such a collation gets a
+    // column in byte order. Other databases stay unchanged, because ALTER rebuilds the index under a lock and
+    // invalidates the statements that running replicas have prepared.
     await db.query(`
       DO $$ BEGIN
         IF NOT (SELECT bool_and(younger > older)

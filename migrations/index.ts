@@ -10,7 +10,7 @@ import { Balances1795478407000 } from './1795478407000-balances.js';
 import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-recovery.js';
 import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 
-/** Every migration, oldest first. A list rather than a glob: a file that is not named here does not run. */
+/** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
   Idempotency1795478400000,
   IdempotencyUpkeep1795478400500,

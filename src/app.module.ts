@@ -8,10 +8,10 @@ import { ChargesModule } from './charges/charges.module.js';
 import { CONFIG, type Config } from './config.js';
 import { CustomersModule } from './customers/customers.module.js';
 import { dataSourceOptions } from './database/data-source.js';
-import { DeadLettersController } from './dead-letters/dead-letters.controller.js';
+import { DeadLettersModule } from './dead-letters/dead-letters.module.js';
 import { ErrorsController } from './http/errors.controller.js';
 import { IdempotencyModule } from './idempotency/index.js';
-import { IdempotencyKeysController } from './idempotency-keys/idempotency-keys.controller.js';
+import { IdempotencyKeysModule } from './idempotency-keys/idempotency-keys.module.js';
 import { InventoryModule } from './inventory/inventory.module.js';
 import { busOf, MessagingModule } from './messaging/index.js';
 import { Drain } from './operations/drain.js';
@@ -59,9 +59,11 @@ export class AppModule {
         InventoryModule,
         CustomersModule,
         BalanceModule,
+        IdempotencyKeysModule,
+        DeadLettersModule,
         ...features,
       ],
-      controllers: [IdempotencyKeysController, DeadLettersController, ErrorsController],
+      controllers: [ErrorsController],
       providers: [
         { provide: CONFIG, useValue: config },
         { provide: Drain, useValue: drain },

@@ -12,8 +12,8 @@ import { InventoryItem } from '../../src/inventory/inventory-item.entity.js';
 import { Order } from '../../src/orders/order.entity.js';
 import { PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
 import { type OrderResource, toResource as toOrderResource } from '../../src/orders/dto/order.resource.js';
-import { orderRow } from '../../src/orders/new-order.js';
-import { markPaid } from '../../src/orders/payments.js';
+import { newOrderOf } from '../../src/orders/new-order.js';
+import { applyEarlierPayments } from '../../src/orders/order-payments.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
 
@@ -51,7 +51,7 @@ class OrdersController {
   create(@Body() input: PlaceOrder): Promise<OrderResource> {
     return this.dataSource.transaction(async (tx) => {
       const order = tx.create(Order, {
-        ...orderRow({ accountId: DEMO_ACCOUNT, input: { ...input, order_id: newRequestId() } }),
+        ...newOrderOf({ accountId: DEMO_ACCOUNT, input: { ...input, order_id: newRequestId() } }),
         status: 'placed',
         created_at: new Date(),
         paid_at: null,
@@ -67,7 +67,7 @@ class OrdersController {
           .execute();
         if (taken.affected !== 1) throw new ConflictException();
       }
-      await markPaid(tx, [order]);
+      await applyEarlierPayments(tx, [order]);
       return toOrderResource(order);
     });
   }

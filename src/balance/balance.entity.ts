@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** A row of `balances`: what all charges of an account in one currency come to. */
+/** A row of `balances`: the sum of an account's successful charges in one currency. */
 @Entity('balances')
 export class Balance {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'balances_pkey' })
@@ -10,7 +10,10 @@ export class Balance {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'balances_pkey' })
   currency!: string;
 
-  /** Minor units. pg gives a bigint as text; a double holds every amount below 90 trillion exactly. */
+  /**
+   * Minor units. pg returns a bigint as text. The conversion to a number is exact below 2 ** 53, which is 90 trillion
+   * euros.
+   */
   @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
   amount!: number;
 }

@@ -3,11 +3,16 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { Consumers } from '../messaging/index.js';
 import { BalanceController } from './balance.controller.js';
 import { Balance } from './balance.entity.js';
-import { earnings } from './earnings.js';
+import { BalanceService } from './balance.service.js';
+import { earningsConsumer } from './earnings.consumer.js';
 
-@Module({ imports: [TypeOrmModule.forFeature([Balance])], controllers: [BalanceController] })
+@Module({
+  imports: [TypeOrmModule.forFeature([Balance])],
+  controllers: [BalanceController],
+  providers: [BalanceService],
+})
 export class BalanceModule {
   constructor(consumers: Consumers) {
-    consumers.register(earnings);
+    consumers.register(earningsConsumer);
   }
 }

@@ -3,8 +3,8 @@ import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
 export type CustomerStatus = 'active' | 'inactive';
 
 /**
- * A row of `customers`. The version is a plain column: TypeORM's `@VersionColumn` counts, and does not look whether anybody
- * else has counted meanwhile.
+ * A row of `customers`. The version is a plain column, because TypeORM's `@VersionColumn` increments the version but
+ * does not put the version that was read into the condition of the UPDATE.
  */
 @Entity('customers')
 @Check('customers_status', "status IN ('active', 'inactive')")
@@ -16,7 +16,7 @@ export class Customer {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'customers_pkey' })
   account_id!: string;
 
-  /** Chosen by the client. */
+  /** The name that the client chose for the customer. */
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'customers_pkey' })
   id!: string;
 
@@ -29,10 +29,11 @@ export class Customer {
   @Column({ type: 'text', nullable: true })
   status!: CustomerStatus | null;
 
-  /** Counts changes, never back. */
+  /** Increases with every change and every deletion, and never decreases. */
   @Column({ type: 'integer' })
   version!: number;
 
+  /** Set while the customer is deleted. The row stays, because it keeps the version. */
   @Column({ type: 'timestamptz', nullable: true })
   deleted_at!: Date | null;
 }

@@ -10,7 +10,7 @@ export class InventoryItem {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'inventory_pkey' })
   item_id!: string;
 
-  /** Pieces there are to sell. */
+  /** Number of pieces that can still be ordered. */
   @Column({ type: 'integer' })
   stock!: number;
 }

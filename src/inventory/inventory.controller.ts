@@ -11,25 +11,25 @@ import type { FastifyReply } from 'fastify';
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
 import { ApiClientId, ApiProblems } from '../http/openapi.decorators.js';
-import { Inventory } from './inventory.js';
-import { SetStock } from './dto/inventory.dto.js';
-import { InventoryItemResource, toResource } from './dto/inventory.resource.js';
+import { InventoryItemResource } from './dto/inventory-item.resource.js';
+import { SetStock } from './dto/set-stock.dto.js';
+import { InventoryService } from './inventory.service.js';
 
 @ApiTags('inventory')
 @ApiBearerAuth()
 @Controller('inventory')
 export class InventoryController {
-  constructor(private readonly inventory: Inventory) {}
+  constructor(private readonly inventory: InventoryService) {}
 
   @Put(':item_id')
   @ApiClientId('item_id', 'espresso_beans')
   @ApiOperation({
-    summary: 'Set the stock of an item',
+    summary: 'Create an item or replace its stock',
     description:
-      'Idempotent as it is: an upsert of an absolute number. Sent again it sets the same number, and needs no key. Beware of sending it again late: it also overwrites what orders have taken meanwhile.',
+      'Idempotent without a key, because it writes an absolute number: a retry sets the same stock again. A late retry is dangerous, because it restores stock that orders have taken since the first request.',
   })
-  @ApiCreatedResponse({ type: InventoryItemResource, description: 'The item is new' })
-  @ApiOkResponse({ type: InventoryItemResource, description: 'The item was there, and has this stock now' })
+  @ApiCreatedResponse({ type: InventoryItemResource, description: 'The item was created' })
+  @ApiOkResponse({ type: InventoryItemResource, description: 'The stock of the existing item was replaced' })
   @ApiProblems(
     'validation_failed',
     'malformed_json',
@@ -43,35 +43,35 @@ export class InventoryController {
     @CurrentAccount() accountId: string,
     @Param('item_id', ClientId) itemId: string,
     @Body() { stock }: SetStock,
-    @Res({ passthrough: true }) reply: FastifyReply,
+    @Res({ passthrough: true }) response: FastifyReply,
   ): Promise<InventoryItemResource> {
-    const isNew = await this.inventory.set(accountId, itemId, stock);
-    void reply.status(isNew ? HttpStatus.CREATED : HttpStatus.OK);
-    return toResource({ item_id: itemId, stock });
+    const { item, isNew } = await this.inventory.set(accountId, itemId, stock);
+    void response.status(isNew ? HttpStatus.CREATED : HttpStatus.OK);
+    return item;
   }
 
   @Get(':item_id')
   @ApiClientId('item_id', 'espresso_beans')
-  @ApiOperation({ summary: 'Read an item' })
+  @ApiOperation({ summary: 'Read the stock of an item' })
   @ApiOkResponse({ type: InventoryItemResource })
   @ApiProblems('validation_failed', 'unauthorized', 'not_found', 'database_unavailable')
-  async find(
+  find(
     @CurrentAccount() accountId: string,
     @Param('item_id', ClientId) itemId: string,
   ): Promise<InventoryItemResource> {
-    return toResource(await this.inventory.find(accountId, itemId));
+    return this.inventory.find(accountId, itemId);
   }
 
   @Delete(':item_id')
   @HttpCode(204)
   @ApiClientId('item_id', 'espresso_beans')
   @ApiOperation({
-    summary: 'Remove an item',
-    description: 'Idempotent as it is: deleted twice, it is as gone as deleted once.',
+    summary: 'Delete an item',
+    description: 'Idempotent without a key: if the item does not exist, the reply is 204 as well.',
   })
-  @ApiNoContentResponse({ description: 'The item is not there any more, or never was' })
+  @ApiNoContentResponse({ description: 'The item does not exist, or no longer exists' })
   @ApiProblems('validation_failed', 'unauthorized', 'database_unavailable')
-  async remove(@CurrentAccount() accountId: string, @Param('item_id', ClientId) itemId: string): Promise<void> {
-    await this.inventory.remove(accountId, itemId);
+  remove(@CurrentAccount() accountId: string, @Param('item_id', ClientId) itemId: string): Promise<void> {
+    return this.inventory.remove(accountId, itemId);
   }
 }

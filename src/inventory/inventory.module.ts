@@ -1,12 +1,12 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { Inventory } from './inventory.js';
 import { InventoryController } from './inventory.controller.js';
 import { InventoryItem } from './inventory-item.entity.js';
+import { InventoryService } from './inventory.service.js';
 
 @Module({
   imports: [TypeOrmModule.forFeature([InventoryItem])],
   controllers: [InventoryController],
-  providers: [Inventory],
+  providers: [InventoryService],
 })
 export class InventoryModule {}

@@ -2,11 +2,11 @@ import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 export type OrderStatus = 'placed' | 'paid';
 
-/** What is ordered of one item. */
+/** One item of an order, with its quantity and its price. */
 export interface OrderLine {
   item_id: string;
   quantity: number;
-  /** Minor units of the order's currency. */
+  /** Price of one piece, in minor units of the order's currency. */
   unit_amount: number;
 }
 
@@ -21,14 +21,17 @@ export class Order {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'orders_pkey' })
   account_id!: string;
 
-  /** The client's own name for the order. */
+  /** The name that the client chose for the order. */
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'orders_pkey' })
   order_id!: string;
 
   @Column({ type: 'text' })
   status!: OrderStatus;
 
-  /** What the items cost, in minor units. pg gives a bigint as text; a double holds the largest order exactly. */
+  /**
+   * Total price of the items, in minor units. pg returns a bigint as text. The conversion to a number is exact, because
+   * the limits of `PlaceOrder` keep every amount below 10 ** 15.
+   */
   @Column({ type: 'bigint', transformer: { from: Number, to: (amount: number) => amount } })
   amount!: number;
 

@@ -4,18 +4,18 @@ import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
 import { ApiClientId, ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
 import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
-import { ListOrders, PlaceOrder } from './dto/place-order.dto.js';
-import { OrderList, OrderResource } from './dto/order.resource.js';
-import { place } from './orders.phases.js';
-import { OrdersReader } from './orders.reader.js';
+import { ListOrders } from './dto/list-orders.dto.js';
+import { OrderList } from './dto/order-list.resource.js';
+import { OrderResource } from './dto/order.resource.js';
+import { PlaceOrder } from './dto/place-order.dto.js';
+import { OrdersService } from './orders.service.js';
 
 @ApiTags('orders')
 @ApiBearerAuth()
 @Controller('orders')
 export class OrdersController {
-  constructor(private readonly orders: OrdersReader) {}
+  constructor(private readonly orders: OrdersService) {}
 
-  /** Everything is in our database, so it is one commit. */
   @Post()
   @HttpCode(200)
   @Idempotent({ key: 'optional' })
@@ -32,13 +32,13 @@ export class OrdersController {
     'internal_error',
   )
   @ApiOperation({
-    summary: 'Place an order, once',
+    summary: 'Place an order',
     description:
-      'Idempotent by its natural key, `order_id`, for ever: sent again with the same content it answers with the order as it is now, and takes no stock. With an `Idempotency-Key` on top, the reply itself is repeated.',
+      'Idempotent by its natural key `order_id`, without a time limit. If the same order is sent again, the reply is the order in its current state, and no more stock is taken. If the request also has an `Idempotency-Key`, a retry with this key gets the first reply again.',
   })
-  @ApiOkResponse({ type: OrderResource, description: 'The order, new or as it was placed before' })
+  @ApiOkResponse({ type: OrderResource, description: 'The order, new or existing' })
   create(@Body() input: PlaceOrder, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
-    return request.complete(place, input);
+    return this.orders.place(request, input);
   }
 
   @Get(':order_id')

@@ -3,8 +3,9 @@ import type { Response } from 'supertest';
 import { DataSource } from 'typeorm';
 import { inTransaction } from '../../src/postgres/transaction.js';
 import { Relay } from '../../src/messaging/index.js';
-import type { OrderLineInput, PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
-import { place } from '../../src/orders/orders.phases.js';
+import type { OrderLineInput } from '../../src/orders/dto/order-line.dto.js';
+import type { PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
+import { placeOrder } from '../../src/orders/orders.phases.js';
 import { call as callUrl, type Call, isReplay, statusesOf, TWO_ACCOUNTS } from '../support/client.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
 import { replyOf, startService, type TestService } from '../support/service.js';
@@ -220,7 +221,7 @@ describe('orders in one commit', () => {
   const inOneCommit = (...inputs: PlaceOrder[]) =>
     inTransaction(service.nest.get(DataSource), async ({ manager }) => {
       const items = inputs.map((input, i) => ({ accountId: 'acct_a', requestId: String(i), isRecorded: false, input }));
-      return (await place(manager, items)).map(({ status }) => status);
+      return (await placeOrder(manager, items)).map(({ status }) => status);
     });
 
   it('compete for the last pieces in their order, each all or nothing', async () => {

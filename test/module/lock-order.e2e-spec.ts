@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { earnings } from '../../src/balance/earnings.js';
-import { change } from '../../src/customers/customers.phases.js';
+import { earningsConsumer } from '../../src/balance/earnings.consumer.js';
+import { changeCustomer } from '../../src/customers/customers.phases.js';
 import type { Unit } from '../../src/idempotency/commit/committer.js';
 import { commitTogether } from '../../src/idempotency/commit/group.js';
 import { GroupStore } from '../../src/idempotency/commit/group.store.js';
@@ -10,8 +10,8 @@ import type { Phase, PhaseItem, Reply } from '../../src/idempotency/index.js';
 import { inTransaction } from '../../src/postgres/transaction.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import type { Message } from '../../src/messaging/index.js';
-import { place } from '../../src/orders/orders.phases.js';
-import { payments } from '../../src/orders/payments.js';
+import { placeOrder } from '../../src/orders/orders.phases.js';
+import { paymentsConsumer } from '../../src/orders/payments.consumer.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startService, type TestService } from '../support/service.js';
 import { reset } from '../support/state.js';
@@ -45,7 +45,7 @@ afterAll(async () => {
 });
 
 const COUNT = 40;
-const changed = (i: number) => ({ id: `customer_${i}`, versions: [1], change: { name: 'Ada King' } });
+const changed = (i: number) => ({ id: `customer_${i}`, versions: [1], content: { name: 'Ada King' } });
 const ordered = (i: number) => ({
   order_id: `order_${i}`,
   items: [{ item_id: `item_${i}`, quantity: 1, unit_amount: 1 }],
@@ -71,14 +71,17 @@ const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonl
 describe('two groups at once that have the same rows in opposite order', () => {
   it('of changes of customers wait for one another and never in a circle', async () => {
     const items = itemsOf(changed);
-    const both = await Promise.all([run(service, change, items), run(replica, change, items.toReversed())]);
+    const both = await Promise.all([
+      run(service, changeCustomer, items),
+      run(replica, changeCustomer, items.toReversed()),
+    ]);
     expect(both.map((statuses) => statuses[0]).sort()).toEqual([200, 412]);
     for (const statuses of both) expect(statuses).toEqual(Array(COUNT).fill(statuses[0]));
   });
 
   it('of orders wait for one another and never in a circle', async () => {
     const items = itemsOf(ordered);
-    const both = await Promise.all([run(service, place, items), run(replica, place, items.toReversed())]);
+    const both = await Promise.all([run(service, placeOrder, items), run(replica, placeOrder, items.toReversed())]);
     expect(both.flat()).toEqual(Array(2 * COUNT).fill(200));
     expect(await database.sql('SELECT DISTINCT stock FROM inventory')).toEqual([{ stock: 99 }]);
   });
@@ -97,8 +100,8 @@ describe('two groups at once that have the same rows in opposite order', () => {
     const group = (app: TestService, name: string, isReversed: boolean) => {
       const [orders, changes] = isReversed ? ['b', 'a'] : ['a', 'b'];
       const units = Array.from({ length: COUNT / 2 }, (_, i) => [
-        unit(`${orders}_${name}_${i}`, 'POST /orders', place, { ...ordered(i), order_id: `${name}_${i}` }),
-        unit(`${changes}_${name}_${i}`, 'PATCH /customers/:id', change, changed(i)),
+        unit(`${orders}_${name}_${i}`, 'POST /orders', placeOrder, { ...ordered(i), order_id: `${name}_${i}` }),
+        unit(`${changes}_${name}_${i}`, 'PATCH /customers/:id', changeCustomer, changed(i)),
       ]).flat();
       const sorted = units.sort((one, other) => (one.identity.key < other.identity.key ? -1 : 1));
       return commitTogether(app.nest.get(DataSource), app.nest.get(GroupStore), sorted);
@@ -127,8 +130,8 @@ describe('two deliveries at once about the same accounts', () => {
   const ROUNDS = 6;
 
   it.each([
-    { consumer: earnings, table: 'balances' },
-    { consumer: payments, table: 'order_payments' },
+    { consumer: earningsConsumer, table: 'balances' },
+    { consumer: paymentsConsumer, table: 'order_payments' },
   ])(
     'of which one is about others besides, wait for one another and never in a circle: $table',
     async ({ consumer, table }) => {

@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { Customer } from '../customer.entity.js';
 
-/** A customer as clients see it. Its version is its `ETag`. */
+/** A customer in the form that clients receive. Its version is also its `ETag`. */
 export class CustomerResource {
   @ApiProperty({ example: 'cus_ada' })
   id!: string;
@@ -18,7 +18,11 @@ export class CustomerResource {
   @ApiProperty({ enum: ['active', 'inactive'] })
   status!: string;
 
-  @ApiProperty({ type: 'integer', example: 1, description: 'What If-Match is compared with' })
+  @ApiProperty({
+    type: 'integer',
+    example: 1,
+    description: 'Increases with every change. The ETag is this number in double quotes',
+  })
   version!: number;
 }
 
@@ -31,5 +35,7 @@ export const toResource = ({ id, name, email, status, version }: Customer): Cust
   version,
 });
 
-/** RFC 9110 §8.8.3: a strong validator, since the same version is the same bytes. */
+/**
+ * The `ETag` of a customer. It is a strong validator (RFC 9110 §8.8.3), because one version always has the same bytes.
+ */
 export const etagOf = ({ version }: Pick<Customer, 'version'>) => `"${version}"`;

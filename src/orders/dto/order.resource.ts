@@ -1,8 +1,8 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { Order } from '../order.entity.js';
-import { OrderLineInput } from './place-order.dto.js';
+import { OrderLineInput } from './order-line.dto.js';
 
-/** An order as clients see it. */
+/** An order in the form that clients receive. */
 export class OrderResource {
   @ApiProperty({ example: 'order_12345' })
   order_id!: string;
@@ -10,10 +10,17 @@ export class OrderResource {
   @ApiProperty({ enum: ['order'] })
   object!: 'order';
 
-  @ApiProperty({ enum: ['placed', 'paid'], description: 'Paid once charges that name the order cover its amount' })
+  @ApiProperty({
+    enum: ['placed', 'paid'],
+    description: 'An order is paid when the charges that name it cover its amount',
+  })
   status!: string;
 
-  @ApiProperty({ type: 'integer', example: 2500, description: 'What the items cost, in minor units of the currency' })
+  @ApiProperty({
+    type: 'integer',
+    example: 2500,
+    description: 'Total price of the items, in minor units of the currency',
+  })
   amount!: number;
 
   @ApiProperty({ example: 'eur' })
@@ -30,19 +37,6 @@ export class OrderResource {
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
   paid_at!: string | null;
-}
-
-export class OrderList {
-  @ApiProperty({ enum: ['list'] })
-  object!: 'list';
-
-  @ApiProperty({ type: [OrderResource] })
-  data!: OrderResource[];
-
-  @ApiProperty({
-    description: 'Whether there are older ones: ask again with starting_after, the last order_id of this page',
-  })
-  has_more!: boolean;
 }
 
 export function toResource(order: Order): OrderResource {

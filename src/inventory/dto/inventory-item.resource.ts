@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { InventoryItem } from '../inventory-item.entity.js';
 
-/** An item as clients see it. */
+/** An item in the form that clients receive. */
 export class InventoryItemResource {
   @ApiProperty({ example: 'espresso_beans' })
   item_id!: string;
@@ -9,7 +9,7 @@ export class InventoryItemResource {
   @ApiProperty({ enum: ['inventory_item'] })
   object!: 'inventory_item';
 
-  @ApiProperty({ type: 'integer', example: 10, description: 'Pieces there are to sell' })
+  @ApiProperty({ type: 'integer', example: 10, description: 'Number of pieces that can still be ordered' })
   stock!: number;
 }
 

@@ -3,16 +3,25 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { PAGE_BYTES } from '../http/page.input.js';
 import { Problem } from '../http/problem.js';
+import type { IdempotentRequest, RecordedReply } from '../idempotency/index.js';
+import type { ListOrders } from './dto/list-orders.dto.js';
+import type { OrderList } from './dto/order-list.resource.js';
+import { type OrderResource, toResource } from './dto/order.resource.js';
+import type { PlaceOrder } from './dto/place-order.dto.js';
 import { Order } from './order.entity.js';
-import type { ListOrders } from './dto/place-order.dto.js';
-import { type OrderList, type OrderResource, toResource } from './dto/order.resource.js';
+import { placeOrder } from './orders.phases.js';
 
-/** Reads the orders of one account. */
+/** Places and reads the orders of one account. */
 @Injectable()
-export class OrdersReader {
+export class OrdersService {
   constructor(@InjectRepository(Order) private readonly orders: Repository<Order>) {}
 
-  /** @throws Problem 404 `not_found`, also for another account's order */
+  /** Places an order in one commit, because its whole effect is in our database. */
+  place(request: IdempotentRequest, input: PlaceOrder): Promise<RecordedReply> {
+    return request.complete(placeOrder, input);
+  }
+
+  /** @throws Problem 404 `not_found`, also if the order belongs to another account */
   async find(accountId: string, orderId: string): Promise<OrderResource> {
     const order = await this.orders.findOneBy({ account_id: accountId, order_id: orderId });
     if (!order) throw new Problem('not_found', 'There is no order with this order_id.');
@@ -20,11 +29,11 @@ export class OrdersReader {
   }
 
   /**
-   * A page, newest first. Times may be equal, so the order_id decides between those. It has at most `limit` orders, and ends earlier
-   * with the order that brings it to {@link PAGE_BYTES}.
+   * Returns a page of orders, newest first. Orders of the same time are sorted by `order_id`. The page has at most
+   * `limit` orders, and ends earlier with the order that brings it to {@link PAGE_BYTES}.
    *
-   * @throws Problem 404 `not_found` if `starting_after` is not an order of this account: an empty page would say that there are no
-   * older orders
+   * @throws Problem 404 `not_found` if `starting_after` is not an order of this account, because an empty page would
+   * say that there are no older orders
    */
   async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
     const page = await this.orders.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
@@ -37,10 +46,12 @@ export class OrdersReader {
   }
 }
 
+/** A row as pg returns it: a bigint is text. */
 type PageRow = Omit<Order, 'amount'> & { amount: string; has_more: boolean };
 
-// $1 account, $2 the order_id of the last order of the page before, $3 limit, $4 bytes. It reads one order after another and stops at
-// $4, because a LIMIT alone would also read large orders that do not fit on the page.
+// $1 account, $2 the order_id of the last order of the previous page, $3 limit, $4 bytes. The recursion reads one order
+// after another and stops at $4, because a LIMIT alone would also read large orders that do not fit on the page.
+// `position` counts the orders of the page, and `bytes` adds up their sizes.
 const PAGE = `
   WITH RECURSIVE page (placed, position, bytes) AS (
     (SELECT newest, 1, octet_length(newest::text) FROM orders AS newest

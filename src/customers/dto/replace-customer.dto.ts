@@ -1,11 +1,11 @@
-import { ApiProperty, PartialType } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
 import { IsEmail, IsIn, IsString } from 'class-validator';
 import { HasLength } from '../../http/text-length.js';
 import type { CustomerStatus } from '../customer.entity.js';
 
 const STATUSES: CustomerStatus[] = ['active', 'inactive'];
 
-/** The body of `PUT /customers/:id`: all of the customer. */
+/** The body of `PUT /customers/:id`: the complete customer. */
 export class ReplaceCustomer {
   @ApiProperty({ example: 'Ada Lovelace', minLength: 1, maxLength: 255 })
   @HasLength(1, 255)
@@ -20,6 +20,3 @@ export class ReplaceCustomer {
   @IsIn(STATUSES, { message: `expected one of ${STATUSES.join(', ')}` })
   status!: CustomerStatus;
 }
-
-/** The body of `PATCH /customers/:id`: what is to change. No member can be taken away, so `null` is refused. */
-export class ChangeCustomer extends PartialType(ReplaceCustomer, { skipNullProperties: false }) {}

@@ -1,14 +1,14 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsInt, Max, Min } from 'class-validator';
 
-/** The body of `PUT /inventory/:item_id`: an absolute number, so that to set it twice is to set it once. */
+/** The body of `PUT /inventory/:item_id`. The stock is an absolute number, so that setting it is idempotent. */
 export class SetStock {
   @ApiProperty({
     type: 'integer',
     example: 10,
     minimum: 0,
     maximum: 999_999_999,
-    description: 'Pieces there are from now on',
+    description: 'New number of pieces in stock',
   })
   @Max(999_999_999, { message: 'expected at most 999999999' })
   @Min(0, { message: 'expected at least 0' })

@@ -1,16 +1,17 @@
 import type { Consumer } from '../messaging/index.js';
 
-/** What `charge.succeeded` tells. */
+/** The data of a `charge.succeeded` message, as far as the balance uses it. */
 interface ChargeSucceeded {
   amount: number;
   currency: string;
 }
 
 /**
- * Adds charges to the balance: the classic that counts twice when a message comes twice. It counts once because the inbox lets
- * each message in once, in the same transaction, and the order of the messages makes no difference to a sum.
+ * Adds successful charges to the balance. The addition is not idempotent, so a duplicate message could count twice. A
+ * message still counts once, because the inbox records the message in the same transaction and skips a message that it
+ * has recorded before. The order of messages does not change the sum.
  */
-export const earnings: Consumer = {
+export const earningsConsumer: Consumer = {
   name: 'balance',
   types: ['charge.succeeded'],
   handle: async (tx, messages) => {
@@ -22,7 +23,7 @@ export const earnings: Consumer = {
   },
 };
 
-// Sorted, so that no two transactions wait for each other.
+// ORDER BY makes every transaction lock the rows in the same order, so that two transactions cannot deadlock.
 const ADD = `
   INSERT INTO balances AS balance (account_id, currency, amount)
   SELECT account_id, currency, sum(amount)

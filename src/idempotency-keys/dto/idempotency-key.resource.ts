@@ -1,0 +1,22 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+/** An idempotency key in the form that clients receive, without the reply. */
+export class IdempotencyKeyResource {
+  @ApiProperty({ example: 'order_12345' })
+  idempotency_key!: string;
+
+  @ApiProperty({ enum: ['in_progress', 'completed'] })
+  status!: string;
+
+  @ApiProperty({ example: 'POST /charges', description: 'Method and route of the request that used the key' })
+  operation!: string;
+
+  @ApiProperty({ format: 'date-time' })
+  created_at!: string;
+
+  @ApiProperty({
+    format: 'date-time',
+    description: 'After this time the key is new again, if its request is completed',
+  })
+  expires_at!: string;
+}
