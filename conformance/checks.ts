@@ -82,8 +82,13 @@ export const CHECKS: readonly Check[] = [
       expect(replies.length > 0, `expected at least one success among ${STORM} duplicates, got ${statuses.join(', ')}`);
       const wrong = statuses.filter((status) => !inProgress.includes(status));
       const allowed = inProgress.length > 0 ? ` or ${inProgress.join(', ')}` : '';
-      expect(wrong.length === 0, `expected the reply${allowed} for each of ${STORM} duplicates, also got ${wrong.join(', ')}`);
-      replies.forEach((answer) => expectSame(replies[0] as Answer, answer, 'a duplicate that was sent at the same time'));
+      expect(
+        wrong.length === 0,
+        `expected the reply${allowed} for each of ${STORM} duplicates, also got ${wrong.join(', ')}`,
+      );
+      replies.forEach((answer) =>
+        expectSame(replies[0] as Answer, answer, 'a duplicate that was sent at the same time'),
+      );
       const later = await send(target, { key });
       expectSame(replies[0] as Answer, later, 'a later duplicate');
       const made = await effects.expect(1, [...replies, later], `${STORM} duplicates at once`);
@@ -99,7 +104,10 @@ export const CHECKS: readonly Check[] = [
       const key = freshKey(profile);
       const first = await sendFirst(target, key);
       const other = await send(target, { key, body: target.otherBody });
-      expect(otherBody.includes(other.status), `expected ${otherBody.join(' or ')} for a used key with another body, got ${other.status}`);
+      expect(
+        otherBody.includes(other.status),
+        `expected ${otherBody.join(' or ')} for a used key with another body, got ${other.status}`,
+      );
       const again = await send(target, { key });
       expectSame(first, again, 'the first request, sent again after the mismatch');
       await effects.expect(1, [first, again], 'a key with two bodies');
@@ -117,7 +125,10 @@ export const CHECKS: readonly Check[] = [
         return effects.expect(2, answers, 'two requests without a key');
       }
       for (const { status } of answers)
-        expect(missingKey.includes(status), `expected ${missingKey.join(' or ')} for a request without a key, got ${status}`);
+        expect(
+          missingKey.includes(status),
+          `expected ${missingKey.join(' or ')} for a request without a key, got ${status}`,
+        );
       await effects.expect(0, [], 'requests without a key');
       return `${answers[0]?.status}`;
     },

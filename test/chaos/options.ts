@@ -53,7 +53,8 @@ export function readOptions(args: string[]): Options {
   });
   if (values.planted && values['fail-points']) throw new UsageError('--planted, --fail-points: expected one of them');
   const mode = values.planted ? 'planted' : values['fail-points'] ? 'fail points' : 'random';
-  if (mode === 'random' && positionals.length > 0) throw new UsageError(`${positionals.join(' ')}: expected options only`);
+  if (mode === 'random' && positionals.length > 0)
+    throw new UsageError(`${positionals.join(' ')}: expected options only`);
   return {
     mode,
     seconds: integer('--seconds', values.seconds, 1, 86_400),
