@@ -2,7 +2,7 @@ import { expected, integer, oneOf, parseOptions, UsageError } from '../harness/o
 import { type Profile, PROFILES, type ProfileName } from './profiles.js';
 import type { Target } from './target.js';
 
-/** What to check, and how to report the findings. */
+/** The operation to check, the rules for it, and the form of the report. */
 export interface Options {
   readonly target: Target;
   readonly profileName: ProfileName;

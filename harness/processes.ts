@@ -19,14 +19,14 @@ process.on('exit', () => running.forEach((program) => program.signal('SIGKILL'))
 
 /** How to start a compiled module as a process. */
 export interface ProgramOptions {
-  /** For errors; the path unless given. */
+  /** The name in errors; the path unless given. */
   name?: string;
   args?: readonly string[];
   /** The environment besides PATH, which is all that the process inherits. */
   env?: Record<string, string>;
   /** Options of Node; those of this process unless given. */
   execArgv?: readonly string[];
-  /** What the process gets besides stdout and stderr: `ipc` is a channel for messages; `pipe` is one more stream, from file descriptor 4 on. */
+  /** File descriptors from 3 on: `ipc` is a channel for messages, `pipe` is a stream. */
   channels?: readonly ('ipc' | 'pipe')[];
 }
 

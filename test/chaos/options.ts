@@ -3,7 +3,7 @@ import { FAIL_POINTS } from './fail-points.js';
 import { FAULT_KINDS, type FaultKind } from './faults.js';
 import { PLANTED_BUGS } from './planted/bugs.js';
 
-/** What to run. */
+/** The kind of run and its parameters. */
 export interface Options {
   readonly mode: 'random' | 'fail points' | 'planted';
   readonly seconds: number;
