@@ -10,7 +10,7 @@ import type { Series } from './rounds.js';
 import { SCENARIOS } from './scenarios.js';
 import { median } from './statistics.js';
 
-/** The panels of `docs/benchmark.svg`: each scenario on a scale of its own, since they are far apart. */
+/** The panels of `docs/benchmark.svg`. Each scenario has a scale of its own, because their numbers differ a lot. */
 const benchmarkPanels = (results: readonly Result[]): Panel[] =>
   results.map(({ title, rows }) => ({
     kind: 'bars',
@@ -25,7 +25,7 @@ const benchmarkPanels = (results: readonly Result[]): Panel[] =>
       })),
   }));
 
-/** The files that a run writes, by their names in `docs/`. */
+/** The files that a run writes to `docs/`, by name. */
 export const benchmarkFiles = (
   series: readonly Series[],
   neighbour: NeighbourResult,
@@ -37,7 +37,7 @@ export const benchmarkFiles = (
   'noisy-neighbour.svg': chart('A noisy neighbour', neighbourPanels(neighbour)),
 });
 
-/** `docs/benchmark.md`, all of it. */
+/** The whole text of `docs/benchmark.md`. */
 function benchmarkDocument(
   series: readonly Series[],
   neighbour: NeighbourResult,
@@ -55,33 +55,34 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 ## What is measured
 
 - **${NAMES.service}**: this service as \`npm start\` and the Dockerfile start it, with its defaults and \`LOG_LEVEL=warn\`.
-- **${NAMES.without}**: the same endpoint, which writes the same charge and message and calls the same bank, but knows no key: a
-  TypeORM insert, the bank, a TypeORM transaction with an update and the message. Send it a request twice, and it charges twice.
-- **${NAMES.textbook}**: what is commonly written: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
+- **${NAMES.without}**: the same endpoint, which writes the same charge and message and calls the same bank, but has no keys: a
+  TypeORM insert, the bank, a TypeORM transaction with an update and the message. If a request is sent twice, it charges twice.
+- **${NAMES.textbook}**: the usual solution: one TypeORM transaction around everything: \`find\` the key, \`insert\` it,
   \`save\` the charge, call the bank, \`save\` both, append the message. It writes the same rows of the same tables as the service.
-- **${NAMES.noOp}**: the framework's ceiling. Nest on Fastify reads and validates the same body and sends the same resource; there is
+- **${NAMES.noOp}**: the upper limit of the framework. Nest on Fastify reads and validates the same body and sends the same resource; there is
   no database.
-- **${NAMES.straight}**: no HTTP and no framework. One process writes the rows of the service's protocol in a loop over 16
+- **${NAMES.straight}**: without HTTP and framework. One process writes the rows of the service's protocol in a loop over 16
   connections: named statements, one after the other, two transactions and the bank's capture for each charge.
 
-All but the service are in [\`bench/contenders\`](../bench/contenders). The first two are served by the service itself, with the same API
-keys, look for card numbers, validation, log and metrics; the no-op has the validation only. Pools have 10 connections; the textbook has
-10 more, since it calls the bank while it holds one. The bank writes what it is asked for in one turn of the event loop with one
-statement: the charges of a group come so, all others one by one. The messages of the first three are relayed and counted into the
-balance by the process that is measured, while it is measured.
+All contenders except the service are in [\`bench/contenders\`](../bench/contenders). The first two run within the application of the service,
+with the same API keys, check for card numbers, validation, log and metrics. The no-op has only the validation. Pools have 10 connections; the
+textbook has 10 more, because it calls the bank while it holds a connection. The bank writes all captures that it receives in one turn of
+the event loop with one statement. The charges of a group arrive like that, all others one by one. The messages of the first three are
+relayed and added to the balance by the measured process, while it is measured.
 
 ## How
 
 - Every contender is a process of its own, on a database of its own, on one PostgreSQL with \`fsync\` on that the benchmark starts. The
   load generator, autocannon, is one more process. All run with \`node ${process.execArgv.join(' ')}\`.
 - ${rounds} rounds of ${seconds} s for each contender in each scenario, after a round that does not count. Each round measures all of them, in
-  another order. Numbers are medians over the rounds; a ratio is divided round by round before its median is taken, so that
-  what slowed a whole round cancels.
-- Before each measurement there is a checkpoint, so that nobody pays for the writes of another.
-- After each, the database is asked: every answer was a success, there are as many more charges as answers (or requests sent,
-  for those under way at the end), each captured and told of once and each, where there are keys, recorded once; of orders, each has taken one piece. A storm must have made
-  one charge, and each of its ${storm.toLocaleString('en')} answers must be the same. Otherwise the benchmark fails and writes nothing.
-- No target decides whether the benchmark fails. They are printed beside what was measured, met or not.
+  another order. Numbers are medians over the rounds. A ratio is computed round by round before its median is taken, so that
+  a disturbance of a whole round cancels.
+- Before each measurement there is a checkpoint, so that no contender pays for the writes of another one.
+- After each measurement the database is checked: every answer was a success; there are as many new charges as answers (up to the number
+  of requests sent, because some are in flight at the end); each charge was captured once, announced in one message and, if there are keys,
+  recorded once; each order has taken one piece. A storm must have made one charge, and each of its ${storm.toLocaleString('en')} answers must be
+  the same. Otherwise the benchmark fails and writes nothing.
+- The benchmark does not fail if a target is missed. Targets are printed beside the measured numbers, met or not.
 - ${senderText(series)}
 
 ## Results
@@ -96,7 +97,7 @@ ${machineMarkdown(machine)}
 `;
 }
 
-/** Whether the load generator was the limit itself. */
+/** Says how busy the load generator was, so that a reader sees whether it limited the numbers. */
 function senderText(series: readonly Series[]): string {
   const medianOf = (id: string, pick: 'requestsPerSecond' | 'senderLoad') =>
     median(
@@ -104,7 +105,7 @@ function senderText(series: readonly Series[]): string {
         .filter(({ scenario, contender }) => scenario.id === id && contender === 'noOp')
         .flatMap(({ rounds }) => rounds.map((round) => round[pick])),
     );
-  return `autocannon sends bytes that it has built once; only the key in them is overwritten for each request. Against the ${NAMES.noOp},
-  which is the hardest on it, it keeps a core ${percent(medianOf('fresh', 'senderLoad'))} busy that way, at ${readable(medianOf('fresh', 'requestsPerSecond'))} requests/s; with one request that
-  never changes, as in the storm, ${percent(medianOf('storm', 'senderLoad'))} at ${readable(medianOf('storm', 'requestsPerSecond'))}. It is not what limits the others.`;
+  return `autocannon builds a request once and overwrites only its key for each request. Against the ${NAMES.noOp},
+  which is the fastest contender, it keeps a core ${percent(medianOf('fresh', 'senderLoad'))} busy, at ${readable(medianOf('fresh', 'requestsPerSecond'))} requests/s; with a request that
+  never changes, as in the storm, ${percent(medianOf('storm', 'senderLoad'))} at ${readable(medianOf('storm', 'requestsPerSecond'))}. It does not limit the other contenders.`;
 }

@@ -1,26 +1,26 @@
 import { readable } from './report.js';
 
-/** A number as a bar, with a whisker from the lowest to the highest of its rounds. */
+/** A number drawn as a bar, with a whisker from the lowest to the highest round. */
 export interface Bar {
   label: string;
   value: number;
   lowest: number;
   highest: number;
-  /** Drawn in the colour that stands out. */
+  /** Whether the bar has the highlight colour. */
   isOurs?: boolean;
 }
 
-/** Bars on a scale of their own. */
+/** Bars with a common scale. */
 export interface BarPanel {
   kind: 'bars';
   title: string;
   unit: string;
   bars: readonly Bar[];
-  /** Where a dashed line stands, such as a target. */
+  /** The position of a dashed line, such as a target. */
   mark?: number;
 }
 
-/** Lines over a common x axis, both axes from zero. */
+/** Lines over a common x axis. Both axes begin at zero. */
 export interface LinePanel {
   kind: 'lines';
   title: string;
@@ -37,7 +37,7 @@ const TITLE_HEIGHT = 34;
 const BAR_HEIGHT = 18;
 const BAR_PITCH = 30;
 const LABEL_WIDTH = 180;
-/** To the right of the longest whisker: for a value, its unit and its spread. */
+/** The space right of the longest whisker, for a value, its unit and its spread. */
 const VALUE_WIDTH = 250;
 const PLOT_HEIGHT = 190;
 const LINE_HEIGHT = 18;
@@ -49,7 +49,7 @@ const COLOURS = ['#0b6bcb', '#c2410c', '#15803d', '#7e22ce'] as const;
 const [OURS, TARGET, THEIRS, INK, MUTED, GRID] = [...COLOURS.slice(0, 2), '#9aa5b1', '#1f2933', '#52606d', '#dfe4ea'];
 
 /**
- * Draws panels below one another. The card has a background of its own, so it can be read on any page.
+ * Draws panels below one another. The chart has a background of its own, so that it is readable on any page.
  *
  * @returns a well-formed SVG document without scripts or references
  */
@@ -71,7 +71,7 @@ ${parts.join('\n')}
 
 interface Drawn {
   svg: string;
-  /** In pixels, as all lengths here. */
+  /** In pixels, like all lengths in this file. */
   height: number;
 }
 
@@ -93,7 +93,7 @@ function bars({ title, unit, bars: all, mark }: BarPanel): Drawn {
       `<rect x="${LABEL_WIDTH}" y="${top}" width="${px(Math.max(1, value * scale))}" height="${BAR_HEIGHT}" rx="2" fill="${isOurs ? OURS : THEIRS}"/>`,
       whisker,
       text(
-        // Beyond the mark, whose line would run through the text.
+        // Placed right of the mark, because its line would cross the text.
         LABEL_WIDTH + Math.max(value, highest, mark ?? 0) * scale + 10,
         middle + 4.5,
         `${readable(value)} ${unit}${spread}`,
@@ -141,7 +141,7 @@ function lines({ title, xUnit, yUnit, lines: all }: LinePanel): Drawn {
   };
 }
 
-/** The given heights, moved up as far as it takes for a line of text at each. */
+/** Moves heights up until there is space for a line of text at each. */
 function apart(heights: readonly number[]): number[] {
   const moved = [...heights];
   const fromBelow = heights.map((_, i) => i).sort((a, b) => (heights[b] ?? 0) - (heights[a] ?? 0));
@@ -153,7 +153,7 @@ function apart(heights: readonly number[]): number[] {
   return moved;
 }
 
-/** The smallest 1, 2, 2.5 or 5 times a power of ten of which four reach `top`. */
+/** The smallest step of 1, 2, 2.5 or 5 times a power of ten such that four steps reach `top`. */
 function niceStep(top: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(top, 1e-9) / TICKS));
   return power * ([1, 2, 2.5, 5].find((factor) => factor * power * TICKS >= top) ?? 10);

@@ -6,43 +6,42 @@ import { Client, type QueryResultRow } from 'pg';
 import { DEMO_ACCOUNT } from '../src/accounts/api-keys.js';
 import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../src/database/migrate.js';
+import { countEffects, type Effects } from '../harness/effects.js';
 import { endProcesses } from '../harness/processes.js';
 
-/** A lease of the service, and then some: by then recovery has finished what its client gave up. */
+/** Longer than a lease of the service, so that recovery has finished the requests that their clients gave up. */
 const QUIESCENCE_TIMEOUT_MS = 60_000;
 const LOOK_INTERVAL_MS = 50;
-/** Of each of so many items: more than is ever ordered. */
+/** Stock of each item: more than the benchmark ever orders. */
 const STOCK = 1_000_000;
 const ITEMS = 100;
 const STOCK_UP = `
   INSERT INTO inventory (account_id, item_id, stock)
   SELECT $1, 'item_' || lpad(n::text, 2, '0'), $3 FROM generate_series(0, $2 - 1) AS n`;
-/** The tables that relay and consumers write, as a pattern for their statements. */
+/** Matches the statements of the relay and the consumers by the tables that only they write. */
 const OF_MESSAGES = 'outbox|processed_messages|balances';
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** Everything that happened in a database so far, counted. */
-export interface Effects {
-  succeeded: number;
-  /** Charges neither succeeded nor failed. */
-  pending: number;
-  captures: number;
-  /** Keys with a reply, without those that were seeded. */
-  completed: number;
-  /** Orders, each of one piece, and pieces that are gone. */
+/** Everything that happened in a database so far, counted. Completed keys that were seeded are not included. */
+export interface AllEffects extends Effects {
+  /** Orders. Each order of the benchmark is for one piece. */
   orders: number;
+  /** Pieces taken from stock. */
   taken: number;
-  /** Keys without a reply. */
-  unfinished: number;
-  /** Messages appended to the outbox. */
-  told: number;
-  /** Those of them that are not published. */
+  /** Messages in the outbox. */
+  messages: number;
   unpublished: number;
 }
 
-/** A database of one contender, seen by the harness on a connection of its own. */
+const COUNT_ORDERS_AND_MESSAGES = `
+  SELECT (SELECT count(*)::int FROM orders) AS orders,
+         (SELECT sum($1 - stock)::int FROM inventory) AS taken,
+         (SELECT count(*)::int FROM outbox) AS messages,
+         (SELECT count(*)::int FROM outbox WHERE published_at IS NULL) AS unpublished`;
+
+/** A database of one contender, read by the benchmark on a connection of its own. */
 export class BenchDatabase {
-  private countFrom = '-infinity';
+  private completedSince = '-infinity';
 
   constructor(
     readonly url: string,
@@ -51,47 +50,33 @@ export class BenchDatabase {
     private readonly admin: Client,
   ) {}
 
-  async sql<Row extends QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
-    return (await this.client.query<Row>(text, values)).rows;
+  readonly sql = async <Row extends QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> =>
+    (await this.client.query<Row>(text, values)).rows;
+
+  async effects(): Promise<AllEffects> {
+    const effects = await countEffects(this.sql, { completedSince: this.completedSince });
+    const [others] = await this.sql<Omit<AllEffects, keyof Effects>>(COUNT_ORDERS_AND_MESSAGES, [STOCK]);
+    return { ...effects, ...(others as Omit<AllEffects, keyof Effects>) };
   }
 
-  async effects(): Promise<Effects> {
-    const [row] = await this.sql<Effects & QueryResultRow>(
-      `
-      SELECT (SELECT count(*)::int FROM charges WHERE status = 'succeeded') AS succeeded,
-             (SELECT count(*)::int FROM charges WHERE status = 'pending') AS pending,
-             (SELECT count(*)::int FROM bank.captures) AS captures,
-             (SELECT count(*)::int FROM processed_requests
-              WHERE completed_at IS NOT NULL AND created_at > $1::timestamptz) AS completed,
-             (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS unfinished,
-             (SELECT count(*)::int FROM orders) AS orders,
-             (SELECT sum($2 - stock)::int FROM inventory) AS taken,
-             (SELECT count(*)::int FROM outbox) AS told,
-             (SELECT count(*)::int FROM outbox WHERE published_at IS NULL) AS unpublished`,
-      [this.countFrom, STOCK],
-    );
-    if (!row) throw new Error('A SELECT without FROM returned no row');
-    return row;
+  /** The effects of one account. */
+  effectsOf(accountId: string): Promise<Effects> {
+    return countEffects(this.sql, { accountId, completedSince: this.completedSince });
   }
 
-  /** Leaves the keys of now out of the effects: to count millions each time would disturb what is measured. */
+  /** Leaves the keys that are completed now out of the effects, because counting millions each time would disturb the measurement. */
   async countKeysFromNow(): Promise<void> {
     const [row] = await this.sql<{ now: string }>('SELECT clock_timestamp()::text AS now');
-    this.countFrom = row?.now ?? this.countFrom;
+    this.completedSince = row?.now ?? this.completedSince;
   }
 
-  /** The connections, but for the harness's own, that are in a statement or a transaction now. */
-  busyConnections(): Promise<number> {
-    return this.connectionsAtWork();
-  }
-
-  /** The same, without those that carry messages, which nobody who waits for an answer holds. */
+  /** How many connections of the contender are in a statement or a transaction now, without those that relay or consume messages. */
   connectionsOfRequests(): Promise<number> {
-    return this.connectionsAtWork(OF_MESSAGES);
+    return this.busyConnections(OF_MESSAGES);
   }
 
-  /** @param leftOut a pattern that a connection's last statement must not match */
-  private async connectionsAtWork(leftOut = '^$'): Promise<number> {
+  /** @param leftOut leaves out connections whose last statement matches this pattern */
+  private async busyConnections(leftOut = '^$'): Promise<number> {
     const { rows } = await this.admin.query<{ count: number }>(
       `SELECT count(*)::int FROM pg_stat_activity
        WHERE datname = $1 AND backend_type = 'client backend' AND state <> 'idle' AND query !~ $2`,
@@ -101,19 +86,19 @@ export class BenchDatabase {
   }
 
   /**
-   * Waits until everything that was started has ended, also what a client has left before its answer.
+   * Waits until nothing is in flight, including requests whose clients hung up.
    *
-   * @throws Error when something is still unfinished after a minute
+   * @throws Error if something is still unfinished after a minute
    */
   async quiescence(): Promise<void> {
     const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
     for (let quietLooks = 0; quietLooks < 2;) {
-      const { pending, unfinished, unpublished } = await this.effects();
-      // Twice in a row: between two statements of a request, a connection is idle for a moment.
-      quietLooks = pending + unfinished + unpublished + (await this.busyConnections()) === 0 ? quietLooks + 1 : 0;
+      const { pending, in_progress, unpublished } = await this.effects();
+      // Twice in a row, because a connection is idle for a moment between two statements of a request.
+      quietLooks = pending + in_progress + unpublished + (await this.busyConnections()) === 0 ? quietLooks + 1 : 0;
       if (performance.now() > deadline) {
         throw new Error(
-          `${this.name}: ${pending} charges and ${unfinished} keys are unfinished a minute later, ${unpublished} messages unpublished`,
+          `${this.name}: a minute later ${pending} charges are pending, ${in_progress} keys in progress and ${unpublished} messages unpublished`,
         );
       }
       await pause(LOOK_INTERVAL_MS);
@@ -121,7 +106,7 @@ export class BenchDatabase {
   }
 }
 
-/** A durable PostgreSQL of the benchmark's own. */
+/** A durable PostgreSQL that only the benchmark uses. */
 export class BenchServer {
   private constructor(
     readonly directory: string,
@@ -132,7 +117,7 @@ export class BenchServer {
 
   private readonly clients: Client[] = [];
 
-  /** Starts it in a new temporary directory, which goes when this process does. */
+  /** Starts PostgreSQL in a new temporary directory, which is removed when this process ends. */
   static async start(): Promise<BenchServer> {
     const directory = await mkdtemp(join(tmpdir(), 'payments-bench-'));
     const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
@@ -151,7 +136,7 @@ export class BenchServer {
     return new BenchDatabase(url, name, client, this.admin);
   }
 
-  /** Writes what earlier work has left in memory, so that no measurement pays for another's writes. */
+  /** Writes all changed pages to disk, so that no measurement pays for the writes of another one. */
   async checkpoint(): Promise<void> {
     await this.admin.query('CHECKPOINT');
   }
@@ -163,9 +148,8 @@ export class BenchServer {
 }
 
 /**
- * Gives `work` a server, and takes everything down again, however it ends: done, failed, or by Ctrl-C. What not even
- * that reaches, the guard of the embedded PostgreSQL removes once this process is gone. Then it ends this process,
- * with 1 and the reason when `work` failed.
+ * Runs `work` with a server, then stops the server and all processes and ends this process: with 0, or with 1 and the reason if `work`
+ * failed. Ctrl-C stops everything as well. If this process is killed, the guard of the embedded PostgreSQL removes the database.
  */
 export async function withServer(work: (server: BenchServer) => Promise<void>): Promise<never> {
   let server: BenchServer | undefined;
@@ -179,7 +163,7 @@ export async function withServer(work: (server: BenchServer) => Promise<void>): 
     server = await BenchServer.start();
     await work(server);
   } catch (error) {
-    // Not a failure, if it is only that everything was taken away from it.
+    // After a signal, `work` fails only because its server was stopped.
     if (!ended) process.stderr.write(`\nThe benchmark failed: ${(error as Error).message}\n`);
     exitCode = 1;
   }
@@ -195,7 +179,7 @@ function at(url: string, database: string): string {
 
 async function connect(url: string): Promise<Client> {
   const client = new Client({ connectionString: url });
-  // A query that fails says so itself.
+  // Without a listener a broken connection would end the process. The next query reports the error.
   client.on('error', () => undefined);
   await client.connect();
   return client;

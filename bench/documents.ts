@@ -6,9 +6,9 @@ import { format, resolveConfig } from 'prettier';
 const DOCS = new URL('../../docs/', import.meta.url);
 
 /**
- * Writes files by their names, Markdown formatted as all of the project is.
+ * Writes files by name. Markdown is formatted like the rest of the project.
  *
- * @param folder with a slash at the end; `docs/` unless told otherwise
+ * @param folder with a slash at the end; `docs/` unless given
  */
 export async function writeDocuments(files: Record<string, string>, folder = DOCS): Promise<void> {
   for (const [name, text] of Object.entries(files)) {

@@ -7,14 +7,19 @@ import { measureMemory } from './growth/memory.js';
 import { measureSweeping } from './growth/sweeping.js';
 import type { LoadJob } from './load.js';
 import { describeMachine } from './machine.js';
-import { optionsOfProcess } from './options.js';
+import { optionsOf } from './options.js';
 import { Worker } from './worker.js';
 
-/** An hour at a hundred charges a second is the last of these. */
+/** 360,000 charges are an hour at a hundred charges a second. */
 const USUAL = { recordedKeys: 5_000_000, expiredKeys: 1_000_000, undisturbedSlices: 6, charges: 360_000 };
 const QUICK = { recordedKeys: 20_000, expiredKeys: 5_000, undisturbedSlices: 1, charges: 1_000 };
 
-const options = optionsOfProcess('npm run bench:growth', { rounds: 5, seconds: 10 }, { rounds: 1, seconds: 1 });
+const options = optionsOf({
+  command: 'npm run bench:growth',
+  usual: { rounds: 5, seconds: 10 },
+  quick: { rounds: 1, seconds: 1 },
+  parts: [],
+});
 
 await withServer(async (server) => {
   const { recordedKeys, expiredKeys, undisturbedSlices, charges } = options.quick ? QUICK : USUAL;

@@ -1,28 +1,28 @@
-import type { BenchDatabase, Effects } from './database.js';
+import type { AllEffects, BenchDatabase } from './database.js';
 import type { Measurement, Operation } from './measurement.js';
 
-/** What a measurement must have done, besides being fast. */
+/** The effects that a measurement must have had. */
 export interface Expectation {
-  /** Charges unless told otherwise. */
+  /** Charges unless given. */
   operation?: Operation;
-  /** Requests that each make a charge; the others make none. */
+  /** Which requests have an effect: each, exactly one of all, or none. */
   effects: 'each' | 'one' | 'none';
   /** Whether charges come with recorded keys. */
   keyed: boolean;
 }
 
 /**
- * Whether a measurement was of honest work: every answer a success, and every charge there once, captured once, told of
- * once, and, where there are keys, recorded once.
+ * Checks that a measurement was of honest work: every answer was a success, and every charge was made once, captured once, announced in
+ * one message and, if requests have keys, recorded once.
  *
- * @param before the effects, before it
- * @throws Error that says what is off
+ * @param before the effects before the measurement
+ * @throws Error that says what is wrong
  */
 export async function checkHonesty(
   { operation = 'charge', effects, keyed }: Expectation,
   measured: Measurement,
   database?: BenchDatabase,
-  before?: Effects,
+  before?: AllEffects,
 ): Promise<void> {
   const wrong: string[] = [];
   const check = (holds: boolean, text: string) => holds || wrong.push(text);
@@ -35,11 +35,11 @@ export async function checkHonesty(
     const after = await database.effects();
     const grown = operation === 'charge' ? after.succeeded - before.succeeded : after.orders - before.orders;
     const { answered, sent } = measured;
-    // What was under way when the time was up was not answered, and takes effect nevertheless.
+    // Requests in flight when the time was up were not answered, but have their effect.
     const [least, most] = { each: [answered, sent], one: [1, 1], none: [0, 0] }[effects] as [number, number];
     check(grown >= least && grown <= most, `${grown} ${operation}s were made, expected ${least} to ${most}`);
     check(after.captures === after.succeeded, `${after.captures} captures for ${after.succeeded} charges`);
-    check(after.told === after.succeeded, `${after.told} messages for ${after.succeeded} charges`);
+    check(after.messages === after.succeeded, `${after.messages} messages for ${after.succeeded} charges`);
     check(after.taken === after.orders, `${after.taken} pieces were taken for ${after.orders} orders`);
     const records = keyed ? after.succeeded + after.orders : 0;
     check(

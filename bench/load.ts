@@ -3,37 +3,37 @@ import type { Job, Keys, Operation, Tally } from './measurement.js';
 import { sendEvenly } from './paced.js';
 import { ready, workOn } from './worker.js';
 
-/** A job for the load generator, and where to send it. */
+/** A job for the load generator. */
 export interface LoadJob extends Job {
-  /** Of the server, without a path. */
+  /** The URL of the server, without a path. */
   url: string;
-  /** Sends this many a second, evenly, whether or not answers come; without it, as fast as answers come. */
+  /** Sends this many requests a second, evenly, without waiting for answers. If it is not given, each connection sends its next request after an answer. */
   ratePerSecond?: number;
 }
 
-/** What every charge says. The README's, so that the two can be compared. */
+/** The body of every charge: that of the README, so that a reader can compare them. */
 const BODY = JSON.stringify({ amount: 1999, currency: 'eur' });
-/** An order of one piece of one of a hundred items, which the end of its name chooses. */
+/** An order of one piece. The last two digits of its name choose one of a hundred items. */
 const orderOf = (name: string) =>
   JSON.stringify({ order_id: name, items: [{ item_id: `item_${name.slice(-2)}`, quantity: 1, unit_amount: 1999 }] });
 
-/** What stands before the part of an item's name that differs. */
+/** The text before the part of an item's name that differs. */
 const ITEM = '"item_id":"item_';
 
 const PATHS: Record<Operation, string> = { charge: '/charges', order: '/orders' };
 const DIGITS = 8;
-/** autocannon looks this often whether it is done; what is measured ends with the last answer. */
+/** autocannon checks at this interval whether it is done. The measured time ends with the last answer. */
 const LOOK_INTERVAL_MS = 100;
-/** Far longer than any answer takes, also behind a queue of 64. */
+/** Far longer than any answer takes, even behind 63 other requests. */
 const TIMEOUT_SECONDS = 30;
 
-/** What is needed of a client of autocannon's and is missing in its types. */
+/** Members of autocannon's client that its types do not contain. */
 interface Client {
   getRequestBuffer(): Buffer;
   on(event: 'request', listener: () => void): void;
 }
 
-/** The keys of a job, one after the other, each as long as the first. */
+/** Returns a function that gives the keys of a job, one after the other, all of the same length. */
 function keysOf(keys: Keys): () => string {
   let next = 0;
   switch (keys.kind) {
@@ -48,7 +48,7 @@ function keysOf(keys: Keys): () => string {
 
 const numbered = (prefix: string, number: number) => `${prefix}-${String(number).padStart(DIGITS, '0')}`;
 
-/** Sends as fast as answers come, which is what autocannon is for. */
+/** Sends the next request on a connection as soon as the last one is answered, with autocannon. */
 async function sendAsAnswered(job: LoadJob, tally: Tally): Promise<void> {
   const { url, connections, until, keys, operation = 'charge' } = job;
   const nextKey = keysOf(keys);
@@ -64,8 +64,8 @@ async function sendAsAnswered(job: LoadJob, tally: Tally): Promise<void> {
     const itemAt = request.indexOf(ITEM) + ITEM.length;
     client.on('request', () => {
       tally.sent++;
-      // autocannon builds a request once and sends it over and over, 22,000 a second against a bare server here. To
-      // overwrite the key in those bytes leaves 21,000; its own ways to change a header leave 15,000 to 18,000.
+      // autocannon builds a request once and sends it 22,000 times a second to a bare server on this machine. Overwriting the key in
+      // those bytes leaves 21,000 a second. autocannon's own ways to change a header leave 15,000 to 18,000.
       if (keys.kind === 'one') return;
       const key = nextKey();
       request.write(key, keyAt, 'latin1');

@@ -5,14 +5,14 @@ import type { BenchServer } from './database.js';
 import { median } from './statistics.js';
 
 const GIB = 2 ** 30;
-/** A page of PostgreSQL's log. */
+/** The size of a page of PostgreSQL's log. */
 const PROBE_BYTES = 8_192;
 const PROBES = 50;
 
-/** What the numbers depend on: names and values, for people. */
+/** The properties of the machine that the numbers depend on: names and values for readers. */
 export type Machine = readonly (readonly [name: string, value: string])[];
 
-/** Finds out what a benchmark runs on. */
+/** Describes the machine and the PostgreSQL that a benchmark runs on. */
 export async function describeMachine(server: BenchServer): Promise<Machine> {
   const [settings] = (
     await server.admin.query<Record<string, string>>(`
@@ -36,7 +36,7 @@ export async function describeMachine(server: BenchServer): Promise<Machine> {
   ];
 }
 
-/** What a commit waits for: where a disk lies about this, or is none, all numbers are better than they should be. */
+/** The time that a commit waits for the disk. If a disk confirms writes too early, all numbers are better than they should be. */
 async function syncedWriteMs(directory: string): Promise<number> {
   const file = await open(join(directory, 'probe'), 'w');
   const page = Buffer.alloc(PROBE_BYTES, 1);

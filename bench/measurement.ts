@@ -1,48 +1,48 @@
 import { percentile } from './statistics.js';
 
-/** Which `Idempotency-Key` the requests bear. */
+/** The `Idempotency-Key` of the requests. */
 export type Keys =
-  /** A new one each, if the prefix is new. */
+  /** A new key for each request, if the prefix is new. */
   | { kind: 'fresh'; prefix: string }
-  /** One after the other of the first `count` that `fresh` made of the same prefix. */
+  /** The first `count` keys that `fresh` makes of the same prefix, in turn. */
   | { kind: 'known'; prefix: string; count: number }
-  /** The same one always, so that every answer must be the same, too. */
+  /** The same key for each request, so that all answers must be the same. */
   | { kind: 'one'; key: string };
 
-/** What is asked for. */
+/** The operation that a request is for. */
 export type Operation = 'charge' | 'order';
 
-/** What to send, and until when. */
+/** The requests to send, and when to stop. */
 export interface Job {
-  /** Charges unless told otherwise. */
+  /** Charges unless given. */
   operation?: Operation;
   keys: Keys;
-  /** Requests under way at a time, each on a connection of its own. */
+  /** Requests in flight at a time, each on a connection of its own. */
   connections: number;
   until: { seconds: number } | { requests: number };
 }
 
-/** What came of a job. */
+/** The result of a job. */
 export interface Measurement {
-  /** More than were answered: what was under way when the time was up took effect, or did not. */
+  /** May be more than were answered, because requests in flight when the time was up may or may not have had their effect. */
   sent: number;
   answered: number;
   /** Answers other than 2xx. */
   refused: number;
   /** Broken connections and timeouts. */
   broken: number;
-  /** Answers to the one key that differ from the first. */
+  /** Answers to the same key that differ from the first answer. */
   mismatched: number;
-  /** How often each HTTP status was answered, if the sender counts them. */
+  /** The number of answers by HTTP status, if the sender counts them. */
   statuses: Readonly<Record<number, number>>;
   requestsPerSecond: number;
   p50Ms: number;
   p99Ms: number;
-  /** How busy the process was that sent the requests, from 0 to 1. Near 1, it was itself measured. */
+  /** How busy the sending process was, from 0 to 1. Near 1 the sender limits the numbers. */
   senderLoad: number;
 }
 
-/** Counts while a job runs. The number of latencies kept is the number of requests, which a job bounds. */
+/** Counts requests and answers while a job runs. It keeps one latency per answer, and a job bounds their number. */
 export class Tally {
   sent = 0;
   refused = 0;
@@ -68,7 +68,7 @@ export class Tally {
     if (!ok) this.refused++;
   }
 
-  /** Counts an answer by its status, too. */
+  /** Counts an answer, also by its status. */
   answerWith(status: number, latencyMs: number, ok: boolean): void {
     this.statuses[status] = (this.statuses[status] ?? 0) + 1;
     this.answer(latencyMs, ok);
@@ -83,7 +83,7 @@ export class Tally {
       broken: this.broken,
       mismatched: this.mismatched,
       statuses: this.statuses,
-      // Until the last answer rather than until now: whoever waits for the end of a job looks only now and then.
+      // Measured until the last answer and not until now, because the end of a job is noticed only at an interval.
       requestsPerSecond: this.answered / Math.max(0.001, (this.lastAnswerAtMs - this.startedAtMs) / 1000),
       p50Ms: percentile(this.latenciesMs, 0.5),
       p99Ms: percentile(this.latenciesMs, 0.99),

@@ -1,70 +1,58 @@
-import { parseArgs } from 'node:util';
+import { integer, oneOf, optionsOfProcess, parseOptions } from '../harness/options.js';
 
 /** How much is measured. */
-export interface Options {
-  /** For the harness's own health: as little as shows that everything works, and nothing is written. */
-  quick: boolean;
+export interface Amounts {
   rounds: number;
-  /** Of one measurement, unless a number of requests ends it. */
+  /** Seconds of one measurement, unless a number of requests ends it. */
   seconds: number;
 }
 
-type Amounts = Omit<Options, 'quick'>;
+export interface Options extends Amounts {
+  /** Whether to measure only as much as shows that the benchmark works. Nothing is written then. */
+  quick: boolean;
+}
 
-/** A command line that makes no sense. */
-class UsageError extends Error {}
+/** One benchmark: its command, how much it measures, and the parts that can be measured alone. */
+export interface Benchmark<Part extends string> {
+  command: string;
+  usual: Amounts;
+  quick: Amounts;
+  /** Names for `--only`. The benchmark has no such option if there are none. */
+  parts: readonly Part[];
+}
 
-/**
- * The options of this process. Ends it with 2 and the usage when they make no sense.
- *
- * @param usual what is measured without options
- * @param quick what is measured with `--quick`
- * @param parts the names that `--only` may have; without any, there is no such option
- */
-export function optionsOfProcess<Part extends string = never>(
-  command: string,
-  usual: Amounts,
-  quick: Amounts,
-  parts: readonly Part[] = [],
+const MOST = 9_999;
+
+const usageOf = ({ command, usual, parts }: Benchmark<string>) => `Usage: ${command} -- [options]
+
+  --quick      measure as little as shows that everything works, in about a minute; write no documents
+  --rounds N   how often everything is measured: ${usual.rounds}
+  --seconds S  how long each measurement takes: ${usual.seconds}
+${parts.length > 0 ? `  --only PART  measure one part, and write no documents: ${parts.join(' or ')}\n` : ''}`;
+
+/** @throws UsageError if the command line cannot be used */
+export function readOptions<Part extends string>(
+  { usual, quick, parts }: Benchmark<Part>,
+  args: string[],
 ): Options & { only: Part | undefined } {
-  try {
-    const { values } = parseArgs({
-      options: {
-        quick: { type: 'boolean', default: false },
-        rounds: { type: 'string' },
-        seconds: { type: 'string' },
-        ...(parts.length > 0 && { only: { type: 'string' as const } }),
-      },
-    });
-    const defaults = values.quick ? quick : usual;
-    return {
-      quick: values.quick,
-      only: oneOf('only', (values as { only?: string }).only, parts),
-      rounds: wholeNumber('rounds', values.rounds) ?? defaults.rounds,
-      seconds: wholeNumber('seconds', values.seconds) ?? defaults.seconds,
-    };
-  } catch (error) {
-    if (!(error instanceof UsageError) && !(error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS')) throw error;
-    process.stderr.write(`${(error as Error).message}
-
-Usage: ${command} -- [--quick] [--rounds N] [--seconds S]${parts.length > 0 ? ' [--only PART]' : ''}
-  --quick      as little as shows that everything works, in about a minute; writes no documents
-  --rounds N   how often everything is measured: ${usual.rounds} unless told
-  --seconds S  how long each measurement takes: ${usual.seconds} unless told
-${parts.length > 0 ? `  --only PART  one part, and writes no documents: ${parts.join(' or ')}\n` : ''}`);
-    process.exit(2);
-  }
+  const { values } = parseOptions({
+    args,
+    options: {
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      only: { type: 'string' },
+    },
+  });
+  const defaults = values.quick ? quick : usual;
+  return {
+    quick: values.quick,
+    only: values.only === undefined ? undefined : oneOf('--only', values.only, parts),
+    rounds: integer('--rounds', values.rounds ?? String(defaults.rounds), 1, MOST),
+    seconds: integer('--seconds', values.seconds ?? String(defaults.seconds), 1, MOST),
+  };
 }
 
-function wholeNumber(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const number = Number(text);
-  if (/^\d{1,4}$/.test(text) && number >= 1) return number;
-  throw new UsageError(`--${name} ${text}: expected a whole number from 1 to 9999`);
-}
-
-function oneOf<Name extends string>(option: string, text: string | undefined, names: readonly Name[]) {
-  const name = names.find((one) => one === text);
-  if (text === undefined || name !== undefined) return name;
-  throw new UsageError(`--${option} ${text}: expected ${names.join(' or ')}`);
-}
+/** The options of this process. Ends the process if it is asked for help, or if the command line cannot be used. */
+export const optionsOf = <Part extends string>(benchmark: Benchmark<Part>) =>
+  optionsOfProcess(usageOf(benchmark), (args) => readOptions(benchmark, args));

@@ -2,24 +2,24 @@ import { Agent, request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Tally } from './measurement.js';
 
-/** Requests are due at any time; this often it is looked which are. Well below what an answer takes. */
+/** The interval at which due requests are sent. It is well below the time that an answer takes. */
 const TICK_MS = 2;
 
 export interface PacedJob {
-  /** Of the server, without a path. */
+  /** The URL of the server, without a path. */
   url: string;
   body: string;
   connections: number;
-  /** How many to send in all. */
+  /** The number of requests to send in all. */
   total: number;
   ratePerSecond: number;
 }
 
 /**
- * Sends at a fixed rate, evenly, whether or not answers come. A latency counts from the moment the request was due, so
- * that a server that stands still is charged for all who would have come meanwhile.
+ * Sends at a fixed rate, evenly, without waiting for answers. A latency counts from the moment at which the request was due, so that a
+ * pause of the server counts for all requests that were due during the pause.
  *
- * autocannon has a rate, too, but sends each second's share as fast as it can at the start of the second.
+ * autocannon has a fixed rate too, but it sends the requests of a second as fast as it can at the start of that second.
  */
 export async function sendEvenly(job: PacedJob, nextKey: () => string, tally: Tally): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: job.connections, scheduling: 'lifo' });

@@ -3,7 +3,7 @@ import type { Result, Row, Verdict } from './results.js';
 
 const HEADINGS = ['', 'requests/s', 'slowest to fastest round', 'p50 ms', 'p99 ms'] as const;
 
-/** A number with as many digits as mean something: three, and no decimals from a hundred on or in a count. */
+/** A number with three significant digits. Counts and numbers from 100 on have no decimals. */
 export function readable(value: number): string {
   if (value >= 100 || Number.isInteger(value)) return Math.round(value).toLocaleString('en');
   return value.toFixed(value >= 10 ? 1 : 2);
@@ -20,7 +20,7 @@ const cells = ({ contender, rate, lowest, highest, p50Ms, p99Ms }: Row) => [
 export const verdictText = ({ text, value, target, met }: Verdict) =>
   `${text}: ${readable(value)} (target ${target}: ${met ? 'met' : 'not met'})`;
 
-/** A table for a terminal: numbers to the right, the first column to the left. */
+/** A table for a terminal, with the first column aligned left and the numbers aligned right. */
 export function terminalTable(headings: readonly string[], lines: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, i) => Math.max(heading.length, ...lines.map((line) => line[i]?.length ?? 0)));
   const format = (line: readonly string[]) =>
@@ -28,7 +28,7 @@ export function terminalTable(headings: readonly string[], lines: readonly (read
   return [headings, ...lines].map((line) => format(line)).join('\n');
 }
 
-/** The scenarios for a terminal, each with its targets. */
+/** All scenarios with their targets, for a terminal. */
 export function resultsText(results: readonly Result[]): string {
   return results
     .map(({ title, rows, verdicts }) =>
@@ -37,13 +37,13 @@ export function resultsText(results: readonly Result[]): string {
     .join('\n');
 }
 
-/** A table in Markdown: numbers to the right, the first column to the left. */
+/** A table in Markdown, with the first column aligned left and the numbers aligned right. */
 export function markdownTable(headings: readonly string[], lines: readonly (readonly string[])[]): string {
   const line = (texts: readonly string[]) => `| ${texts.join(' | ')} |`;
   return [line(headings), line(headings.map((_, i) => (i === 0 ? '---' : '---:'))), ...lines.map(line)].join('\n');
 }
 
-/** One scenario in Markdown: its table, and its targets. */
+/** The table and the targets of one scenario, in Markdown. */
 export function resultMarkdown({ title, rows, verdicts }: Result): string {
   const targets = verdicts.map(({ text, value, target, met }) => [
     text,
@@ -58,8 +58,8 @@ export function resultMarkdown({ title, rows, verdicts }: Result): string {
   ].join('\n\n');
 }
 
-/** What the numbers depend on, in Markdown. */
+/** The machine that the numbers depend on, in Markdown. */
 export const machineMarkdown = (machine: Machine) => machine.map(([name, value]) => `- ${name}: ${value}`).join('\n');
 
-/** A share from 0 to 1. */
+/** Prints a share from 0 to 1 as a percentage. */
 export const percent = (share: number) => `${Math.round(share * 100)} %`;

@@ -4,12 +4,12 @@ import type { Series } from './rounds.js';
 import { type Quantity, STORM_CONNECTIONS_TARGET, type Target, titleOf } from './scenarios.js';
 import { median, medianRatio } from './statistics.js';
 
-/** One line of the table. */
+/** One row of the table. */
 export interface Row {
   contender: string;
   isOurs: boolean;
   isCharted: boolean;
-  /** Requests a second: the median of the rounds, the slowest and the fastest of them. */
+  /** Requests a second: the median, the slowest and the fastest round. */
   rate: number;
   lowest: number;
   highest: number;
@@ -18,7 +18,7 @@ export interface Row {
   p99Ms: number;
 }
 
-/** A number that is to reach a target, beside it. */
+/** A measured number and its target. */
 export interface Verdict {
   text: string;
   value: number;
@@ -26,7 +26,7 @@ export interface Verdict {
   met: boolean;
 }
 
-/** What came of one scenario. */
+/** The result of one scenario. */
 export interface Result {
   title: string;
   rows: Row[];
@@ -35,7 +35,7 @@ export interface Result {
 
 const QUANTITIES: Record<Quantity, string> = { requestsPerSecond: 'requests/s', p50Ms: 'p50' };
 
-/** Puts the rounds of each scenario into rows, and its ratios beside their targets. */
+/** Summarizes the rounds of each scenario as rows, and compares its ratios with their targets. */
 export function resultsOf(all: readonly Series[]): Result[] {
   const scenarios = [...new Set(all.map(({ scenario }) => scenario))];
   return scenarios.map((scenario) => {
@@ -71,11 +71,11 @@ function ratioVerdict(series: Series[], { quantity, against, atLeast, atMost }: 
 }
 
 const connectionsVerdict = (connections: number): Verdict =>
-  verdict('database connections at work for requests at once, service, most seen', connections, {
+  verdict('most database connections that requests used at once, service', connections, {
     atMost: STORM_CONNECTIONS_TARGET,
   });
 
-/** Says whether a number is within its bounds. */
+/** Compares a number with its bounds. */
 export function verdict(text: string, value: number, bounds: { atLeast?: number; atMost?: number }): Verdict {
   const { atLeast = -Infinity, atMost = Infinity } = bounds;
   const target = bounds.atLeast === undefined ? `≤ ${bounds.atMost}` : `≥ ${bounds.atLeast}`;

@@ -9,12 +9,12 @@ import { sampleEvery } from './sampling.js';
 import { KNOWN_KEYS, quickScenarios, type Scenario, SCENARIOS, titleOf } from './scenarios.js';
 import { type OnProgress, Worker } from './worker.js';
 
-/** Often enough to meet what lasts longer than a twentieth of a second, and too seldom to disturb. */
+/** Short enough to see a connection that is busy for 50 ms, and long enough not to disturb the measurement. */
 const SAMPLE_INTERVAL_MS = 50;
-/** Long enough for the compiler to have seen everything. */
+/** Long enough for V8 to compile all functions that are used often. */
 const WARM_UP_SECONDS = 5;
 
-/** The first requests of a connection meet code that is not compiled yet, and the others show that it goes on. */
+/** The first requests of a connection run code that is not compiled yet. The others show that the connection keeps working. */
 const QUICK_REQUESTS_OF_A_CONNECTION = 4;
 
 /** One contender in one scenario, round by round. */
@@ -22,7 +22,7 @@ export interface Series {
   scenario: Scenario;
   contender: ContenderId;
   rounds: Measurement[];
-  /** The most connections to the database that were at work for requests at once, over all rounds; of storms only. */
+  /** The largest number of database connections that requests used at once, over all rounds. Measured in storms only. */
   busiestConnections: number;
 }
 
@@ -32,10 +32,10 @@ interface Entry {
 }
 
 /**
- * Measures every contender in every scenario, once a round. Each round begins elsewhere, and every other goes
- * backwards, so that nobody is always measured after the same other.
+ * Measures every contender in every scenario, once a round. Each round begins with a different entry and every second round goes
+ * backwards, so that no contender is always measured after the same other one.
  *
- * @throws Error when a measurement was not of honest work
+ * @throws Error if a measurement was not of honest work
  */
 export async function measureRounds(server: BenchServer, { rounds, seconds, quick }: Options): Promise<Series[]> {
   const load = await Worker.start<LoadJob>('bench/load.js');
@@ -48,7 +48,7 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
         series: { scenario, contender: contender.id, rounds: [], busiestConnections: 0 },
       })),
   );
-  // Round 0 is not counted: in it, compilers, caches and connections get warm.
+  // Round 0 is not counted. It warms up compilers, caches and connections.
   const firstRound = quick ? 1 : 0;
   const progress = new Progress((rounds + 1 - firstRound) * entries.length);
   for (let round = firstRound; round <= rounds; round++) {
@@ -74,7 +74,7 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
   return entries.map(({ series }) => series);
 }
 
-/** Time ends a measurement, and a number of requests ends a quick one, which has to get answers from a busy machine as well. */
+/** Time ends a usual measurement. A number of requests ends a quick one, so that a busy machine also answers enough requests. */
 function endOf(
   { requests, connections }: Scenario,
   round: number,
@@ -108,7 +108,7 @@ async function measure(
   return { ...measured, busiestConnections };
 }
 
-/** The keys of a measurement. Those that are to be known are made first. */
+/** The keys of a measurement. Known keys are recorded before the measurement. */
 async function keysFor(
   { keys, connections }: Scenario,
   prefix: string,

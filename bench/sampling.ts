@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 /**
  * Takes samples at an interval until it is stopped.
  *
- * @returns stops it, and returns the samples; rejects when taking one failed
+ * @returns a function that stops the sampling and returns the samples. It rejects if a sample failed.
  */
 export function sampleEvery<T>(intervalMs: number, take: () => Promise<T>): () => Promise<T[]> {
   const stopping = new AbortController();
@@ -16,7 +16,7 @@ export function sampleEvery<T>(intervalMs: number, take: () => Promise<T>): () =
     }
     return samples;
   })();
-  // Whoever stops it hears of a failure.
+  // Prevents an unhandled rejection. The caller gets the error from the returned function.
   sampling.catch(() => undefined);
   return () => {
     stopping.abort();

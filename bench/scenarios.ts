@@ -1,10 +1,10 @@
 import type { ContenderId } from './contenders/all.js';
 import type { Operation } from './measurement.js';
 
-/** Which of a measurement's numbers a target is about. */
+/** The number of a measurement that a target is about. */
 export type Quantity = 'requestsPerSecond' | 'p50Ms';
 
-/** A ratio that the service is to reach: its number divided by another's. */
+/** A ratio that the service should reach: its number divided by that of another contender. */
 export interface Target {
   quantity: Quantity;
   against: ContenderId;
@@ -12,29 +12,29 @@ export interface Target {
   atMost?: number;
 }
 
-/** One kind of load, and who is put under it. */
+/** One kind of load, and the contenders that are measured under it. */
 export interface Scenario {
-  /** In keys of requests, so short. */
+  /** Part of the keys of requests, so it is short. */
   id: string;
-  /** Without the connections; see {@link titleOf}. */
+  /** The title without the number of connections; see {@link titleOf}. */
   title: string;
   operation: Operation;
   connections: number;
   keys: 'fresh' | 'known' | 'one';
-  /** Ends after so many requests; without it, after the seconds of the run. */
+  /** The number of requests that ends a measurement. If it is not given, the seconds of the run end it. */
   requests?: { usual: number; quick: number };
   contenders: readonly ContenderId[];
-  /** Left out of the chart: so much faster than the others that their differences could not be seen. */
+  /** A contender that the chart leaves out, because it is so much faster that differences between the others would not be visible. */
   offTheChart?: ContenderId;
   targets: readonly Target[];
 }
 
-/** Keys made before a replay is measured: many enough to be spread, few enough to be made in no time. */
+/** The number of keys that are recorded before replays are measured. Recording them takes a moment only. */
 export const KNOWN_KEYS = 200;
-/** The most connections that waiters of one key may hold between them. */
+/** The largest number of database connections that all duplicates of one key may use together. */
 export const STORM_CONNECTIONS_TARGET = 1;
 
-/** What is measured. Another scenario is another entry. */
+/** All scenarios. To add one, add an entry. */
 export const SCENARIOS: readonly Scenario[] = [
   {
     id: 'fresh',
@@ -89,11 +89,11 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** What a scenario is called, with its connections. */
+/** The title of a scenario, with its number of connections. */
 export const titleOf = ({ title, connections }: Scenario) =>
   `${title}, ${connections} connection${connections === 1 ? '' : 's'}`;
 
-/** Fewer than the connections of any contender to the database, so that on a busy machine no request waits too long for one. */
+/** Fewer than the pool of any contender has, so that no request waits too long for a database connection on a busy machine. */
 const QUICK_CONNECTIONS = 8;
 
 /** The scenarios of a quick run. */

@@ -1,21 +1,21 @@
 /**
  * The value in the middle, or the mean of the two in the middle.
  *
- * @throws RangeError without values
+ * @throws RangeError if there are no values
  */
 export function median(values: readonly number[]): number {
   const sorted = Float64Array.from(values).sort();
   const upper = sorted[sorted.length >> 1];
   const lower = sorted[(sorted.length - 1) >> 1];
-  if (upper === undefined || lower === undefined) throw new RangeError('There is no median of nothing');
+  if (upper === undefined || lower === undefined) throw new RangeError('The median of an empty list is not defined');
   return (lower + upper) / 2;
 }
 
 /**
- * The value that a share of all values does not exceed, by the nearest rank: always one that was measured.
+ * The value that a share of all values does not exceed, by the nearest rank, so it is always a measured value.
  *
  * @param share from 0 to 1, such as 0.99
- * @returns NaN without values
+ * @returns NaN if there are no values
  */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = Float64Array.from(values).sort();
@@ -23,12 +23,11 @@ export function percentile(values: readonly number[], share: number): number {
 }
 
 /**
- * How many times as much one was as the other: divided round by round, then the median. What slowed a whole round
- * down, such as another program, slowed both down and cancels.
+ * The median of the ratios of all rounds. A disturbance of a whole round, such as another program, slows both values down and cancels.
  *
- * @throws RangeError when there are no rounds, or not as many of one as of the other
+ * @throws RangeError if there are no rounds, or if the two lists differ in length
  */
 export function medianRatio(numerators: readonly number[], denominators: readonly number[]): number {
-  if (numerators.length !== denominators.length) throw new RangeError('Every round must have measured both');
+  if (numerators.length !== denominators.length) throw new RangeError('The two lists must have the same length');
   return median(numerators.map((value, round) => value / (denominators[round] ?? NaN)));
 }

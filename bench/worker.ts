@@ -1,86 +1,74 @@
 import { type Measurement, Tally } from './measurement.js';
 import { type Program, startModule } from '../harness/processes.js';
 
-/** How often a job under way tells how far it is. */
 const REPORT_INTERVAL_MS = 250;
 
-/** What a worker tells its parent. */
+/** A message from a worker to its parent. */
 type Message =
   | { kind: 'ready'; url: string }
   | { kind: 'progress'; requestsPerSecond: number }
   | { kind: 'done'; measurement: Measurement }
   | { kind: 'failed'; reason: string };
 
-/** Hears the requests per second of a job so far, a few times a second. */
+/** Receives the requests per second of a job so far, a few times a second. */
 export type OnProgress = (requestsPerSecond: number) => void;
 
-/** A process of ours that serves, or does one job at a time, or both. */
+/** A child process that serves, or does one job at a time, or both. */
 export class Worker<WorkerJob extends object> {
   private constructor(
     private readonly program: Program,
-    /** Where it serves; empty if it does not. */
+    /** Where the worker serves; empty if it does not serve. */
     readonly url: string,
   ) {}
 
   /**
    * Starts a compiled module, given relative to the build folder, and waits until it is ready.
    *
-   * @throws Error with what the process wrote, when it ended instead
+   * @throws Error with the output of the process if it ends instead
    */
   static async start<WorkerJob extends object>(
     module: string,
     env: Record<string, string> = {},
   ): Promise<Worker<WorkerJob>> {
     const program = startModule(module, env);
-    return new Worker<WorkerJob>(program, await hear(program, (message) => message.kind === 'ready' && message.url));
+    const url = await program.message((message: Message) => (message.kind === 'ready' ? message.url : undefined));
+    return new Worker<WorkerJob>(program, url);
   }
 
-  /** The end of what it wrote, which says what went wrong in it. */
+  /** The end of what the process wrote, which says why it failed. */
   get output(): string {
     return this.program.output;
   }
 
-  /** @throws Error when the process fails or ends */
+  /** @throws Error if the job fails or the process ends */
   async run(job: WorkerJob, onProgress: OnProgress): Promise<Measurement> {
-    const measured = hear(this.program, (message) => {
+    const measured = this.program.message<Message, Measurement>((message, reject) => {
       if (message.kind === 'progress') onProgress(message.requestsPerSecond);
-      return message.kind === 'done' && message.measurement;
+      if (message.kind === 'failed') reject(`failed: ${message.reason}`);
+      return message.kind === 'done' ? message.measurement : undefined;
     });
     this.program.child.send(job);
     return measured;
   }
 }
 
-/** Waits for the message that `pick` makes something of. */
-function hear<T>(program: Program, pick: (message: Message) => T | false): Promise<T> {
-  return program.expect((resolve, reject) => {
-    const onMessage = (message: Message) => {
-      if (message.kind === 'failed') return reject(`failed: ${message.reason}`);
-      const picked = pick(message);
-      if (picked !== false) resolve(picked);
-    };
-    program.child.on('message', onMessage);
-    return () => program.child.off('message', onMessage);
-  });
-}
+const send = (message: Message) => void process.send?.(message);
 
-const tell = (message: Message) => void process.send?.(message);
-
-/** In the worker: says that it is ready, and ends with its parent. */
+/** In the worker: says that the worker is ready, and ends it when its parent ends. */
 export function ready(url = ''): void {
   process.once('disconnect', () => process.exit());
-  tell({ kind: 'ready', url });
+  send({ kind: 'ready', url });
 }
 
-/** In the worker: does every job that it is sent, telling how far it is. */
+/** In the worker: does every job that it receives, and reports the progress of each. */
 export function workOn<WorkerJob>(run: (job: WorkerJob, tally: Tally) => Promise<void>): void {
   process.on('message', (job: WorkerJob) => {
     const tally = new Tally();
-    const report = () => tell({ kind: 'progress', requestsPerSecond: tally.answered / tally.elapsedSeconds });
+    const report = () => send({ kind: 'progress', requestsPerSecond: tally.answered / tally.elapsedSeconds });
     const timer = setInterval(report, REPORT_INTERVAL_MS);
     run(job, tally)
-      .then(() => tell({ kind: 'done', measurement: tally.result() }))
-      .catch((error: unknown) => tell({ kind: 'failed', reason: String((error as Error).stack ?? error) }))
+      .then(() => send({ kind: 'done', measurement: tally.result() }))
+      .catch((error: unknown) => send({ kind: 'failed', reason: String((error as Error).stack ?? error) }))
       .finally(() => clearInterval(timer));
   });
 }

@@ -1,37 +1,37 @@
 import type { Profile } from './profiles.js';
 import { type Answer, effectsOf, idOf, type Target } from './target.js';
 
-/** What a check came to. Unknown: it could not be told, since something to tell it by was not given. */
+/** The result of a check. It is unknown if the profile or the options lack something that the check needs. */
 export type Verdict = 'passed' | 'failed' | 'unknown';
 
 export interface Finding {
   readonly id: string;
   readonly title: string;
   readonly verdict: Verdict;
-  /** What was seen, in a sentence; of a failure, what was expected as well. */
+  /** One sentence that says what was observed, and for a failure also what was expected. */
   readonly detail: string;
 }
 
-/** One requirement, tried on a service. */
+/** Checks one requirement. */
 export interface Check {
   readonly id: string;
-  /** What a service that passes does. */
+  /** The requirement. */
   readonly title: string;
-  /** Tries it. What it throws as a {@link Failure} is a failure; as {@link Unknown}, not to be told. */
+  /** Returns what was observed. Throws a {@link Failure} or {@link Unknown} if the service does not pass. */
   readonly run: (target: Target, profile: Profile) => Promise<string>;
 }
 
-/** The service does something else. */
+/** The service does not meet the requirement. */
 export class Failure extends Error {}
 
-/** Nothing to tell it by. */
+/** The requirement cannot be checked, because something is missing. */
 export class Unknown extends Error {}
 
 export function expect(holds: boolean, text: string): asserts holds {
   if (!holds) throw new Failure(text);
 }
 
-/** @throws Failure when an answer is no success */
+/** @throws Failure if the answer is not a success */
 export function expectSuccess(target: Target, answer: Answer, what: string): void {
   expect(
     target.success.includes(answer.status),
@@ -39,14 +39,14 @@ export function expectSuccess(target: Target, answer: Answer, what: string): voi
   );
 }
 
-/** Headers that belong to a reply, as against to one delivery of it. */
+/** Headers that are part of a reply. All others, such as Date, belong to one delivery of the reply. */
 const OF_THE_REPLY = ['content-type', 'etag', 'location'];
 
-/** @throws Failure when an answer differs from the first in what must be the same */
+/** @throws Failure if the status, the body or a header of the reply differs from the first answer */
 export function expectSame(first: Answer, other: Answer, what: string): void {
   expect(
     other.status === first.status,
-    `expected ${what} to have the first status, ${first.status}, got ${other.status}`,
+    `expected ${what} to have the status of the first reply, ${first.status}, got ${other.status}`,
   );
   expect(
     other.text === first.text,
@@ -57,16 +57,16 @@ export function expectSame(first: Answer, other: Answer, what: string): void {
   }
 }
 
-/** @throws Unknown when an answer, a success, names nothing */
+/** @throws Unknown if the reply contains no id */
 export function expectId(target: Target, answer: Answer): string {
   const id = idOf(target, answer);
-  if (id === undefined) throw new Unknown(`a reply has no ${target.id} that names what was made: see --id`);
+  if (id === undefined) throw new Unknown(`a reply has no ${target.id} with the id of the created resource: see --id`);
   return id;
 }
 
 /**
- * Counts what was made in the meantime: by the list or number of the service where there is one, else by the ids that its replies
- * name, which cannot see what nobody was told of.
+ * Counts the effects of a check, by the list or number that the service provides. Without one it counts the ids in the replies, which
+ * cannot show an effect that no reply mentions.
  */
 export class EffectCount {
   private constructor(
@@ -90,11 +90,15 @@ export class EffectCount {
     return new Set(answers.map((answer) => expectId(target, answer))).size;
   }
 
-  /** @throws Failure when there are more or fewer */
+  /**
+   * Returns how many effects there were.
+   *
+   * @throws Failure if there were more or fewer than expected
+   */
   async expect(count: number, answers: readonly Answer[], what: string): Promise<string> {
     const found = await this.since(answers);
-    const how = this.isExact ? 'as it says itself' : 'by the ids in its replies';
-    expect(found === count, `expected ${what} to make ${count}, but ${how} it made ${found}`);
-    return `${found} made, ${how}`;
+    const how = this.isExact ? 'according to the list of effects' : 'according to the ids in the replies';
+    expect(found === count, `expected ${count} effects of ${what}, got ${found} ${how}`);
+    return `effects: ${found}, ${how}`;
   }
 }

@@ -1,5 +1,6 @@
 import type { Finding, Verdict } from './finding.js';
-import { type Options, readOptions, USAGE, UsageError } from './options.js';
+import { optionsOfProcess } from '../harness/options.js';
+import { readOptions, USAGE } from './options.js';
 import { findAll } from './run.js';
 import { TargetError } from './target.js';
 
@@ -14,14 +15,10 @@ function summary(findings: readonly Finding[]): string {
   return `${count('passed')} passed, ${count('failed')} failed, ${count('unknown')} unknown\n`;
 }
 
-async function main(options: Options | 'help'): Promise<number> {
+async function main(): Promise<number> {
   const print = (text: string) => void process.stdout.write(text);
-  if (options === 'help') {
-    print(USAGE);
-    return 0;
-  }
-  const { target, profile, profileName, json } = options;
-  if (!json) print(`${target.method} ${new URL(target.path, target.url).href}, held to ${profile.title}\n\n`);
+  const { target, profile, profileName, json } = optionsOfProcess(USAGE, readOptions);
+  if (!json) print(`${target.method} ${new URL(target.path, target.url).href}, checked against ${profile.title}\n\n`);
   const findings = await findAll(target, profile, (finding) => json || print(lineOf(finding)));
   const hasFailed = findings.some(({ verdict }) => verdict === 'failed');
   if (json) {
@@ -32,10 +29,9 @@ async function main(options: Options | 'help'): Promise<number> {
 }
 
 try {
-  process.exitCode = await main(readOptions(process.argv.slice(2)));
+  process.exitCode = await main();
 } catch (error) {
-  if (error instanceof UsageError) process.stderr.write(`${error.message}\n\n${USAGE}`);
-  else if (error instanceof TargetError) process.stderr.write(`${error.message}\n`);
-  else throw error;
+  if (!(error instanceof TargetError)) throw error;
+  process.stderr.write(`${error.message}\n`);
   process.exitCode = 2;
 }

@@ -1,25 +1,25 @@
-/** What a service is held to. Where documents leave a choice, every choice is right. */
+/** The rules that a service must follow. If the rules leave a choice, every choice passes. */
 export interface Profile {
   readonly title: string;
-  /** Statuses of a request without a key; `accepted` when a key is not required. */
+  /** Statuses of a request without a key; `accepted` if a key is optional. */
   readonly missingKey: readonly number[] | 'accepted';
-  /** Statuses of a key with another body. */
+  /** Statuses of a used key with another body. */
   readonly otherBody: readonly number[];
-  /** Statuses, besides the reply itself, of a duplicate while the first is under way. */
+  /** Statuses, besides the reply itself, of a duplicate while the first request is in flight. */
   readonly inProgress: readonly number[];
-  /** Keys that are to be refused with 400, by what is wrong with them. */
+  /** Keys that must be refused with 400, by what is wrong with them. */
   readonly badKeys: Readonly<Record<string, string | readonly string[]>>;
-  /** The header, and its value, of a reply that is repeated. */
+  /** The header that marks a replayed reply, and its value. */
   readonly replayHeader?: readonly [name: string, value: string];
   /** Whether a key is sent in double quotes. */
   readonly quotesKeys: boolean;
-  /** Whether a bare key and the same in double quotes are one. */
+  /** Whether a key with and without double quotes is the same key. */
   readonly quotedIsBare: boolean;
-  /** Whether bodies are compared by what they say, not by their bytes. */
+  /** Whether bodies are compared as JSON values, not byte by byte. */
   readonly comparesMeaning: boolean;
-  /** Whether the same key of somebody else is another key. */
+  /** Whether the same key of another account is another key. */
   readonly scoped: boolean;
-  /** Whether a body that validation refuses leaves the key as it was. */
+  /** Whether a key is still unused after validation has refused a body. */
   readonly invalidBodyBurnsNoKey: boolean;
 }
 
@@ -52,7 +52,7 @@ export const PROFILES = {
     otherBody: [422],
     inProgress: [409],
     badKeys: {},
-    // A String of RFC 8941: a bare key is none.
+    // The draft defines the key as a String of RFC 8941, which is always quoted.
     quotesKeys: true,
     quotedIsBare: false,
     comparesMeaning: false,

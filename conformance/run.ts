@@ -3,13 +3,13 @@ import { Failure, type Finding, Unknown } from './finding.js';
 import type { Profile } from './profiles.js';
 import { NoAnswer, reach, type Target } from './target.js';
 
-/** Hears of each finding as it is made. */
+/** Receives each finding as soon as its check has ended. */
 export type OnFinding = (finding: Finding) => void;
 
 /**
- * Tries every check, one after the other.
+ * Runs all checks, one after the other, and returns their findings.
  *
- * @throws TargetError when the service cannot be checked
+ * @throws TargetError if the service cannot be checked
  */
 export async function findAll(target: Target, profile: Profile, onFinding: OnFinding): Promise<Finding[]> {
   await reach(target);
@@ -20,7 +20,7 @@ export async function findAll(target: Target, profile: Profile, onFinding: OnFin
       (error: unknown) => {
         if (error instanceof Failure) return { verdict: 'failed' as const, detail: error.message };
         if (error instanceof Unknown) return { verdict: 'unknown' as const, detail: error.message };
-        // It was there before: now it is stuck, or has gone down.
+        // The service answered before the checks, so it has become stuck or has stopped.
         if (error instanceof NoAnswer)
           return { verdict: 'failed' as const, detail: `expected an answer, but ${error.message}` };
         throw error;

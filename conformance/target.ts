@@ -4,18 +4,18 @@ import * as https from 'node:https';
 import { text } from 'node:stream/consumers';
 import type { Profile } from './profiles.js';
 
-/** What is checked: one operation of a service, and how its effects can be seen. */
+/** The operation that is checked, and how its effects can be observed. */
 export interface Target {
-  /** Of the service, without a path. */
+  /** The URL of the service, without a path. */
   readonly url: string;
   readonly method: string;
   readonly path: string;
-  /** Names and values in turn, such as credentials. */
+  /** Alternating names and values of headers, such as credentials. */
   readonly headers: readonly string[];
-  /** Credentials of somebody else, in place of those headers that have the same names. */
+  /** Credentials of another account. They replace the headers with the same names. */
   readonly otherHeaders?: readonly string[];
   readonly keyHeader: string;
-  /** A valid body, JSON. `{{unique}}`, here as in the others, becomes another word for each key. */
+  /** A valid JSON body. `{{unique}}`, in this body and the others, becomes a different word for each key. */
   readonly body: string;
   /** Another valid body. */
   readonly otherBody: string;
@@ -23,13 +23,13 @@ export interface Target {
   readonly invalidBody?: string;
   /** A body whose reply is a final refusal, such as a declined card. */
   readonly refusedBody?: string;
-  /** Statuses of a success. */
+  /** The statuses of a success. */
   readonly success: readonly number[];
-  /** The member of a reply that names what was made; of a member, `data.id`. */
+  /** The member of a reply that contains the id of the created resource, such as `id` or `data.id`. */
   readonly id: string;
-  /** Where to read what was made: a path, and the member of its answer that is the list, the newest first, or the number. */
+  /** The path that lists or counts the created resources, and the member of its answer that is the list (newest first) or the number. */
   readonly effects?: { readonly path: string; readonly member: string };
-  /** Milliseconds an answer may take. */
+  /** The longest time that an answer may take. */
   readonly timeoutMs: number;
 }
 
@@ -39,21 +39,21 @@ export interface Answer {
   readonly text: string;
 }
 
-/** How one attempt differs from the usual. */
+/** How one request differs from the others. */
 export interface Attempt {
-  /** The value of the key header; several for one that is sent more than once; none to leave it out. */
+  /** The value of the key header; several values send the header several times; undefined sends no key. */
   readonly key?: string | readonly string[];
   readonly body?: string;
   readonly asOther?: boolean;
 }
 
-/** The service cannot be checked: it cannot be reached, or does not show its effects where it was said to. */
+/** The service cannot be checked, because it does not answer or does not list its effects as the options say. */
 export class TargetError extends Error {}
 
-/** A request that is never answered: a service that cannot be reached, or one that got stuck. */
+/** A request was not answered, because the service cannot be reached or is stuck. */
 export class NoAnswer extends TargetError {}
 
-/** A key that was never used before: a UUID, which is all that some services take. */
+/** A key that was never used before: a UUID, because some services accept nothing else. */
 export const freshKey = ({ quotesKeys }: Profile) => (quotesKeys ? `"${randomUUID()}"` : randomUUID());
 
 export function send(target: Target, { key, body: template = target.body, asOther = false }: Attempt): Promise<Answer> {
@@ -61,13 +61,13 @@ export function send(target: Target, { key, body: template = target.body, asOthe
   return exchange(target, target.method, target.path, headersOf(target, key, body, asOther), body);
 }
 
-/** The same for one key in every spelling, so that its duplicates are duplicates; for requests without one, never the same. */
+/** Replaces `{{unique}}`. The word depends on the key without quotes, so that duplicates have equal bodies. Without a key it is new each time. */
 function fill(template: string, key: Attempt['key'] = randomUUID()): string {
   const bare = String(key).replaceAll('"', '');
   return template.replaceAll('{{unique}}', createHash('sha256').update(bare).digest('hex').slice(0, 16));
 }
 
-/** Sends a request and hangs up as soon as it is on its way, as a client does whose own time is up. */
+/** Sends a request and closes the connection as soon as the request has been written, as a client does whose own timeout has expired. */
 export function sendAndHangUp(target: Target, key: string): Promise<void> {
   const body = fill(target.body, key);
   return new Promise((resolve) => {
@@ -79,36 +79,36 @@ export function sendAndHangUp(target: Target, key: string): Promise<void> {
 }
 
 /**
- * Sends a request that has no effect. Any answer will do.
+ * Checks that the service answers at all. The request has no effect.
  *
- * @throws NoAnswer when there is none
+ * @throws NoAnswer if there is no answer
  */
 export async function reach(target: Target): Promise<void> {
   await exchange(target, 'GET', target.effects?.path ?? target.path, hostAnd(target, [...target.headers]));
 }
 
-/** How many were made, or the ids of those that are listed; `undefined` when nobody said where to read that. */
+/** The number or the ids of the created resources; `undefined` if the options do not say where to read them. */
 export async function effectsOf(target: Target): Promise<number | readonly string[] | undefined> {
   const { effects } = target;
   if (!effects) return undefined;
   const answer = await exchange(target, 'GET', effects.path, hostAnd(target, [...target.headers]));
   const made = memberOf(parse(answer.text), effects.member);
   if (typeof made === 'number') return made;
-  // Where the reply has the id further in, each of a list has it right there.
+  // In a reply the id may be nested, such as `data.id`. In a list each element has it directly.
   const name = target.id.split('.').at(-1) ?? '';
   const ids = Array.isArray(made) ? made.map((one: unknown) => nameOf(memberOf(one, name))) : [undefined];
   if (ids.every((id) => id !== undefined)) return ids;
   throw new TargetError(
-    `GET ${effects.path} answers ${answer.status} without a number or a list named ${effects.member}, each with its ${name}: see --effects, --effects-list and --id`,
+    `GET ${effects.path} answers ${answer.status} without a number or a list named ${effects.member} whose elements have ${name}: see --effects, --effects-list and --id`,
   );
 }
 
-/** What a reply names as made; `undefined` for a reply that names nothing. */
+/** The id of the created resource; `undefined` if the reply contains none. */
 export const idOf = (target: Target, answer: Answer) => nameOf(memberOf(parse(answer.text), target.id));
 
 const nameOf = (id: unknown) => (typeof id === 'string' || typeof id === 'number' ? String(id) : undefined);
 
-/** @param path names of members, each within the one before, with dots; '' for the value itself */
+/** @param path names of nested members, separated by dots; '' for the value itself */
 const memberOf = (value: unknown, path: string): unknown =>
   path
     .split('.')
@@ -144,7 +144,7 @@ function open(
   onResponse: (incoming: http.IncomingMessage) => void,
 ): http.ClientRequest {
   const url = new URL(path, target.url);
-  // A connection for each request, so that those sent at once are really on their way at once.
+  // Each request has a connection of its own, so that requests that are sent at once really arrive at once.
   const options = { method, headers, agent: false, timeout: target.timeoutMs };
   const request = (url.protocol === 'https:' ? https : http).request(url, options, onResponse);
   request.on('timeout', () => request.destroy(new Error(`no answer in ${target.timeoutMs} ms`)));
@@ -159,13 +159,13 @@ function headersOf(target: Target, key: Attempt['key'], body: string, asOther: b
   return hostAnd(target, [...without(content, own), ...own, ...keys]);
 }
 
-/** Headers but for those whose names are among others. */
+/** The headers whose names do not occur in `others`. */
 function without(headers: readonly string[], others: readonly string[]): string[] {
   const names = new Set(others.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase()));
   return headers.filter((_, i) => !names.has((headers[i - (i % 2)] ?? '').toLowerCase()));
 }
 
-// An array of headers is sent as it is, so that Node adds none and joins none.
+// Node sends an array of headers unchanged, so a header can be sent twice, and Host and Connection have to be added here.
 const hostAnd = (target: Target, headers: string[]) => [
   ...without(['Host', new URL(target.url).host, 'Connection', 'close'], headers),
   ...headers,

@@ -1,18 +1,18 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** The line between a broker and whoever uses it: a TCP proxy on loopback that can be cut. It owns its target. */
+/** A TCP proxy on loopback, between a server and its clients, that can break or stall all connections. */
 export interface Line {
   port: number;
-  /** Ends every connection, and takes no other. */
+  /** Breaks all connections and refuses new ones. */
   cut(): void;
-  /** Passes nothing on and ends nothing: the other side has fallen silent. */
+  /** Drops all data without breaking a connection, as if the other side had stopped answering. */
   stall(): void;
-  /** Lets connections through again. */
+  /** Accepts connections again. */
   mend(): void;
   close(): Promise<void>;
 }
 
-/** @param port to listen on; 0 for any that is free */
+/** @param port to listen on; 0 for any free port */
 export async function startLine(targetPort: number, port = 0): Promise<Line> {
   const sockets = new Set<Socket>();
   let state: 'whole' | 'cut' | 'stalled' = 'whole';
@@ -38,7 +38,7 @@ export async function startLine(targetPort: number, port = 0): Promise<Line> {
     port: (server.address() as AddressInfo).port,
     cut: () => ((state = 'cut'), endAll()),
     stall: () => (state = 'stalled'),
-    // What was sent into the silence is lost, so a connection that lived through it is of no use.
+    // Data that was sent during a stall is lost, so the connections of that time cannot be used again.
     mend: () => {
       if (state === 'stalled') endAll();
       state = 'whole';

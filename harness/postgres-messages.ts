@@ -7,11 +7,11 @@ export interface Message {
   isStatement: boolean;
 }
 
-/** Puts the bytes that a client sends together to whole messages. */
+/** Splits the bytes that a client sends into whole messages. */
 export class MessageSplitter {
   private rest: Buffer = Buffer.alloc(0);
 
-  /** Whether a part of another message has come already. */
+  /** Whether a part of the next message has arrived already. */
   get hasMore(): boolean {
     return this.rest.length > 0;
   }
@@ -26,7 +26,7 @@ export class MessageSplitter {
     return messages;
   }
 
-  /** A startup begins with its length, whose first byte is 0; every other message with its type, and then its length. */
+  /** The startup message begins with its length, whose first byte is 0. All other messages begin with their type, then their length. */
   private nextLength(): number {
     const typeBytes = this.rest[0] === 0 ? 0 : 1;
     return this.rest.length < typeBytes + 4 ? Infinity : typeBytes + this.rest.readUInt32BE(typeBytes);
@@ -50,13 +50,13 @@ function simpleQuery(text: string): Buffer {
 
 const CANCEL = `DO $$ BEGIN RAISE EXCEPTION 'canceling statement due to user request' USING ERRCODE = '57014'; END $$`;
 
-/** A statement to send instead of another one, which PostgreSQL then answers as if it had been cancelled: 57014. */
+/** A statement that replaces another one, so that PostgreSQL answers as if that one had been cancelled: SQLSTATE 57014. */
 export const CANCELLED = simpleQuery(CANCEL);
 
-/** A BEGIN that succeeds, with a statement in the same message that PostgreSQL answers as if it had been cancelled. */
+/** A BEGIN that succeeds, followed in the same message by a statement that fails as if it had been cancelled. */
 export const CANCELLED_BEHIND_BEGIN = simpleQuery(`BEGIN; ${CANCEL}`);
 
-/** What a server sends before it ends a connection: ErrorResponse, FATAL, 57P01. */
+/** The message that a server sends before it ends a connection: ErrorResponse, FATAL, SQLSTATE 57P01. */
 export const TERMINATED = (() => {
   const fields = ['SFATAL', 'VFATAL', 'C57P01', 'Mterminating connection due to administrator command', ''];
   const message = Buffer.from(`E\0\0\0\0${fields.join('\0')}\0`);
@@ -64,5 +64,5 @@ export const TERMINATED = (() => {
   return message;
 })();
 
-/** Whether the last message is ReadyForQuery, outside a transaction: 'Z', its length, 'I'. */
+/** Whether the last message is ReadyForQuery outside of a transaction: 'Z', its length, 'I'. */
 export const isIdleAfter = (data: Buffer) => data.subarray(-6).toString('latin1') === 'Z\0\0\0\x05I';

@@ -1,37 +1,53 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-/** The end of what a process writes, which says why it ended. */
+/** The end of the output says why a process ended. */
 const OUTPUT_LIMIT_CHARACTERS = 4_000;
+/** A start takes two seconds, or ten on a machine that is five times busier than its cores. */
+const START_TIMEOUT_MS = 180_000;
 
 const running = new Set<Program>();
 
-/** Ends every process that was started here, and waits for it. They keep nothing that anybody needs. */
+/** Ends every process that was started here with SIGKILL, and waits until all have ended. Their state is disposable. */
 export async function endProcesses(): Promise<void> {
   await Promise.all([...running].map((program) => program.end()));
 }
 
-// Also when this one ends by an error that nobody has caught. Whoever is frozen would otherwise stay so.
-process.on('exit', () => running.forEach(({ child }) => child.kill('SIGKILL')));
+// This handler also runs if an uncaught error ends this process. A frozen child process would otherwise stay frozen forever.
+process.on('exit', () => running.forEach((program) => program.signal('SIGKILL')));
 
-/** A process of ours. It never outlives this one by its own choice, and what it wrote is known. */
+/** How to start a compiled module as a process. */
+export interface ProgramOptions {
+  /** The name in errors; the path unless given. */
+  name?: string;
+  args?: readonly string[];
+  /** The environment besides PATH, which is all that the process inherits. */
+  env?: Record<string, string>;
+  /** Options of Node; those of this process unless given. */
+  execArgv?: readonly string[];
+  /** File descriptors from 3 on: `ipc` is a channel for messages, `pipe` is a stream. */
+  channels?: readonly ('ipc' | 'pipe')[];
+}
+
+/** A child process whose output is kept, and which is killed when this process ends. */
 export class Program {
-  /** The end of what it wrote, both streams. */
+  /** The end of what the process wrote to stdout and stderr. */
   output = '';
-  readonly ended: Promise<unknown>;
+  /** Resolves to the exit code, to the signal that ended the process, or to the error if the process could not be started. */
+  readonly ended: Promise<number | string>;
 
-  /** @param name for errors */
-  constructor(
+  private constructor(
     readonly name: string,
     readonly child: ChildProcess,
   ) {
     running.add(this);
-    this.ended = once(child, 'exit').finally(() => running.delete(this));
-    this.ended.catch(() => undefined);
-    // A message to a process that has died is such an error; whoever waits for the answer hears of its end.
-    child.on('error', () => undefined);
+    this.ended = new Promise((resolve) => {
+      child.once('exit', (code, signal) => resolve(code ?? signal ?? 'an unknown signal'));
+      // A message to a process that has ended is an error of the child too, but does not end it.
+      child.on('error', (error) => child.pid === undefined && resolve(error.message));
+    });
+    void this.ended.then(() => running.delete(this));
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output = (this.output + text).slice(-OUTPUT_LIMIT_CHARACTERS);
@@ -39,20 +55,38 @@ export class Program {
     }
   }
 
+  /** @param path of a compiled module */
+  static start(
+    path: string,
+    { name = path, args = [], env = {}, execArgv = process.execArgv, channels = [] }: ProgramOptions = {},
+  ): Program {
+    const child = spawn(process.execPath, [...execArgv, path, ...args], {
+      // Outside of the project, because a .env file of the project is not meant for a tool.
+      cwd: tmpdir(),
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'pipe', 'pipe', ...channels],
+    });
+    return new Program(name, child);
+  }
+
   get pid(): number {
     return this.child.pid ?? 0;
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.child.kill(name);
+  }
+
   async end(): Promise<void> {
-    this.child.kill('SIGKILL');
-    await this.ended.catch(() => undefined);
+    this.signal('SIGKILL');
+    await this.ended;
   }
 
   /**
-   * Waits for something that the process is to bring about.
+   * Waits for something that the process does.
    *
-   * @param listen is given how to settle, and returns how to stop listening
-   * @throws Error with what the process wrote, when it ends instead
+   * @param listen receives the functions that settle the wait, and returns the function that stops listening
+   * @throws Error with the output if the process ends first, or if `reject` is called
    */
   async expect<T>(listen: (resolve: (value: T) => void, reject: (reason: string) => void) => () => void): Promise<T> {
     let stop: () => void = () => undefined;
@@ -60,31 +94,58 @@ export class Program {
       return await new Promise<T>((resolve, reject) => {
         const fail = (reason: string) => reject(new Error(`${this.name} ${reason}\n${this.output}`.trim()));
         stop = listen(resolve, fail);
-        this.ended.then(
-          () => fail(`ended with ${this.child.exitCode ?? this.child.signalCode}`),
-          (error: unknown) => fail(String(error)),
-        );
+        void this.ended.then((end) => fail(`ended with ${end}`));
       });
     } finally {
       stop();
     }
   }
+
+  /**
+   * Waits for a message.
+   *
+   * @param pick returns undefined for a message that is not the one, and may call `reject` with a reason to fail
+   * @throws Error with the output if the process ends first, or if `reject` is called
+   */
+  message<Message, T>(pick: (message: Message, reject: (reason: string) => void) => T | undefined): Promise<T> {
+    return this.expect((resolve, reject) => {
+      const onMessage = (message: Message) => {
+        const picked = pick(message, reject);
+        if (picked !== undefined) resolve(picked);
+      };
+      this.child.on('message', onMessage);
+      return () => this.child.off('message', onMessage);
+    });
+  }
+
+  /**
+   * Waits until the process, which is the service, answers requests.
+   *
+   * @returns the URL of the service
+   * @throws Error with the output if the process ends first, or does not serve within three minutes
+   */
+  served(): Promise<string> {
+    return this.expect((resolve, reject) => {
+      const look = () => {
+        const [, url] = /served at (\S+),/.exec(this.output) ?? [];
+        if (url) resolve(url);
+      };
+      const timer = setTimeout(() => reject(`did not serve within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
+      this.child.stderr?.on('data', look);
+      return () => {
+        clearTimeout(timer);
+        this.child.stderr?.off('data', look);
+      };
+    });
+  }
 }
 
-// Away from the project, whose .env is not the benchmark's.
-const placeOf = (env: Record<string, string>) => ({ cwd: tmpdir(), env: { PATH: process.env['PATH'], ...env } });
+const builtPath = (module: string) => fileURLToPath(new URL(`../${module}`, import.meta.url));
 
 /** Starts a compiled module, given relative to the build folder, with a channel for messages. */
-export function startModule(module: string, env: Record<string, string> = {}): Program {
-  const path = fileURLToPath(new URL(`../${module}`, import.meta.url));
-  return new Program(module, fork(path, { ...placeOf(env), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] }));
-}
+export const startModule = (module: string, env: Record<string, string> = {}): Program =>
+  Program.start(builtPath(module), { name: module, env, channels: ['ipc'] });
 
-/** Starts a compiled module, given relative to the build folder, with the options that Node was given here, as a fork has. */
-export function startAlone(module: string, env: Record<string, string>): Program {
-  const path = fileURLToPath(new URL(`../${module}`, import.meta.url));
-  return new Program(
-    module,
-    spawn(process.execPath, [...process.execArgv, path], { ...placeOf(env), stdio: ['ignore', 'pipe', 'pipe'] }),
-  );
-}
+/** Starts a compiled module, given relative to the build folder, without a channel for messages. */
+export const startAlone = (module: string, env: Record<string, string>): Program =>
+  Program.start(builtPath(module), { name: module, env });

@@ -1,17 +1,21 @@
 const MINUTE_S = 60;
-/** Where nobody watches, a step that takes long is heard of this often. */
+/** Without a terminal, a long step prints a line at this interval. */
 const LINE_INTERVAL_MS = 15_000;
 
-/** How far a long work is: a line on stderr that is kept up to date, or, where nobody watches, a line now and then. */
+/** Prints the progress of long work to stderr: one line that is updated on a terminal, or a line at an interval without a terminal. */
 export class Progress {
   private readonly startedAtMs = performance.now();
   private lastLineAtMs = this.startedAtMs;
   private done = 0;
 
-  /** @param total of whatever is counted, each of which takes about as long as the others */
+  /** @param total number of steps, which should take about the same time each */
   constructor(private readonly total: number) {}
 
-  /** What is under way, `done` of the total being behind us; unless told, as many as before. */
+  /**
+   * Shows the current step.
+   *
+   * @param done number of finished steps; unchanged unless given
+   */
   show(text: string, done = this.done): void {
     this.done = done;
     if (process.stderr.isTTY) {
@@ -21,7 +25,11 @@ export class Progress {
     }
   }
 
-  /** A step is done, and with it, unless told, one more of the total. */
+  /**
+   * Shows that a step has finished.
+   *
+   * @param done number of finished steps; one more than before unless given
+   */
   finish(text: string, done = this.done + 1): void {
     this.done = done;
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');

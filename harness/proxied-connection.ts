@@ -9,10 +9,10 @@ import {
 } from './postgres-messages.js';
 import type { BeginFault, CommitFault, ProxyFault, Silence } from './proxy.js';
 
-/** What a connection asks of its proxy. */
+/** The faults that a connection takes from its proxy, and the events that it reports to the proxy. */
 export interface Orders {
   /**
-   * The fault of a COMMIT, if one is armed for it.
+   * Returns the fault for a COMMIT, if one is armed.
    *
    * @param isBehind whether the COMMIT was sent in one write with the statement before it
    */
@@ -21,23 +21,23 @@ export interface Orders {
   takeBirth(): boolean;
   sent(statements: number): void;
   landed(fault: ProxyFault): void;
-  /** Keeps how a late COMMIT is let through. */
+  /** Stores the function that sends a late COMMIT. */
   keepLate(release: () => Promise<void>): void;
 }
 
 /**
- * How long the server's side of a forgotten connection is kept after the client has given up its own. A real server finds out late
- * as well, by its keep-alive probes. It has 100 connections, so not for long.
+ * How long the server's side of a forgotten connection stays open after the client has closed its own side. A real server also notices
+ * late, by its keep-alive probes. The time is short, because the server has only 100 connections.
  */
 const FORGOTTEN_MS = 10_000;
 
-/** One connection through the proxy: two sockets, and what gets lost between them. */
+/** One connection through the proxy: two sockets, and the faults between them. */
 export class ProxiedConnection {
   readonly sockets: readonly Socket[];
   private readonly upstream: Socket;
   private readonly splitter = new MessageSplitter();
   private readonly lost = { toDatabase: false, fromDatabase: false };
-  /** The connection waits for the answer to a COMMIT that a fault has met, and nothing else passes. */
+  /** Whether a fault has met a COMMIT of this connection. Nothing else passes then. */
   private isMute = false;
   private isBorn = false;
 
@@ -52,7 +52,7 @@ export class ProxiedConnection {
     client.on('data', (data) => this.fromClient(data));
     client.on('close', () => this.clientEnded());
     this.upstream.on('data', (data) => this.fromDatabase(data));
-    // What the server has said before it ended the connection is passed on first.
+    // `destroySoon` first delivers the data that the server sent before it ended the connection.
     this.upstream.on('close', () => this.lost.fromDatabase || client.destroySoon());
   }
 
@@ -60,7 +60,7 @@ export class ProxiedConnection {
     return !this.client.destroyed;
   }
 
-  /** @returns whether everything got through before */
+  /** @returns whether the connection was open and passed all data before */
   fallSilent(silence: Silence): boolean {
     const passes = this.isOpen && !this.lost.toDatabase && !this.lost.fromDatabase;
     if (silence !== 'from the database') this.lost.toDatabase = true;
@@ -73,7 +73,7 @@ export class ProxiedConnection {
     const isBirth = !this.isBorn && isIdleAfter(data);
     this.isBorn ||= isBirth;
     if (!isBirth || !this.orders.takeBirth()) return void this.client.write(data);
-    // In one write, so that the client has both before it can do anything.
+    // Sent in one write, so that the client receives both before it can send anything.
     this.client.write(Buffer.concat([data, TERMINATED]));
     this.upstream.destroy();
     this.orders.landed('end at birth');
@@ -119,7 +119,7 @@ export class ProxiedConnection {
         break;
       case 'drop reply':
         this.isMute = true;
-        // It has landed once the server has answered all that it was sent, and so has committed.
+        // The fault has landed when the server has answered everything, and so has committed.
         return this.send(bytes, () => this.breakOff(fault));
       case 'late':
         this.isMute = true;
@@ -142,7 +142,7 @@ export class ProxiedConnection {
     });
   }
 
-  /** Sends the COMMIT of a client that is not there any more, and ends the connection once it is answered. */
+  /** Sends the COMMIT of a client whose connection is already broken, and ends the connection to the server after the answer. */
   private send(commit: Buffer, answered: () => void): void {
     this.upstream.on('data', (data: Buffer) => {
       if (!isIdleAfter(data)) return;

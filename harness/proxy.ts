@@ -1,83 +1,83 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { ProxiedConnection } from './proxied-connection.js';
 
-/** What the proxy does with the next COMMIT that passes. */
+/** Faults of the next COMMIT that passes the proxy. */
 export type CommitFault =
-  /** The server never sees it; the client's connection breaks. */
+  /** The server never receives the COMMIT; the client's connection breaks. */
   | 'drop request'
   /** The server commits; the client's connection breaks before the answer. */
   | 'drop reply'
-  /** The client's connection breaks at once; the server sees the COMMIT only when `releaseLate` is called. */
+  /** The client's connection breaks at once; the server receives the COMMIT only when `releaseLate` is called. */
   | 'late'
   /**
-   * The server answers that the COMMIT was cancelled before it ran, and the transaction stays open. Only a COMMIT that was sent
-   * in one write with the statement before it counts: workers that found nothing to do send their COMMIT alone.
+   * The server answers that the COMMIT was cancelled before it ran, and the transaction stays open. Only a COMMIT that was sent in one
+   * write with the statement before it is affected, because workers that found no work send their COMMIT alone.
    */
   | 'cancel commit';
 
-/** What the proxy does with the next BEGIN that another statement was sent behind. That statement reaches the server. */
+/** Faults of the next BEGIN that is followed by another statement. That statement reaches the server. */
 export type BeginFault =
   /** The server answers that the BEGIN was cancelled. */
   | 'cancel begin'
   /** The transaction begins, and the server answers that a statement in the same message as BEGIN was cancelled. */
   | 'cancel behind begin';
 
-/** Everything that the proxy does to one statement or one connection. */
+/** All faults of one statement or one connection. */
 export type ProxyFault =
   | CommitFault
   | BeginFault
   /** The server ends a new connection: ReadyForQuery and the FATAL error arrive in one chunk. */
   | 'end at birth';
 
-/** The directions in which everything gets lost. */
+/** The directions in which all data is dropped. */
 export type Silence = 'both ways' | 'to the database' | 'from the database';
 
-/** A TCP proxy before PostgreSQL that understands its messages. It listens on loopback and owns its target. */
+/** A TCP proxy on loopback between PostgreSQL and its clients that understands the messages of PostgreSQL. */
 export interface PostgresProxy {
   url: string;
   /**
-   * Arms the fault for one COMMIT, after `skip` others.
+   * Arms a fault for one COMMIT, after `skip` other ones.
    *
-   * @returns how to take it back, should it not have landed by then
+   * @returns a function that disarms the fault if it has not landed yet
    */
   failCommit(fault: CommitFault, skip?: number): () => void;
   /**
-   * Arms the fault for one BEGIN.
+   * Arms a fault for one BEGIN.
    *
-   * @returns how to take it back
+   * @returns a function that disarms the fault
    */
   failBegin(fault: BeginFault): () => void;
   /**
-   * Arms 'end at birth' for one new connection, after `skip` others.
+   * Arms 'end at birth' for one new connection, after `skip` other ones.
    *
-   * @returns how to take it back
+   * @returns a function that disarms the fault
    */
   endAtBirth(skip?: number): () => void;
   /**
-   * Forgets the connections that there are, as a firewall does: what is sent on them gets lost, and their end as well. New
-   * connections work.
+   * Forgets all existing connections, as a firewall does: everything that is sent on them is lost, including their end. New connections
+   * work.
    *
-   * @returns how many there were
+   * @returns the number of forgotten connections
    */
   fallSilent(silence: Silence): number;
-  /** Connections that are open at the client's side. */
+  /** Number of connections that are open at the client's side. */
   readonly connections: number;
-  /** How many faults have landed. */
+  /** Number of faults that have landed. */
   landed: number;
-  /** How many statements have been sent through it. */
+  /** Number of statements that were sent through the proxy. */
   statements: number;
-  /** Lets the late COMMIT through that waits longest, and resolves once it has been answered; rejects when its connection ends before. */
+  /** Sends the late COMMIT that has waited longest, and resolves when the server has answered. Rejects if the connection ends first. */
   releaseLate(): Promise<void>;
   /**
-   * Ends every connection, and takes others.
+   * Breaks all connections and accepts new ones.
    *
-   * @returns how many there were, at either side
+   * @returns the number of sockets that were open, at both sides
    */
   cut(): number;
   close(): Promise<void>;
 }
 
-/** A fault that waits for its moment, or none. */
+/** At most one fault that waits for its statement or connection. */
 class Armed<T> {
   private order: { fault: T; skip: number } | undefined;
 
@@ -89,7 +89,7 @@ class Armed<T> {
     };
   }
 
-  /** @param fits whether this is a moment for the fault */
+  /** @param fits whether the fault applies to this statement or connection */
   take(fits: (fault: T) => boolean = () => true): T | undefined {
     if (!this.order || !fits(this.order.fault) || this.order.skip-- > 0) return undefined;
     const { fault } = this.order;
@@ -98,7 +98,7 @@ class Armed<T> {
   }
 }
 
-/** @param onLanded hears of each fault as it lands */
+/** @param onLanded called for each fault that lands */
 export async function startProxy(
   databaseUrl: string,
   onLanded: (fault: ProxyFault) => void = () => undefined,

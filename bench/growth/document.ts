@@ -78,7 +78,7 @@ const verdictsOf = ({ manyKeys, sweeping, memory }: Growth): Verdict[] => [
   memory.verdict,
 ];
 
-/** What came of it, for a terminal. */
+/** The results for a terminal. */
 export function growthText(growth: Growth): string {
   const { manyKeys, sweeping, memory } = growth;
   const { seconds, batchRows, before, worst, after } = summarize(sweeping.samples);
@@ -95,7 +95,7 @@ export function growthText(growth: Growth): string {
   ].join('\n');
 }
 
-/** `docs/growth.md`, all of it. */
+/** The whole text of `docs/growth.md`. */
 export function growthDocument(growth: Growth, { rounds, seconds }: Options, machine: Machine): string {
   const { manyKeys, sweeping, memory } = growth;
   const summary = summarize(sweeping.samples);
@@ -130,12 +130,12 @@ ${markdownTable(
 )}
 
 The service runs as \`npm start\` starts it, with its defaults, on a PostgreSQL with \`fsync\` on that the benchmark starts. After each part
-the database is asked whether every charge was made, captured, told of and recorded once; otherwise the benchmark fails and writes nothing.
+the database is checked: every charge was made, captured, announced and recorded once. Otherwise the benchmark fails and writes nothing.
 
 ## With ${count(manyKeys.recordedKeys)} recorded keys
 
-Two services on two databases, one of which has had a day of keys, of 5,000 accounts and of the one that charges now, with replies of
-usual size, vacuumed and analyzed. ${rounds} rounds of ${seconds} s each, 64 connections, turn and turn about.
+Two services run on two databases. One database contains a day of keys of 5,000 accounts and of the account that charges, with replies of
+the usual size, vacuumed and analyzed. ${rounds} rounds of ${seconds} s each with 64 connections alternate between the two.
 
 ${markdownTable(
   ['fresh charges', 'requests/s', 'slowest to fastest round'],
@@ -147,16 +147,16 @@ ${markdownTable(
 
 ## Sweeping ${count(sweeping.expiredKeys)} expired keys while serving
 
-Charges come evenly, ${sweeping.ratePerSecond} a second, half of what the service can do, whether or not it answers; a latency counts from the
-moment a request was due. The service's own schedule starts the sweep. Each slice has a p50 and a p99; the table has the medians.
+Charges are sent evenly, ${sweeping.ratePerSecond} a second, which is half of what the service can do, without waiting for answers. A latency counts
+from the moment at which a request was due. The service's own schedule starts the sweep. Each slice has a p50 and a p99; the table has the medians.
 
 ${markdownTable(
   ['', 'slices', 'p50 ms', 'p99 ms', 'lowest to highest p99 ms'],
   [slices('undisturbed', sweeping.undisturbed), slices('during the sweep', sweeping.disturbed)],
 )}
 
-The sweep took ${readable(summary.seconds)} s. Every number of swept keys that the metric \`idempotency_swept_total\` told was a multiple of
-${count(summary.batchRows)}: the rows of one statement.
+The sweep took ${readable(summary.seconds)} s. Every value of the metric \`idempotency_swept_total\` was a multiple of ${count(summary.batchRows)}, which is
+the number of rows that one statement deletes.
 
 ${markdownTable(
   ['the table', 'second', 'dead rows', 'table MiB', 'indexes MiB', 'autovacuums'],
@@ -165,8 +165,8 @@ ${markdownTable(
 
 ## Memory over ${count(memory.samples.at(-1)?.keys ?? 0)} keys
 
-An hour of keys at 100 a second, sent as fast as answers came: ${readable(memory.requestsPerSecond)} a second. Sampled every second. The curve is in
-the chart; flat means that it is as high in the last quarter as in the second.
+An hour of keys at 100 a second, sent as fast as they were answered: ${readable(memory.requestsPerSecond)} a second. Sampled every second. The curve is in
+the chart; flat means that the last quarter is as high as the second.
 
 ## The machine
 

@@ -5,10 +5,10 @@ import type { LoadJob } from '../load.js';
 import type { Measurement } from '../measurement.js';
 import type { OnProgress, Worker } from '../worker.js';
 
-/** What all of these measure with. */
+/** The number of connections in all measurements of growth. */
 export const CONNECTIONS = 64;
 
-/** A service, its database, and who sends to it. */
+/** A service, its database and the load generator. */
 export interface Subject {
   service: Service;
   database: BenchDatabase;
@@ -18,9 +18,9 @@ export interface Subject {
 let jobs = 0;
 
 /**
- * Sends fresh charges to a service, and sees to it that each was made once.
+ * Sends fresh charges to a service, and checks that each was made once.
  *
- * @throws Error when one was not
+ * @throws Error if a charge was not made exactly once
  */
 export async function sendFreshCharges(
   { service, database, load }: Subject,

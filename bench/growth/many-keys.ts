@@ -9,18 +9,18 @@ import type { Worker } from '../worker.js';
 import { sendFreshCharges } from './fresh-charges.js';
 import { seedKeys } from './seed.js';
 
-/** None of them expires within the hour. */
+/** Young enough that no key expires within the next hour. */
 const AGES_HOURS = { oldestHours: 23, youngestHours: 0 };
 const WARM_UP_SECONDS = 2;
 
-/** Fresh charges a second, round by round, on a table that is empty at first and on one that is not. */
+/** Fresh charges a second, round by round, on a table that is empty at first and on a table with many keys. */
 export interface ManyKeys {
   recordedKeys: number;
   rates: { none: number[]; many: number[] };
   verdict: Verdict;
 }
 
-/** Does a table full of keys make a new one slower? Two services, two databases, turn and turn about. */
+/** Measures whether a table full of keys slows new keys down, with two services on two databases that take turns. */
 export async function measureManyKeys(
   server: BenchServer,
   load: Worker<LoadJob>,

@@ -15,15 +15,15 @@ const SAMPLE_INTERVAL_MS = 1_000;
 const MIB = 2 ** 20;
 const KIB = 1_024;
 const QUARTERS = 4;
-/** The collector lets the heap swing by more than this; what grows with the keys grows by far more in three quarters. */
+/** Garbage collection alone changes the heap by a few percent. Memory that grows with the keys would grow by far more in three quarters. */
 const FLAT_ATMOST = 1.1;
 
-/** The memory of the process after so many keys. */
+/** The memory of the process after a number of keys. */
 export interface MemorySample {
   keys: number;
-  /** What the system has given it. */
+  /** Resident memory, as the system counts it. */
   rssMib: number;
-  /** What of that is JavaScript's, garbage included. */
+  /** The JavaScript heap, including garbage. */
   heapMib: number;
 }
 
@@ -33,7 +33,7 @@ export interface Memory {
   verdict: Verdict;
 }
 
-/** Does the process grow with the keys it has seen? */
+/** Measures whether the memory of the process grows with the number of keys. */
 export async function measureMemory(server: BenchServer, load: Worker<LoadJob>, charges: number): Promise<Memory> {
   const database = await server.createDatabase('growth_memory');
   const service = await startService(database.url);
@@ -54,7 +54,7 @@ export async function measureMemory(server: BenchServer, load: Worker<LoadJob>, 
   return { samples, requestsPerSecond, verdict: flatness(samples, charges) };
 }
 
-/** Compares the last quarter with the second: in the first, the process warms up and caches are filled. */
+/** Compares the last quarter with the second, because the process warms up and fills its caches in the first. */
 function flatness(samples: readonly MemorySample[], charges: number): Verdict {
   const quarter = (number: number) => {
     const own = samples.filter(
@@ -67,7 +67,7 @@ function flatness(samples: readonly MemorySample[], charges: number): Verdict {
   return verdict(text, quarter(QUARTERS) / quarter(2), { atMost: FLAT_ATMOST });
 }
 
-/** As the system counts it: from /proc, or from ps where there is no /proc. */
+/** Resident memory from /proc, or from ps on systems without /proc. */
 async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
   const ps = () => spawnSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' }).stdout;

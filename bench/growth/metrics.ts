@@ -1,4 +1,4 @@
-/** Values of a service's `/metrics` by name, labels included as they are written there. */
+/** The values of a service's `/metrics` by name. A name includes its labels. */
 export async function readMetrics(url: string): Promise<Map<string, number>> {
   const response = await fetch(`${url}/metrics`);
   const lines = (await response.text()).split('\n').filter((line) => line && !line.startsWith('#'));

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { BenchDatabase } from '../database.js';
 import { Progress } from '../../harness/progress.js';
 
-/** Rows of one INSERT: a second or two each. */
+/** Rows of one INSERT, which takes a second or two. */
 const CHUNK_ROWS = 50_000;
-/** So many besides acct_demo, which has a tenth of all keys. */
+/** Number of accounts besides acct_demo, which has a tenth of all keys. */
 const ACCOUNTS = 5_000;
 
 /** Completed keys, spread evenly over an age. */
@@ -15,8 +15,7 @@ export interface SeededKeys {
 }
 
 /**
- * Inserts recorded keys as the service leaves them, the oldest first, then has the table in the state that autovacuum
- * would bring it into.
+ * Inserts recorded keys as the service would have written them, the oldest first, and then vacuums the table as autovacuum would do.
  */
 export async function seedKeys(
   database: BenchDatabase,

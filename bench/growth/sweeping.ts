@@ -16,9 +16,9 @@ import { readTable, type TableSample } from './table-health.js';
 
 const EXPIRED_HOURS = { oldestHours: 48, youngestHours: 25 };
 const SAMPLE_INTERVAL_MS = 1_000;
-/** Of what the service can do: busy, and not so busy that every disturbance becomes a queue. */
+/** The share of the service's maximum rate. The service is busy, but a short disturbance does not build a queue. */
 const MODERATE = 0.5;
-/** Slices before the undisturbed ones: one to get warm, one to find out what the service can do. */
+/** Slices before the undisturbed ones: one warms the service up, one measures its maximum rate. */
 const FIRST_SLICES = 2;
 /** The first guess of the time for the service to start and for the work between slices; doubled until it is enough. */
 const SLACK_MS = 4_000;
@@ -26,23 +26,23 @@ const SLACK_MS = 4_000;
 const MAX_SLACK_MS = 256_000;
 /** The start of the service may take this share of the slack. */
 const START_SHARE = 0.25;
-/** By far more than a million deletions take. */
+/** Far longer than a million deletions take. */
 const SWEEP_TIMEOUT_MS = 1_800_000;
-/** Autovacuum looks once a minute, and then takes a while. */
+/** Autovacuum starts once a minute, and then takes some time. */
 const VACUUM_TIMEOUT_MS = 150_000;
 
-/** How much is done. */
+/** The amount of work. */
 export interface SweepPlan {
   expiredKeys: number;
-  /** Of one measurement at the fixed rate, which has a p99 of its own. */
+  /** The length of one measurement at the fixed rate. Each has a p99 of its own. */
   sliceSeconds: number;
-  /** Measurements before the sweep, about. */
+  /** The approximate number of measurements before the sweep. */
   undisturbedSlices: number;
-  /** Whether to wait, after the sweep, until autovacuum has been there. */
+  /** Whether to wait for autovacuum after the sweep. */
   awaitsVacuum: boolean;
 }
 
-/** Measurements before the sweep and while it ran, and the table all the while. */
+/** Measurements before and during the sweep, and samples of the table. */
 export interface Sweeping {
   expiredKeys: number;
   ratePerSecond: number;
@@ -53,10 +53,10 @@ export interface Sweeping {
 }
 
 /**
- * Does deleting expired keys disturb those who charge? One service serves at a fixed rate all along; its own schedule,
- * set to a moment after the undisturbed slices, starts the sweep.
+ * Measures whether deleting expired keys slows charges down. One service serves a fixed rate all the time. Its own schedule starts the
+ * sweep after the undisturbed slices.
  *
- * @throws Error when charges went wrong, or the sweep does not end
+ * @throws Error if an answer or an effect is wrong, or if the sweep does not end
  */
 export async function measureSweeping(server: BenchServer, load: Worker<LoadJob>, plan: SweepPlan): Promise<Sweeping> {
   const database = await server.createDatabase('growth_sweep');
@@ -94,7 +94,7 @@ export async function measureSweeping(server: BenchServer, load: Worker<LoadJob>
   }
   progress.finish(`swept ${plan.expiredKeys.toLocaleString('en')} expired keys`, plan.expiredKeys);
   const disturbed = slices.slice(undisturbed.length);
-  // The sweep ended somewhere in the last slice, which is partly undisturbed, therefore, and counts only when alone.
+  // The sweep ended during the last slice, so a part of it was undisturbed. It counts only if there is no other slice.
   if (disturbed.length > 1) disturbed.pop();
 
   await checkHonesty({ effects: 'each', keyed: true }, total(slices), database, before);
@@ -128,13 +128,13 @@ async function startBeforeSweep(
   throw new Error(`the service did not start within ${MAX_SLACK_MS * START_SHARE} ms`);
 }
 
-/** At that second, in UTC, and at no other within a year. */
+/** A cron expression for this second in UTC, which does not occur again within a year. */
 const cronAt = (time: Date) =>
   [time.getUTCSeconds(), time.getUTCMinutes(), time.getUTCHours(), time.getUTCDate(), time.getUTCMonth() + 1, '*'].join(
     ' ',
   );
 
-/** The slices as one: its counts are sums, its times are those of the first. */
+/** All slices as one measurement. Counts are sums; times are those of the first slice. */
 function total(slices: readonly Measurement[]): Measurement {
   return slices.reduce((sum, slice) => ({
     ...sum,
@@ -145,7 +145,7 @@ function total(slices: readonly Measurement[]): Measurement {
   }));
 }
 
-/** Waits until autovacuum has removed what the sweep has left, or for as long as it may be expected to take. */
+/** Waits until autovacuum has processed the table after the sweep, or until a timeout. */
 async function awaitVacuum(database: BenchDatabase, progress: Progress): Promise<void> {
   const deadlineMs = performance.now() + VACUUM_TIMEOUT_MS;
   const sweptAt = (await database.sql<{ now: string }>('SELECT clock_timestamp()::text AS now'))[0]?.now;

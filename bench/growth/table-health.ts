@@ -3,19 +3,19 @@ import { readMetrics } from './metrics.js';
 
 const MIB = 2 ** 20;
 
-/** The table of keys at a moment. */
+/** The table of keys at one moment. */
 export interface TableSample {
-  /** Since the sampling began. */
+  /** Time since the sampling began. */
   seconds: number;
   sweptKeys: number;
-  /** Deleted and not yet vacuumed, as PostgreSQL estimates it. */
+  /** Deleted rows that are not yet vacuumed, as PostgreSQL estimates them. */
   deadRows: number;
   tableMib: number;
   indexesMib: number;
   autovacuums: number;
 }
 
-/** What PostgreSQL says of the table, and the service of its sweep. */
+/** Reads the statistics of the table from PostgreSQL and the number of swept keys from the service. */
 export async function readTable(database: BenchDatabase, url: string, startedAtMs: number): Promise<TableSample> {
   const metrics = await readMetrics(url);
   const [row] = await database.sql<Omit<TableSample, 'seconds' | 'sweptKeys'>>(
@@ -29,11 +29,11 @@ export async function readTable(database: BenchDatabase, url: string, startedAtM
   return { ...row, seconds, sweptKeys: metrics.get('idempotency_swept_total') ?? 0 };
 }
 
-/** What is to be said of a sweep, from the samples before, during and after it. */
+/** A summary of a sweep, from the samples before, during and after it. */
 export interface SweepSummary {
-  /** Between the last sample without anything swept and the first with everything. */
+  /** Time between the last sample without swept keys and the first sample with all of them. */
   seconds: number;
-  /** Every number of swept keys that was seen is a multiple of this: what one statement deletes at most. */
+  /** The greatest common divisor of all sampled numbers of swept keys, which is the number of rows that one statement deletes. */
   batchRows: number;
   before: TableSample;
   /** The sample with the most dead rows. */
@@ -41,10 +41,10 @@ export interface SweepSummary {
   after: TableSample;
 }
 
-/** @throws RangeError without samples */
+/** @throws RangeError if there are no samples */
 export function summarize(samples: readonly TableSample[]): SweepSummary {
   const [first, last] = [samples[0], samples.at(-1)];
-  if (!first || !last) throw new RangeError('There is no summary of nothing');
+  if (!first || !last) throw new RangeError('There are no samples to summarize');
   const before = samples.findLast(({ sweptKeys }) => sweptKeys === 0) ?? first;
   const finished = samples.find(({ sweptKeys }) => sweptKeys === last.sweptKeys) ?? last;
   return {

@@ -2,7 +2,7 @@
 export const QUIET_ACCOUNT = 'acct_b';
 /** The account that attacks: account A of the document. */
 export const NOISY_ACCOUNT = 'acct_a';
-/** Many enough that each has at most as many of 400 connections as account B has. */
+/** So many that each account has at most as many of 400 connections as account B has. */
 const HONEST_COUNT = 50;
 /** The accounts that honest load is spread over. */
 export const HONEST_ACCOUNTS: readonly string[] = Array.from({ length: HONEST_COUNT }, (_, i) => `acct_honest_${i}`);

@@ -5,17 +5,17 @@ import { charge, get, type Outgoing, post } from './requests.js';
 export interface Attack {
   /** Names the attack to the sender, and is part of its keys. */
   id: string;
-  /** For headings and bars, so short. */
+  /** The name in headings and charts, so it is short. */
   name: string;
-  /** What is sent, for the document: in Markdown, without a full stop. */
+  /** A description of the requests for the document, in Markdown and without a full stop. */
   load: string;
-  /** So many turns a second whether or not answers come, or so many at a time as fast as answers come. */
+  /** Either a number of turns a second without waiting for answers, or a number of turns at a time, each as fast as it is answered. */
   pace: { turnsPerSecond: number } | { turnsAtATime: number };
   /** The requests of one turn, which are sent at the same time. Their number is the same in every turn. */
   turn: (number: number, prefix: string) => readonly Outgoing[];
   /** Every status that the service may answer with. Any other status fails the benchmark. */
   answers: readonly number[];
-  /** What each request that is answered with 200 leaves in the database. */
+  /** The effect in the database of each request that is answered with 200. */
   effect: 'charge' | 'none';
 }
 
@@ -42,7 +42,7 @@ const LISTS = JSON.stringify({ order_id: 'lists', items: Array.from({ length: EL
 const orderWithoutStock = (orderId: string, quantity: number) =>
   JSON.stringify({ order_id: orderId, items: [{ item_id: 'never_stocked', quantity, unit_amount: 1999 }] });
 
-/** The attacks that are measured. Another attack is another entry. */
+/** All attacks. To add one, add an entry. */
 export const ATTACKS: readonly Attack[] = [
   {
     id: 'query',
@@ -67,7 +67,7 @@ export const ATTACKS: readonly Attack[] = [
     name: 'Huge lists and objects',
     load: 'One body a second, by turns a charge with 20,000 unknown members and an order with a list of 87,000 elements',
     pace: { turnsPerSecond: 1 },
-    // The larger one first, so that the shortest run has it, too.
+    // The larger body is sent first, so that even the shortest run sends it.
     turn: (number, prefix) => [
       number % 2 === 0 ? post('/orders', NOISY_ACCOUNT, LISTS) : charge(NOISY_ACCOUNT, `${prefix}-${number}`, MEMBERS),
     ],

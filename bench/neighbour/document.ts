@@ -86,9 +86,9 @@ for an attack on n connections, charges on n connections, as many in the same ti
 because honest load on n connections without a bound on its number would be more requests, and would slow account B more.
 
 The service runs with its defaults and \`API_KEYS\`. One process sends account B's charges and another process sends its neighbour's requests, which kept
-a core at most ${percent(busiestSender)} busy. Every request that was sent is waited for. Afterwards the database must have exactly the charges that account B was told
-of, each captured and recorded once, and no effects except account B's and its neighbour's. Honest requests must be answered with 200, and each
-attack as it should be. Otherwise the benchmark fails and writes nothing.
+a core at most ${percent(busiestSender)} busy. The benchmark waits for the answer to every request. Afterwards the database must have exactly the acknowledged charges of account B,
+each captured and recorded once, and no effects except those of account B and its neighbour. Honest requests must be answered with 200, and
+the requests of an attack with one of its allowed statuses. Otherwise the benchmark fails and writes nothing.
 
 ${markdownTable(
   ['beside the attack ÷ beside honest load', 'p50 of account B', 'p99 of account B', 'target', ''],

@@ -1,44 +1,26 @@
-import type { BenchDatabase, Effects } from '../database.js';
+import type { Effects } from '../../harness/effects.js';
+import type { AllEffects, BenchDatabase } from '../database.js';
 import { checkHonesty } from '../honesty.js';
 import type { Measurement } from '../measurement.js';
 import { QUIET_ACCOUNT } from './accounts.js';
 import type { Reading } from './arena.js';
 import type { Attack } from './attacks.js';
 
-/** Everything that is in the database before a measurement, counted. */
+/** The effects before a measurement: all of them, and those of account B. */
 export interface Counts {
-  all: Effects;
-  quiet: AccountEffects;
-}
-
-/** The effects of one account's charges, counted. */
-interface AccountEffects {
-  succeeded: number;
-  captures: number;
-  /** Idempotency keys with a reply. */
-  completed: number;
+  all: AllEffects;
+  quiet: Effects;
 }
 
 /** Counts all effects, and those of account B, once nothing is in flight. */
 export async function countEffects(database: BenchDatabase): Promise<Counts> {
   await database.quiescence();
-  return { all: await database.effects(), quiet: await effectsOf(database, QUIET_ACCOUNT) };
-}
-
-async function effectsOf(database: BenchDatabase, accountId: string): Promise<AccountEffects> {
-  const [row] = await database.sql<AccountEffects & Record<string, unknown>>(
-    `SELECT (SELECT count(*)::int FROM charges WHERE account_id = $1 AND status = 'succeeded') AS succeeded,
-            (SELECT count(*)::int FROM bank.captures WHERE account_id = $1) AS captures,
-            (SELECT count(*)::int FROM processed_requests WHERE account_id = $1 AND completed_at IS NOT NULL) AS completed`,
-    [accountId],
-  );
-  if (!row) throw new Error('A SELECT without FROM returned no row');
-  return row;
+  return { all: await database.effects(), quiet: await database.effectsOf(QUIET_ACCOUNT) };
 }
 
 /**
- * Checks that every request was answered as it must be, that account B has exactly the charges it was told of, and that
- * there are no other effects than those of account B and its neighbour.
+ * Checks that every answer was allowed, that account B has exactly the charges that were acknowledged, and that there are no effects
+ * except those of account B and its neighbour.
  *
  * @param effect what each request of the neighbour leaves in the database if it is answered with 200
  * @throws Error that says what is wrong
@@ -51,16 +33,18 @@ export async function checkReading(
 ): Promise<void> {
   if (neighbour) checkAnswers(neighbour);
   await checkHonesty({ effects: 'each', keyed: true }, together(quiet, effect, neighbour), database, before.all);
-  const after = await effectsOf(database, QUIET_ACCOUNT);
+  const after = await database.effectsOf(QUIET_ACCOUNT);
   for (const name of ['succeeded', 'captures', 'completed'] as const) {
     const grown = after[name] - before.quiet[name];
     if (grown !== quiet.answered) {
-      throw new Error(`account B was told of ${quiet.answered} charges, but the database has ${grown} more (${name})`);
+      throw new Error(
+        `${quiet.answered} charges of account B were acknowledged, but the database has ${grown} more (${name})`,
+      );
     }
   }
 }
 
-/** @throws Error if an answer of the neighbour was not as it must be, or did not come */
+/** @throws Error if an answer to the neighbour has a status that is not allowed, or is missing */
 export function checkAnswers({ answered, refused, broken, statuses }: Measurement): void {
   const given = JSON.stringify(statuses);
   if (answered === 0) throw new Error('the neighbour got no answer');
@@ -73,7 +57,7 @@ function together(quiet: Measurement, effect: Attack['effect'], neighbour: Measu
   if (!neighbour || effect === 'none') return quiet;
   return {
     ...quiet,
-    // An attack that is refused for its number (503) has no effect.
+    // A request that is refused because the account has too many waiting (503) has no effect.
     answered: quiet.answered + (neighbour.statuses[200] ?? 0),
     sent: quiet.sent + neighbour.sent,
   };

@@ -12,12 +12,12 @@ export const HEAD_START_SECONDS = 0.3;
 /** How long a neighbour sends if account B is measured for that many seconds. */
 export const neighbourSeconds = (seconds: number) => HEAD_START_SECONDS + seconds;
 
-/** What one sender sends, and what each request that is answered with 200 leaves in the database. */
+/** The requests of one sender, and the effect of each request that is answered with 200. */
 export interface Load extends Pick<TrafficJob, 'traffic' | 'turnsAtATime' | 'turnsPerSecond'> {
   effect: Attack['effect'];
 }
 
-/** Account B's charges: the next one on each connection as soon as the one before is answered. */
+/** Account B's charges. Each connection sends its next charge as soon as the last one is answered. */
 export const QUIET_LOAD: Load = {
   traffic: { accounts: [QUIET_ACCOUNT], requestsOfATurn: 1 },
   turnsAtATime: QUIET_CONNECTIONS,

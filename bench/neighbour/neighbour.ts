@@ -5,7 +5,7 @@ import { type NeighbourResult, neighbourResult } from './results.js';
 import { measureAttacks } from './rounds.js';
 
 /**
- * Measures what account B is left with while its neighbour on the same service attacks it, or is honest.
+ * Measures the latency of account B beside a neighbour on the same service that attacks it, or that is honest.
  *
  * @throws Error if an answer or an effect is not what it must be
  */

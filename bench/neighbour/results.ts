@@ -8,7 +8,7 @@ import type { AttackSeries, Beside } from './rounds.js';
 /** Account B's latency beside an attack is at most so many times its latency beside honest load. */
 export const RATIO_AT_MOST = 3;
 
-/** What account B got beside one load, and what the load got. Medians of the rounds. */
+/** Rate and latency of account B beside one load, and the answers to that load. Numbers are medians of the rounds. */
 export interface BesideRow {
   beside: Beside;
   rate: number;
@@ -33,17 +33,17 @@ export interface AttackResult {
   p99: Ratio;
 }
 
-/** What came of the whole scenario. */
+/** The result of the whole scenario. */
 export interface NeighbourResult {
-  /** Of the attacks; the crash is measured once. */
+  /** The number of rounds of each attack. The crash is measured once. */
   rounds: number;
   attacks: AttackResult[];
-  /** How busy the process was that sent the neighbour's requests, from 0 to 1, in the measurement with the most of it. */
+  /** The highest load of the process that sent the neighbour's requests, from 0 to 1, over all measurements. */
   busiestSender: number;
   crash: { seconds: CrashSeconds; charges: number; verdict: Verdict };
 }
 
-/** Puts the rounds of each attack into rows, and the ratios beside their target. */
+/** Summarizes the rounds of each attack as rows, and compares the ratios with their target. */
 export function neighbourResult(
   series: readonly AttackSeries[],
   { seconds, charges }: { seconds: CrashSeconds; charges: number },

@@ -4,9 +4,9 @@ import { ready, workOn } from '../worker.js';
 import { type Attack, ATTACKS } from './attacks.js';
 import { charge, type Outgoing, Sender } from './requests.js';
 
-/** What to send to a service, and for how long. A turn is one request, or several that are sent at the same time. */
+/** The requests to send to a service, and for how long. A turn is one request, or several requests that are sent at the same time. */
 export interface TrafficJob {
-  /** The server's, without a path. */
+  /** The URL of the server, without a path. */
   url: string;
   /** The turns of an attack, by its id, or ordinary charges that take the accounts in turn. */
   traffic: { attack: string } | { accounts: readonly string[]; requestsOfATurn: number };
@@ -16,11 +16,11 @@ export interface TrafficJob {
   turnsPerSecond?: number;
   /** No turn starts later. Every request that was sent is waited for. */
   seconds: number;
-  /** Of keys and order ids, so it must be new. */
+  /** The prefix of keys and order ids, which must be new. */
   prefix: string;
 }
 
-/** What the turns of a job consist of, and how their requests may be answered. */
+/** The requests of each turn of a job, and the allowed statuses of their answers. */
 function turnsOf({ traffic }: TrafficJob): Pick<Attack, 'turn' | 'answers'> {
   if ('attack' in traffic) {
     const attack = ATTACKS.find(({ id }) => id === traffic.attack);

@@ -1,4 +1,3 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -20,21 +19,21 @@ const LOOK_INTERVAL_MS = 50;
 
 export interface ArenaSettings {
   postgres: EmbeddedPostgres;
-  /** The name of a database that there is not yet. */
+  /** The name of the database that is created. */
   name: string;
-  /** Where the service that is tested was built: this one, or one with a planted bug. */
+  /** The build folder of the service: the real one, or one with a planted bug. */
   build: string;
   replicas: number;
-  /** For history, journal and logs. */
+  /** The directory for history, journal and logs. */
   directory: string;
 }
 
-/** Everything that a run is about: a database, a bank, and replicas between them. The database server is shared. */
+/** The system under test: a database, a bank, and replicas of the service. Arenas share the database server. */
 export class Arena {
-  /** Hears of each fault that landed at the bank or in a proxy. */
+  /** Called for each fault that landed at the bank or in a proxy. */
   onLanded: (kind: BankFault | ProxyFault, replica?: ChaosReplica) => void = () => undefined;
   readonly replicas: ChaosReplica[] = [];
-  /** Where processes are stopped, and how. */
+  /** The steps at which processes are stopped, and how. */
   stops: readonly StopCase[] = STOP_CASES;
 
   private constructor(
@@ -46,7 +45,7 @@ export class Arena {
   ) {}
 
   static async start({ postgres, name, build, replicas, directory }: ArenaSettings): Promise<Arena> {
-    // What an earlier run with this seed has left would mix with this one's.
+    // Files of an earlier run with this seed would mix with the files of this run.
     rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { recursive: true });
     const journal = join(directory, 'journal.jsonl');
@@ -60,7 +59,7 @@ export class Arena {
     await database.watch();
     await database.query(STOCK_UP, [ACCOUNTS, ITEMS, INITIAL_STOCK]);
     const bank = startBank(journal);
-    const port = await bankPort(bank);
+    const port = await bank.message((report: BankReport) => ('port' in report ? report.port : undefined));
     const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank);
     bank.child.on('message', (report: BankReport) => 'landed' in report && arena.onLanded(report.landed));
     const started = await Promise.all(
@@ -80,15 +79,15 @@ export class Arena {
     return arena;
   }
 
-  /** Has the bank misbehave until told otherwise. */
+  /** Makes the bank misbehave until the next order; `undefined` ends that. */
   orderBank(fault: BankFault | undefined): void {
     this.bank.child.send({ fault } satisfies BankOrder);
   }
 
   /**
-   * Waits until nothing is under way any more. What stands still, the checker finds.
+   * Waits until nothing is in flight. The checker reports work that makes no progress.
    *
-   * @param patienceMs without any progress, after which none is expected
+   * @param patienceMs how long to wait without any progress before giving up
    */
   async quiescence(patienceMs: number): Promise<void> {
     let [left, quiet, movedAt] = [Infinity, 0, performance.now()];
@@ -104,14 +103,14 @@ export class Arena {
   /**
    * Reads the database and the journal.
    *
-   * @param moment names the file in which that is kept
-   * @returns nothing, where it cannot be read: the verdict is unknown then
+   * @param moment the name of the file that stores the snapshot
+   * @returns undefined if either cannot be read. The verdict is unknown then.
    */
   read(moment: string): Promise<Snapshot | undefined> {
     return this.snapshot(moment).catch(() => undefined);
   }
 
-  /** All that a verdict is made of; to be asked for when whatever was killed runs again. */
+  /** Everything that the verdict depends on. Call this when all killed replicas run again, because a replica that does not run counts as crashed. */
   evidence(healed: Snapshot | undefined, end: Snapshot | undefined, faults: readonly string[]): Evidence {
     const crashed = this.replicas.filter(({ runs }) => !runs).map(({ number }) => number);
     return { history: this.history.events, healed, end, crashed, faults, initialStock: INITIAL_STOCK };
@@ -130,7 +129,7 @@ export class Arena {
   }
 }
 
-/** Of the build that is tested: a planted bug may be in a migration. */
+/** The migrations of the build under test, because a planted bug may be in a migration. */
 interface Migration {
   migrate(url: string): Promise<unknown>;
 }
@@ -139,17 +138,9 @@ const STOCK_UP = `
   INSERT INTO inventory (account_id, item_id, stock)
   SELECT account, item, $3 FROM unnest($1::text[]) AS account, unnest($2::text[]) AS item`;
 
-function startBank(journal: string): Program {
-  const path = fileURLToPath(new URL('./bank.js', import.meta.url));
-  const child: ChildProcess = fork(path, [journal, String(1.5 * GATEWAY_TIMEOUT_MS)], {
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-  return new Program('the bank', child);
-}
-
-const bankPort = (bank: Program) =>
-  bank.expect<number>((settle) => {
-    const hear = (report: BankReport) => 'port' in report && settle(report.port);
-    bank.child.on('message', hear);
-    return () => bank.child.off('message', hear);
+const startBank = (journal: string): Program =>
+  Program.start(fileURLToPath(new URL('./bank.js', import.meta.url)), {
+    name: 'the bank',
+    args: [journal, String(1.5 * GATEWAY_TIMEOUT_MS)],
+    channels: ['ipc'],
   });

@@ -3,21 +3,21 @@ import { text } from 'node:stream/consumers';
 import { type History, type Operation, type Outcome, parse, type Reply } from './history.js';
 import { secretOf } from './replicas.js';
 
-/** Longer than the service may take: it waits for another holder, and then asks the bank. */
+/** Longer than the service may take to wait for another holder of the key and then for the bank. */
 const TIMEOUT_MS = 8_000;
 const agent = new Agent({ keepAlive: true, maxSockets: 256 });
 
 export interface AttemptOptions {
-  /** The client hangs up after so long. */
+  /** After this time the client closes the connection. */
   hangUpAfterMs?: number;
-  /** Told when it has hung up before it had an answer. */
+  /** Called if the client hung up before it had an answer. */
   onHungUp?: () => void;
 }
 
 /**
- * Sends an operation once, and writes down what came of it.
+ * Sends an operation once, and adds the attempt and its outcome to the history.
  *
- * @param replica its number and the port that its clients use
+ * @param replica the number of the replica and the port for its clients
  */
 export async function attempt(
   history: History,
@@ -53,21 +53,21 @@ function send(operation: Operation, port: number, { hangUpAfterMs, onHungUp }: A
       clearTimeout(hangUp);
       resolve(outcome);
     };
-    // Whatever breaks, the request may have been read: nobody knows.
+    // If the connection breaks, the service may still have read the request, so the outcome is not known.
     const broken = (error: Error) => end({ type: 'info', reason: error.message });
     outgoing.on('error', broken);
     outgoing.on('response', (incoming) => {
       const { statusCode: status = 0, headers } = incoming;
       const contentType = headers['content-type'] ?? '';
       const replayed = headers['idempotent-replayed'] === 'true';
-      // A reply that breaks off is none.
+      // An incomplete reply counts as no reply.
       text(incoming).then((body) => end(outcomeOf({ status, contentType, body, replayed })), broken);
     });
     outgoing.end(JSON.stringify(body));
   });
 }
 
-/** By what the answer itself says; what it does not say is not known. */
+/** Reads the outcome from `retryable` and `outcome` in the answer. Without them the outcome of an error is not known. */
 function outcomeOf(reply: Reply): Outcome {
   const { retryable, code = '', outcome } = parse(reply.body);
   if (retryable !== true && reply.status < 500) return { type: 'ok', reply };

@@ -4,18 +4,18 @@ import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import type { JournalEntry } from './evidence.js';
 
-/** How the bank may misbehave: not decide at all; decide, and not say so; decide, and say so too late, or not in its own words. */
+/** How the bank misbehaves: `down` decides nothing; the others decide and do not answer, answer too late, or answer with invalid bytes. */
 export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense';
-/** What the bank is told. */
+/** A message to the bank. `undefined` ends the fault. */
 export interface BankOrder {
   fault: BankFault | undefined;
 }
-/** What it says: where it listens, and each time that a fault has met somebody. */
+/** A message from the bank: the port on which it listens, or a fault that has met a request. */
 export type BankReport = { port: number } | { landed: BankFault };
 
 /**
- * The bank, a process that no fault ever stops. It honours its idempotency key: the first request with a key is decided and
- * written to the journal, then answered; any other with that key gets the same decision. The journal is only ever appended to.
+ * The bank is a process that no fault stops. It honours its idempotency key: it decides the first request with a key, writes the
+ * decision to the journal and answers. All later requests with that key get the same decision. The journal is append-only.
  */
 const [, , journal = '', slowMs = ''] = process.argv;
 const decisions = new Map<string, JournalEntry>();
@@ -47,7 +47,7 @@ function answer(response: ServerResponse, { decision }: JournalEntry): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-/** Answers that decide nothing, in turn. The last is longer than any decision. */
+/** Answers that are not a decision, used in turn. The last one is longer than any decision. */
 const NONSENSE: readonly (readonly [status: number, body: string])[] = [
   [200, 'null'],
   [402, '{"decline_code": "\\u0000"}'],

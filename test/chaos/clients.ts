@@ -5,25 +5,25 @@ import { chargeOf, ITEMS, orderOf, paymentOf } from './operations.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 
-/** Between two attempts: a client that is patient enough not to make things worse. */
+/** The pause between two attempts. A shorter pause would overload the service. */
 const PAUSE_MS = { least: 20, most: 250 };
-/** Between two operations of one client, so that the machine is not what is tested. */
+/** The pause between two operations of one client, so that the run does not only measure a busy machine. */
 const THINK_MS = { least: 5, most: 60 };
-/** A client that hangs up does so while its request is somewhere in the protocol. */
+/** The time after which a client hangs up, chosen so that its request is in the middle of the protocol. */
 const HANG_UP_MS = { least: 1, most: 40 };
-/** Until a reply is asked for again, by somebody who has it already. */
+/** The pause before a client that has its reply sends the request again. */
 const AGAIN_MS = { least: 0, most: 2_000 };
 
-/** Shares of all operations. The rest are charges, and are sent until they are answered, and that is that. */
+/** How clients behave, as shares of all operations. All other operations are charges that are sent until they are answered, and then not again. */
 export interface Habits {
   orders: number;
-  /** Of orders that are paid for, with a charge. */
+  /** The share of orders that are paid with a charge. */
   pays: number;
-  /** Given up after one attempt: recovery has to finish without its client. */
+  /** Operations that are given up after one attempt, so that recovery has to finish them without the client. */
   givesUp: number;
-  /** Sent twice at once, as by a double click. */
+  /** Operations that are sent twice at the same time, as by a double click. */
   twins: number;
-  /** Sent again, later, by somebody who has the reply already; orders also once they are paid for. */
+  /** Operations that are sent again after their reply; orders also after their payment. */
   again: number;
 }
 export const USUAL: Habits = { orders: 0.4, pays: 0.7, givesUp: 0.1, twins: 0.1, again: 0.2 };
@@ -32,11 +32,11 @@ export interface ClientOptions {
   habits: Habits;
   history: History;
   replicas: readonly ChaosReplica[];
-  /** Whether clients may hang up now; told each time that one has. */
+  /** Whether clients may hang up now, and functions that are called each time a client does. */
   hangUps: { enabled: boolean; attempted(): void; landed(): void };
 }
 
-/** Sends an operation until the answer is final. */
+/** Sends an operation until the answer is final. Returns that outcome, or undefined after the deadline. */
 export async function drive(
   { history, replicas, hangUps }: ClientOptions,
   operation: Operation,
@@ -52,14 +52,14 @@ export async function drive(
 }
 
 function hangUp(hangUps: ClientOptions['hangUps'], random: Random): AttemptOptions {
-  // Drawn either way, so that the schedule of the faults does not change what else is drawn.
+  // Drawn in any case, so that the schedule of the faults does not change the random numbers that follow.
   const [isDue, hangUpAfterMs] = [random.chance(0.15), random.integer(HANG_UP_MS.least, HANG_UP_MS.most)];
   if (!isDue || !hangUps.enabled) return {};
   hangUps.attempted();
   return { hangUpAfterMs, onHungUp: () => hangUps.landed() };
 }
 
-/** One customer of an account, who orders, pays, and sometimes asks twice. Its keys are those of others, in other accounts. */
+/** One client of an account. It orders, pays and sometimes retries. Clients of other accounts use the same keys. */
 export class Client {
   readonly account: string;
   private readonly name: string;
@@ -74,7 +74,7 @@ export class Client {
     this.name = `c${Math.floor(index / ACCOUNTS.length)}`;
   }
 
-  /** Works until told to stop; what is begun then is brought to its end. */
+  /** Sends operations until `stopped` returns true, and finishes the operation that it has begun. */
   async work(stopped: () => boolean, deadline: () => number): Promise<void> {
     while (!stopped()) {
       await this.once(stopped, deadline);
@@ -83,17 +83,17 @@ export class Client {
   }
 
   private async once(stopped: () => boolean, deadline: () => number): Promise<void> {
-    if (!this.random.chance(this.options.habits.orders)) return this.bring(this.charge(), deadline);
+    if (!this.random.chance(this.options.habits.orders)) return this.perform(this.charge(), deadline);
     const order = this.order();
-    await this.bring(order, deadline);
+    await this.perform(order, deadline);
     if (!this.random.chance(this.options.habits.pays) || stopped()) return;
-    await this.bring(this.charge(order), deadline);
-    // Without a key the answer is the order as it is now, paid or about to be.
+    await this.perform(this.charge(order), deadline);
+    // The answer to an order without a key is its current state, which is paid or still placed.
     if (this.random.chance(this.options.habits.again)) await drive(this.options, order, this.random, deadline);
   }
 
-  /** Sends it as one kind of client or another would. */
-  private async bring(operation: Operation, deadline: () => number): Promise<void> {
+  /** Sends an operation as one kind of client: one that gives up, sends twice at once, or retries until it has an answer. */
+  private async perform(operation: Operation, deadline: () => number): Promise<void> {
     const { history, replicas, habits } = this.options;
     history.add({ type: 'operation', operation });
     const kind = this.random.next();

@@ -17,15 +17,15 @@ const TABLES: Record<keyof DatabaseState, string> = {
   changes: 'SELECT account_id, idempotency_key, change FROM chaos.changes',
 };
 
-/** What is unfinished, as a list of counts. */
+/** The number of unfinished keys, charges and messages. */
 const UNFINISHED = `
   SELECT (SELECT count(*) FROM processed_requests WHERE completed_at IS NULL)
        + (SELECT count(*) FROM charges WHERE status = 'pending')
        + (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS count`;
 
 /**
- * Notes whoever changes a completed record, or deletes it before its time. Outside the service, so that the checker need
- * not take its word.
+ * A trigger that records each change of a completed record and each deletion before the record expires. It is not part of the service,
+ * so the checker does not have to trust the service.
  */
 const WATCH = `
   CREATE SCHEMA chaos;
@@ -40,11 +40,11 @@ const WATCH = `
   CREATE TRIGGER note AFTER UPDATE OR DELETE ON processed_requests
     FOR EACH ROW WHEN (OLD.completed_at IS NOT NULL) EXECUTE FUNCTION chaos.note()`;
 
-/** The database of a run, seen past the service and past its proxies. */
+/** The database of a run, read without the service and without its proxies. */
 export class ObservedDatabase {
   constructor(readonly url: string) {}
 
-  /** Has the database note what nobody may do. To be called once it is migrated. */
+  /** Makes the database record forbidden changes. Call this after the migrations. */
   async watch(): Promise<void> {
     await this.query(WATCH);
   }
@@ -61,7 +61,7 @@ export class ObservedDatabase {
     });
   }
 
-  /** How many keys, charges and messages are not at their end. */
+  /** How many keys, charges and messages are unfinished. */
   async unfinished(): Promise<number> {
     return Number((await this.query(UNFINISHED))[0]?.['count']);
   }
@@ -70,7 +70,7 @@ export class ObservedDatabase {
     return this.withClient(async (client) => (await client.query<Record<string, unknown>>(text, values)).rows);
   }
 
-  /** A connection for each: the server may have been killed since the last. */
+  /** Opens a new connection each time, because the server may have been killed since the last one. */
   private async withClient<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client({ connectionString: this.url, connectionTimeoutMillis: 5_000 });
     client.on('error', () => undefined);

@@ -53,19 +53,19 @@ export interface ProcessedRow {
 
 export interface SumRow {
   account_id: string;
-  /** A currency, or an order. */
+  /** The currency or the order that the sum belongs to. */
   of: string;
   amount: number;
 }
 
-/** A completed record that was changed or deleted before it expired, as the database itself noted it. */
+/** A completed record that was changed or deleted before it expired, as a trigger of the database recorded it. */
 export interface ChangeRow {
   account_id: string;
   idempotency_key: string;
   change: string;
 }
 
-/** Everything in the database at one moment. */
+/** All rows of the database at one moment. */
 export interface DatabaseState {
   charges: ChargeRow[];
   requests: RequestRow[];
@@ -79,11 +79,11 @@ export interface DatabaseState {
   changes: ChangeRow[];
 }
 
-/** A line of the bank's journal: a decision, made once for each key of an account. */
+/** A line of the bank's journal: one decision for each key of an account. */
 export interface JournalEntry {
   at: number;
   account: string;
-  /** The key that the gateway was given. */
+  /** The idempotency key that the bank received. */
   key: string;
   charge: string;
   amount: number;
@@ -91,23 +91,23 @@ export interface JournalEntry {
   decision: 'captured' | 'declined';
 }
 
-/** What is known at one moment: the database, and the bank. */
+/** The database and the bank's journal at one moment. */
 export interface Snapshot {
   database: DatabaseState;
   journal: JournalEntry[];
 }
 
-/** All that a verdict is made of. */
+/** Everything that a verdict depends on. */
 export interface Evidence {
   history: readonly HistoryEvent[];
-  /** When everything had ended, before the keys were sent again. Missing where it could not be read. */
+  /** Read when nothing was in flight any more, before the keys were sent again. Undefined if the read failed. */
   healed?: Snapshot;
-  /** When every key had been sent again. */
+  /** Read after every key had been sent again. Undefined if the read failed. */
   end?: Snapshot;
-  /** Replicas that nobody has ended, and that do not run any more. */
+  /** Replicas that stopped although no fault had stopped them. */
   crashed: readonly number[];
-  /** The kinds of faults that were to be injected, each of which has to land. */
+  /** The kinds of faults that were injected. Each has to land, or the verdict is unknown. */
   faults: readonly string[];
-  /** Stock of each item, of each account, before the first order. */
+  /** The stock of each item of each account before the first order. */
   initialStock: number;
 }

@@ -15,8 +15,8 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 const UNIQUE_VIOLATION = '23505';
 
 /**
- * Makes a charge of a day ago, whose reply is on record for a moment longer: all the rows that the service would have
- * left, and the line in the bank's journal.
+ * Inserts a charge of a day ago whose reply expires soon: all rows that the service would have written, and the line in the bank's
+ * journal.
  *
  * @param expiresAt milliseconds since 1970
  * @returns the recorded reply
@@ -31,13 +31,13 @@ export async function recordedLongAgo(arena: Arena, operation: Operation, expire
   const fingerprint = sha256(canonicalRequest('POST /charges', { path: {}, query: {} }, body));
   const entry: JournalEntry = { at: Date.now(), account, key: id, charge: id, amount, currency, decision: 'captured' };
   const values = [account, key, requestId, fingerprint, resource, createdAt, id, amount, currency, description];
-  await untilThere(() => arena.database.query(RECORD, values));
+  await untilInserted(() => arena.database.query(RECORD, values));
   appendFileSync(join(arena.directory, 'journal.jsonl'), `${JSON.stringify(entry)}\n`);
   return { status: 200, contentType: JSON_TYPE, body: resource, replayed: true };
 }
 
-/** Whatever else breaks meanwhile: a row that is there already is the one that was lost sight of. */
-async function untilThere(insert: () => Promise<unknown>): Promise<void> {
+/** Repeats the insert while faults interrupt it. A unique violation means that an earlier insert succeeded and only its answer was lost. */
+async function untilInserted(insert: () => Promise<unknown>): Promise<void> {
   for (const deadline = performance.now() + RECOVERY_MS; ;) {
     try {
       return void (await insert());

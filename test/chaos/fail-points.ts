@@ -1,7 +1,7 @@
 /**
- * The steps at which a replica can be stopped. Each is a place in the protocol, seen from outside of the source: a statement
- * that is about to be sent, or answered; a COMMIT that has left; a request to the bank; half of a reply. `committed` means that
- * the answer to COMMIT has come, and nothing was done with it yet.
+ * The steps at which a replica can be stopped. Each step is visible without changing the source: a statement that is about to be sent
+ * or has been answered, a COMMIT that has been sent, a request to the bank, half of a reply. `committed` means that the answer to COMMIT
+ * has arrived and the service has not used it yet.
  */
 export const FAIL_POINTS = [
   'claim.before',
@@ -33,12 +33,12 @@ export const FAIL_POINTS = [
 export type FailPoint = (typeof FAIL_POINTS)[number];
 
 /**
- * What happens to the process there: it dies; it is frozen until somebody wakes it; or it goes on, and the answer that it has
- * just been sent is lost with its connection.
+ * A stop either kills the process, freezes it until it receives SIGCONT, or breaks the connection to the database so that the answer to
+ * COMMIT is lost and the process continues.
  */
 export type Stop = 'kill' | 'freeze' | 'lose answer';
 
-/** A step, and what happens there. */
+/** A step and what happens to the process at that step. */
 export interface StopCase {
   readonly point: FailPoint;
   readonly stop: Stop;
@@ -49,12 +49,12 @@ export const STOP_CASES: readonly StopCase[] = FAIL_POINTS.flatMap((point) => [
   { point, stop: 'freeze' },
 ]);
 
-/** What a replica is told. `undefined` takes it back. */
+/** A message to a replica: where to stop. `undefined` disarms the replica. */
 export interface Arm {
   arm: StopCase | undefined;
 }
 
-/** What it says when that was taken back in time. */
+/** A message from a replica: it was disarmed before it reached the step. */
 export interface Disarmed {
   disarmed: true;
 }

@@ -10,40 +10,40 @@ import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 import { FREEZE_MS, QUERY_TIMEOUT_MS, RECOVERY_MS } from './timing.js';
 
-/** Tells that a fault has landed, and at what. */
+/** Reports that a fault has landed, and where. */
 type Landed = (about?: string) => void;
 
-/** One injection of a fault. Resolves when what it broke is whole again; the promise never rejects for what was broken. */
+/** Injects a fault once. Resolves when the fault has been repaired, and does not reject because of the fault itself. */
 type Fault = (arena: Arena, random: Random, landed: Landed) => Promise<void>;
 
-/** For how long the bank misbehaves. */
+/** How long the bank misbehaves. */
 const BANK_FAULT_MS = 800;
-/** By then the statement that a fault waits for has passed, if there was any. */
+/** How long a fault of a proxy waits for the statement that it breaks. */
 const ARMED_MS = 1_500;
-/** How often statements are cancelled, one after the other. */
+/** How many times statements are cancelled, one after the other. */
 const CANCEL_ROUNDS = 25;
-/** A COMMIT that is late arrives before the lease has lapsed, or after. */
+/** The delay of a late COMMIT, which arrives before or after the lease has expired. */
 const LATE_MS = { least: 100, most: 2_500 };
-/** Of waiting for a step, which not every request comes to. */
+/** How long a fail point is armed. Not every request reaches each step. */
 const FAIL_POINT_MS = 4_000;
-/** Of waiting for a replica to which nothing is being done. */
+/** How long to wait for a replica that no other fault has chosen. */
 const IDLE_MS = 5_000;
 const LOOK_INTERVAL_MS = 50;
-/** Until a process that died is started again, as a supervisor would. */
+/** The pause before a process that died is started again, as a supervisor would do. */
 const RESTART_MS = { least: 50, most: 800 };
 const STORM_REQUESTS = 40;
-/** Requests for a reply that expires now, so many and so often. */
+/** Clients that keep requesting a reply while it expires. */
 const EDGE = { livesMs: 1_500, clients: 6, pauseMs: 25, afterMs: 700 };
 
 const isIdle = ({ busy, runs }: ChaosReplica) => !busy && runs;
 
-/** Does something to a replica to which nothing is being done; nothing, when there is none for a while. */
+/** Runs `work` on a replica that no other fault has chosen. Does nothing if there is none within five seconds. */
 async function withReplica(
   { replicas }: Arena,
   random: Random,
   work: (replica: ChaosReplica) => Promise<void>,
 ): Promise<void> {
-  // The last one that is well is left alone, or there would be nobody to ask.
+  // One running replica is always left alone, so that clients can still get answers.
   const deadline = performance.now() + IDLE_MS;
   while (replicas.filter(isIdle).length < 2 && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
   const idle = replicas.filter(isIdle);
@@ -64,7 +64,7 @@ async function restart(replica: ChaosReplica, random: Random): Promise<void> {
   await replica.begin();
 }
 
-/** Has the proxy before a replica wait for something to break. The proxy says when that has happened. */
+/** Arms a fault in the proxy between a replica and the database for a while. The proxy reports if the fault lands. */
 const proxyFault =
   (arm: (database: PostgresProxy, random: Random) => () => void): Fault =>
   async ({ replicas }, random) => {
@@ -73,7 +73,7 @@ const proxyFault =
     takeBack();
   };
 
-/** Those that are not being started, or all of them: on a busy machine, a start that is broken each time would never end. */
+/** The replicas that are not being started, or all replicas if there are none. If a fault broke each start on a busy machine, the start would never succeed. */
 function servingOf(replicas: readonly ChaosReplica[]): readonly ChaosReplica[] {
   const serving = replicas.filter(isIdle);
   return serving.length > 0 ? serving : replicas;
@@ -88,7 +88,7 @@ const silence =
     const { database, number } = random.pick(servingOf(replicas));
     const connections = database.fallSilent(which);
     if (connections > 0) landed(`replica ${number}, ${connections} connections`);
-    // By then the replica has given up on each of them.
+    // After this time the replica has given up each of these connections.
     await pause(QUERY_TIMEOUT_MS);
   };
 
@@ -105,11 +105,11 @@ export const FAULTS = {
   kill: (arena, random, landed) =>
     withReplica(arena, random, async (replica) => {
       replica.signal('SIGKILL');
-      if ((await replica.ended())?.signalCode === 'SIGKILL') landed(`replica ${replica.number}`);
+      if ((await replica.ended()) === 'SIGKILL') landed(`replica ${replica.number}`);
       await restart(replica, random);
     }),
 
-  /** SIGSTOP until past the lease, then SIGCONT: it wakes up and believes that it holds what others have taken over. */
+  /** SIGSTOP until the lease has expired, then SIGCONT. The process wakes up without knowing that its requests have been taken over. */
   freeze: (arena, random, landed) =>
     withReplica(arena, random, async (replica) => {
       replica.signal('SIGSTOP');
@@ -118,7 +118,7 @@ export const FAULTS = {
       if (replica.runs) landed(`replica ${replica.number}`);
     }),
 
-  /** Killed or frozen at a named step. */
+  /** Kills or freezes a process at a named step. */
   'fail point': (arena, random, landed) =>
     withReplica(arena, random, async (replica) => {
       const { point, stop } = random.pick(arena.stops);
@@ -130,11 +130,11 @@ export const FAULTS = {
       replica.signal('SIGCONT');
     }),
 
-  /** SIGTERM under load: it answers what it has begun, and ends with 0. */
+  /** SIGTERM under load. The process answers the requests that it has begun and exits with 0. */
   sigterm: (arena, random, landed) =>
     withReplica(arena, random, async (replica) => {
       replica.signal('SIGTERM');
-      if ((await replica.ended())?.exitCode === 0) landed(`replica ${replica.number}`);
+      if ((await replica.ended()) === 0) landed(`replica ${replica.number}`);
       await restart(replica, random);
     }),
 
@@ -144,7 +144,7 @@ export const FAULTS = {
   'commit cancelled': commitFault('cancel commit'),
   'begin cancelled': proxyFault((database) => database.failBegin('cancel begin')),
 
-  /** pg_cancel_backend, of about half of what runs, again and again. */
+  /** Cancels about half of all running statements with pg_cancel_backend, many times in a row. */
   'statements cancelled': async (arena, _random, landed) => {
     let cancelled = 0;
     for (let round = 0; round < CANCEL_ROUNDS; round++) {
@@ -153,34 +153,34 @@ export const FAULTS = {
     if (cancelled > 0) landed(`${cancelled} statements`);
   },
 
-  /** pg_terminate_backend, of every other connection. */
+  /** Terminates every second connection with pg_terminate_backend. */
   'connections terminated': async (arena, _random, landed) => {
     const terminated = await arena.database.query(TERMINATE).catch(() => []);
     if (terminated.length > 0) landed(`${terminated.length} connections`);
   },
 
-  /** A new connection is ended as soon as it is ready. Those that there are break, so that new ones are made. */
+  /** Ends a new connection as soon as it is ready. All existing connections are cut, so that the replica opens new ones. */
   'connection ended at birth': proxyFault((database) => {
     const takeBack = database.endAtBirth();
     database.cut();
     return takeBack;
   }),
 
-  /** kill -9 of PostgreSQL, which recovers from its log and is started again by whoever owns it. */
+  /** Kills PostgreSQL with SIGKILL. Its guard starts it again, and it recovers from its log. */
   'database killed': async (arena, _random, landed) => {
     const { postgres } = arena;
     const { pid } = postgres;
-    // Ours: it is undefined while the one that we started before is being replaced.
+    // Only a server that this run has started is killed. Its pid is undefined while the server is being restarted.
     if (pid === undefined || postgres.shared) return;
     process.kill(pid, 'SIGKILL');
     const deadline = performance.now() + RECOVERY_MS;
-    const isAway = () => postgres.pid === pid || postgres.pid === undefined;
-    while (isAway() && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
-    if (isAway()) return;
+    const isDown = () => postgres.pid === pid || postgres.pid === undefined;
+    while (isDown() && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
+    if (isDown()) return;
     landed(`process ${pid}`);
   },
 
-  /** Every connection of a replica to the database, to the bank and to its clients breaks at once. */
+  /** Breaks all connections of a replica to the database, to the bank and to its clients at once. */
   'network cut': (arena, random, landed) => {
     const { database, gateway, clients, number } = random.pick(arena.replicas);
     const broken = database.cut();
@@ -188,12 +188,12 @@ export const FAULTS = {
       line.cut();
       line.mend();
     }
-    // One that is being started again has none.
+    // A replica that is being started has no connections.
     if (broken > 0) landed(`replica ${number}`);
     return Promise.resolve();
   },
 
-  /** The network forgets the connections of a replica to the database, and neither side is told. New ones work. */
+  /** The network drops everything on the existing connections of a replica to the database, without notifying either side. New connections work. */
   'network silent': silence('both ways'),
   'network silent to the database': silence('to the database'),
   'network silent from the database': silence('from the database'),
@@ -201,10 +201,10 @@ export const FAULTS = {
   'gateway lost answer': bankFault('lost answer'),
   'gateway slow': bankFault('slow'),
   'gateway down': bankFault('down'),
-  /** The bank decides, and answers with bytes that are not a decision. */
+  /** The bank decides, but answers with bytes that are not a decision. */
   'gateway nonsense': bankFault('nonsense'),
 
-  /** Many at once with one new key, at every replica. */
+  /** Sends many requests with one new key to all replicas at once. */
   storm: async (arena, random, landed) => {
     const operation = newCharge(random, 'storm');
     arena.history.add({ type: 'operation', operation });
@@ -214,7 +214,7 @@ export const FAULTS = {
     if (outcomes.filter(({ type }) => type === 'ok').length > 1) landed(operation.id);
   },
 
-  /** A reply that expires while it is asked for all the time, and swept all the time. */
+  /** Requests a reply all the time while it expires and the sweep runs every second. */
   'edge of expiry': async (arena, random, landed) => {
     const operation = newCharge(random, 'edge');
     arena.history.add({ type: 'operation', operation });
@@ -233,13 +233,13 @@ export const FAULTS = {
     if (seen.size > 1) landed(operation.id);
   },
 
-  /** What clients do by themselves, when it is their turn: hang up before they have an answer. */
+  /** Lets clients hang up before they have an answer. The clients do so themselves. */
   'client hangs up': () => pause(BANK_FAULT_MS),
 } satisfies Record<string, Fault>;
 
 export type FaultKind = keyof typeof FAULTS;
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
-/** What a proxy or the bank calls what it did. */
+/** The kinds of faults by the names that proxies and the bank report. */
 export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
   'drop request': 'commit request dropped',
   'drop reply': 'commit reply dropped',
@@ -255,9 +255,9 @@ export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
 };
 
 /**
- * Lets a COMMIT arrive that was held back.
+ * Sends a COMMIT that was held back to PostgreSQL.
  *
- * @returns whether PostgreSQL has answered it: what else breaks may have ended its transaction before
+ * @returns whether PostgreSQL has answered. Another fault may have ended the transaction earlier.
  */
 export async function releaseLate({ database }: ChaosReplica, random: Random): Promise<boolean> {
   await pause(random.integer(LATE_MS.least, LATE_MS.most));
@@ -274,10 +274,10 @@ const TERMINATE = `
   SELECT pid FROM (
     SELECT pid, row_number() OVER (ORDER BY pid) AS number FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') AS connections
-  -- Of two conditions joined by AND the planner takes the cheaper first, which is the one that ends them all.
+  -- CASE fixes the order of evaluation. With AND the planner would evaluate the cheaper condition first, which terminates every connection.
   WHERE CASE WHEN number % 2 = 0 THEN pg_terminate_backend(pid) END`;
 
-// In two steps, because the planner may call the function before it looks at the database, for each statement of the server.
+// MATERIALIZED, because the planner may otherwise call the function before it filters by database, and so cancel statements of the whole server.
 const CANCEL = `
   WITH own AS MATERIALIZED (
     SELECT pid FROM pg_stat_activity

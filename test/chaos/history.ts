@@ -1,26 +1,26 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
 
-/** One thing that a client wants done once, whatever becomes of its attempts. */
+/** An operation that a client wants to happen once, over any number of attempts. */
 export interface Operation {
-  /** The account, and the client's own name for the operation, which is in the body: whose effect is whose can be told. */
+  /** The account and the client's name for the operation. The body contains the id, so that each effect can be assigned to its operation. */
   readonly id: string;
   readonly account: string;
-  /** Without one, the natural key has to do. */
+  /** The idempotency key. Without one, only the natural key prevents a second effect. */
   readonly key?: string;
   readonly path: '/charges' | '/orders';
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** An answer as it came. */
+/** An answer as the client received it. */
 export interface Reply {
   readonly status: number;
-  /** The one header that is on record. */
+  /** The only header that is recorded with the reply. */
   readonly contentType: string;
   readonly body: string;
   readonly replayed: boolean;
 }
 
-/** What a body says; nothing, where it is not JSON. */
+/** The members of a JSON body, or an empty object if the body is not JSON. */
 export function parse(body: string): Record<string, unknown> {
   try {
     return (JSON.parse(body) as Record<string, unknown> | null) ?? {};
@@ -30,19 +30,19 @@ export function parse(body: string): Record<string, unknown> {
 }
 
 /**
- * What an attempt came to. `ok`: an answer that is final. `fail`: it certainly had no effect. `info`: nobody knows; it is
- * never taken for one of the others.
+ * The outcome of an attempt. `ok`: a final answer. `fail`: the attempt certainly had no effect. `info`: it is not known whether the attempt
+ * had an effect; the checker never treats it as `ok` or `fail`.
  */
 export type Outcome =
   { readonly type: 'ok'; readonly reply: Reply } | { readonly type: 'fail' | 'info'; readonly reason: string };
 
-/** Milliseconds of the wall clock, which is the database's too, since both are on one machine. */
+/** Milliseconds of the wall clock. The database uses the same clock, because both are on one machine. */
 type At = { readonly at: number };
 
 export type HistoryEvent = At &
   (
     | { readonly type: 'operation'; readonly operation: Operation }
-    /** A reply that was recorded long ago, and expires soon. */
+    /** A reply that was recorded before the run and expires soon. */
     | { readonly type: 'recorded'; readonly operation: string; readonly reply: Reply; readonly expiresAt: number }
     | { readonly type: 'invoke'; readonly attempt: number; readonly operation: string; readonly replica: number }
     | ({ readonly attempt: number } & Outcome)
@@ -50,17 +50,17 @@ export type HistoryEvent = At &
     | { readonly type: 'phase'; readonly name: Phase }
   );
 
-/** `load` with faults; `healed` without, until nothing is under way; `resend` of every key; `end`. */
+/** `load`: clients and faults. `healed`: no more faults, until nothing is in flight. `resend`: every key is sent again. `end`: everything is read. */
 export type Phase = 'load' | 'healed' | 'resend' | 'end';
 
 type WithoutTime<T> = T extends At ? Omit<T, 'at'> : never;
 
-/** Everything that clients saw, in order, in memory and in a file. It has one writer, who is never a target. */
+/** Everything that clients saw, in order, in memory and in a file. The only writer is this process, which no fault stops. */
 export class History {
   readonly events: HistoryEvent[] = [];
   private attempts = 0;
 
-  /** @param file of JSON lines, made anew */
+  /** @param file of JSON lines, which is overwritten */
   constructor(private readonly file: string) {
     writeFileSync(file, '');
   }
@@ -68,7 +68,7 @@ export class History {
   add(event: WithoutTime<HistoryEvent>): void {
     const stamped = { at: Date.now(), ...event } as HistoryEvent;
     this.events.push(stamped);
-    // At once: whoever interrupts a run, or sees it break off, wants the end of it most.
+    // Written immediately, because the last events are the most useful ones if a run is interrupted or crashes.
     appendFileSync(this.file, `${JSON.stringify(stamped)}\n`);
   }
 

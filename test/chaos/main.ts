@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { optionsOfProcess } from '../../harness/options.js';
 import { endProcesses } from '../../harness/processes.js';
 import { Progress } from '../../harness/progress.js';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
@@ -9,7 +10,7 @@ import { Arena } from './arena.js';
 import type { Verdict } from './checker/verdict.js';
 import { USUAL } from './clients.js';
 import { STOP_CASES } from './fail-points.js';
-import { argumentsOf, type Options, readOptions, USAGE, UsageError } from './options.js';
+import { argumentsOf, type Options, readOptions, USAGE } from './options.js';
 import { PLANTED_BUGS, type PlantedBug } from './planted/bugs.js';
 import { buildWith } from './planted/build.js';
 import { type Search, searchFor } from './planted/search.js';
@@ -18,22 +19,22 @@ import { stopAt } from './stops.js';
 import { timeline } from './timeline.js';
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
-/** The service as it is. */
+/** The built service, without a planted bug. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
-/** For what is to be looked at afterwards. */
+/** The directory for everything that helps to find the cause of a verdict. */
 const KEPT = resolve('.chaos');
 const VIOLATIONS_SHOWN = 20;
-/** Fail points that are tried at once: most of each is waiting. */
+/** Fail points that are tried at the same time, because each of them spends most of its time waiting. */
 const LANES = 3;
 const INTERRUPTED = 130;
-/** In a random run each fault has to land, and gets some more time if it has not. */
+/** In a random run each fault has to land once, and gets more time if it has not landed. */
 const RANDOM_LOAD = { attempts: 0, landings: 1, graceMs: 120_000 };
-/** By what has happened rather than by the time: a busy machine gets as far, and takes longer. */
+/** Limits in attempts and landings rather than seconds, so that a busy machine does the same work and only takes longer. */
 const PLANTED_LOAD = { seconds: 4, attempts: 250, landings: 3, graceMs: 180_000 };
-/** What stands still for longer than a lease and a retry does so because of the bug. */
+/** Longer than a lease and a retry, so that the bug is the only reason for work that makes no progress. */
 const PLANTED_PATIENCE_MS = 8_000;
 
-/** Random faults for a while. */
+/** Injects random faults for the given time. */
 async function random(postgres: EmbeddedPostgres, options: Options): Promise<boolean> {
   const { seed, seconds, replicas, faults } = options;
   const directory = join(KEPT, String(seed));
@@ -47,13 +48,13 @@ async function random(postgres: EmbeddedPostgres, options: Options): Promise<boo
   for (const [kind, { attempted, landed }] of result.faults) {
     print(`  ${kind.padEnd(32)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
-  await tell(result, directory, argumentsOf(options));
-  print(`history, journal, logs and a picture are in ${relative('.', directory)}`);
+  await printReasons(result, directory, argumentsOf(options));
+  print(`history, journal, logs and a chart are in ${relative('.', directory)}`);
   print(summary(seed, result));
   return result.verdict === 'valid';
 }
 
-/** Every step of the protocol in turn. */
+/** Kills and freezes a process at every step of the protocol in turn. */
 async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promise<boolean> {
   const cases = STOP_CASES.filter(({ point }) => only.length === 0 || only.includes(point));
   const waiting = [...cases];
@@ -66,9 +67,9 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
       verdicts.push(result.verdict);
       print(`${next.point.padEnd(22)} ${next.stop.padEnd(6)} ${result.verdict}`);
       if (result.verdict === 'valid') continue;
-      await tell(result, directory, `--fail-points ${next.point}`);
+      await printReasons(result, directory, `--fail-points ${next.point}`);
       print(`history, journal and logs are in ${relative('.', directory)}`);
-      // What is broken stays so: the other cases would be blamed for it.
+      // The violation stays in this database, so the remaining cases of this lane would report it too.
       return;
     }
     await arena.end();
@@ -82,7 +83,7 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
   return valid === cases.length;
 }
 
-/** The checker is checked: every bug must be found, by what it breaks. */
+/** Checks the checker: it must find every planted bug, and report the invariant that the bug breaks. */
 async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Promise<boolean> {
   const bugs = PLANTED_BUGS.filter(({ name }) => only.length === 0 || only.includes(name));
   const counts: Record<Search['end'], number> = { found: 0, MISSED: 0, 'NOT BROUGHT OUT': 0 };
@@ -117,14 +118,14 @@ async function runPlanted(
   return result;
 }
 
-/** What is wrong, and how to do the same again. */
-async function tell(result: Verdict, directory: string, again: string): Promise<void> {
+/** Stores the verdict, and prints why it is not `valid` and the command that repeats the run. */
+async function printReasons(result: Verdict, directory: string, again: string): Promise<void> {
   await writeFile(join(directory, 'verdict.json'), JSON.stringify(result, null, 2));
   if (result.verdict === 'valid') return;
   for (const { invariant, about } of result.violations.slice(0, VIOLATIONS_SHOWN))
     print(`VIOLATED ${invariant}: ${about}`);
   for (const doubt of result.doubts) print(`unknown: ${doubt}`);
-  print(`the same again: npm run chaos -- ${again}`);
+  print(`repeat with: npm run chaos -- ${again}`);
 }
 
 function summary(seed: number, { counts, faults, verdict }: RunResult): string {
@@ -146,17 +147,14 @@ async function main(options: Options): Promise<number> {
   }
 }
 
-// Nobody is left behind, not even frozen. The database goes with this process by itself.
+// No process is left behind, not even a frozen one. The embedded PostgreSQL stops by itself when this process ends.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => void endProcesses().finally(() => process.exit(INTERRUPTED)));
 }
-let exitCode = 2;
-try {
-  const options = readOptions(process.argv.slice(2));
-  if (options === 'help') process.stdout.write(USAGE);
-  exitCode = options === 'help' ? 0 : await main(options);
-} catch (error) {
-  process.stderr.write(error instanceof UsageError ? `${error.message}\n\n${USAGE}` : `${(error as Error).stack}\n`);
-}
-// Whatever still listens or waits is of no use to anybody now.
+const options = optionsOfProcess(USAGE, readOptions);
+const exitCode = await main(options).catch((error: unknown) => {
+  process.stderr.write(`${(error as Error).stack}\n`);
+  return 2;
+});
+// Proxies that still listen and timers that still wait would keep this process alive.
 process.exit(exitCode);

@@ -1,6 +1,6 @@
 import type { Operation } from './history.js';
 
-/** What the accounts sell, each of its own. */
+/** The items that each account sells from a stock of its own. */
 export const ITEMS = ['item_1', 'item_2', 'item_3', 'item_4', 'item_5'];
 const CURRENCY = 'eur';
 

@@ -1,13 +1,13 @@
-/** Random numbers that a seed repeats. Not for secrets: mulberry32, by Tommy Ettinger, which passes gjrand's tests. */
+/** Random numbers that are the same for the same seed: mulberry32 by Tommy Ettinger, which passes gjrand's tests. Not for secrets. */
 export class Random {
   private state: number;
 
-  /** @param seed 32 bits; more are folded */
+  /** @param seed an integer, of which the lowest 32 bits count */
   constructor(private readonly seed: number) {
     this.state = seed >>> 0;
   }
 
-  /** From 0 up to, but without, 1. */
+  /** A number from 0 up to, but not including, 1. */
   next(): number {
     this.state = (this.state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
@@ -37,9 +37,9 @@ export class Random {
     return shuffled;
   }
 
-  /** One of its own for each who draws at their own pace, so that nobody's numbers depend on another's speed. */
+  /** A generator of its own for each client or fault, so that its numbers do not depend on how fast the others draw. */
   fork(index: number): Random {
-    // Mixed: were it a sum, the forks of one fork would be those of another.
+    // The index is mixed into the seed. If it were added, forks of different forks would have the same numbers.
     return new Random(new Random(this.seed ^ Math.imul(index + 1, 0x9e3779b1)).next() * 2 ** 32);
   }
 }

@@ -6,11 +6,11 @@ import { SWEEP, TAKE_OVER } from '../../src/idempotency/upkeep/upkeep.store.js';
 import type { Arm, Disarmed, FailPoint } from './fail-points.js';
 
 /**
- * The service as a process that can be stopped at a named step. The steps are watched from outside, around the libraries that
- * the service uses: its own source knows nothing of them, so in production they do nothing and cost nothing.
+ * The service as a process that can be stopped at a named step. This file wraps functions of the libraries that the service uses. The
+ * source of the service does not contain the steps, so they cost nothing in production.
  */
 
-/** Told synchronously which step was reached: a process that kills itself sends no messages afterwards. */
+/** Receives the name of the step synchronously, because a process that kills itself cannot send a message afterwards. */
 const REPORTS_FD = 4;
 
 let armed: Arm['arm'];
@@ -19,7 +19,7 @@ process.on('message', (message: Arm) => {
   if (!armed) process.send?.({ disarmed: true } satisfies Disarmed);
 });
 process.on('disconnect', () => process.exit());
-// Whoever started it may have gone while this was being loaded.
+// The parent process may have ended while this module was being loaded.
 if (!process.connected) process.exit();
 process.channel?.unref();
 
@@ -82,27 +82,27 @@ const reachOf = (points: Partial<Record<Step, FailPoint>>, step: Step) => {
 };
 
 type Query = (...args: unknown[]) => Promise<{ command: string; rowCount: number | null; rows: object[] }>;
-/** Without an id where the key could not be taken. */
+/** The id is null if the key could not be claimed. */
 type ClaimRow = { request_id: string | null };
 type Statement = string | { name?: string; text: string };
 type Connected = { connection: { stream: { destroy(): void } } };
 
-/** The transactions of the protocol, told by the statements in them. The last one gives a COMMIT its name. */
+/** Recognises the transactions of the protocol by their statements. The last statement before a COMMIT names the step. */
 function watchTransactions(): void {
   const send = Client.prototype.query as unknown as Query;
   const steps = new WeakMap<object, Step>();
 
   const statement = (client: object, args: unknown[], step: Step) => {
     reachOf(BEFORE, step);
-    // Before the answer, since COMMIT may be sent right behind.
+    // Set before the answer, because COMMIT may be sent directly behind the statement.
     steps.set(client, step);
     const answer = send.apply(client, args);
     answer.then(
       ({ rows, rowCount }) => {
-        // A claim has an answer for every key, also for one that it could not take.
+        // A claim returns a row for every key, including those that it could not claim.
         const found = step === 'claim' ? rows.filter((row) => (row as ClaimRow).request_id !== null).length : rowCount;
         if (found) reachOf(ANSWERED, step);
-        // What found nothing to do is no step: there is nothing to be lost.
+        // A statement that found no work is not a step, because there is nothing to lose.
         else if (steps.get(client) === step) steps.delete(client);
       },
       () => undefined,
@@ -114,10 +114,10 @@ function watchTransactions(): void {
     steps.delete(client);
     if (step === 'consumer') reach('consumer.worked');
     const answer = send.apply(client, args);
-    // It has left by then: what is put together in one turn is written at the end of it.
+    // COMMIT has been written by then, because pg writes everything of one turn at the end of the turn.
     queueMicrotask(() => reachOf(COMMIT_SENT, step));
     return answer.then((result) => {
-      // Of an aborted transaction the answer is ROLLBACK.
+      // The answer to the COMMIT of an aborted transaction is ROLLBACK.
       if (result.command !== 'COMMIT') return result;
       reachOf(COMMITTED, step);
       if (armed?.stop !== 'lose answer' || armed.point !== COMMITTED[step]) return result;
@@ -141,7 +141,7 @@ function watchTransactions(): void {
 }
 
 function watchGateway(): void {
-  // Only the gateway uses it.
+  // Only the gateway of the service uses fetch.
   const { fetch } = globalThis;
   globalThis.fetch = async (...args) => {
     reach('gateway.before');
@@ -152,7 +152,7 @@ function watchGateway(): void {
   subscribe('undici:request:bodySent', () => reach('gateway.sent'));
 }
 
-/** Sends half of a reply, and the rest in the next turn, if there is one. */
+/** Sends half of a reply, and the rest in the next turn unless the process is stopped in between. */
 function watchReplies(): void {
   const end = ServerResponse.prototype.end as (...args: unknown[]) => ServerResponse;
   ServerResponse.prototype.end = function (this: ServerResponse, ...args: unknown[]) {

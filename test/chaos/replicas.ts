@@ -1,8 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -13,11 +11,11 @@ import { type PostgresProxy, type ProxyFault, startProxy } from '../../harness/p
 import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
 import { GATEWAY_TIMEOUT_MS, LEASE_MS, QUERY_TIMEOUT_MS, STATEMENT_TIMEOUT_MS } from './timing.js';
 
-/** Three, on one database and one bank. */
+/** The accounts of a run, all on one database and one bank. */
 export const ACCOUNTS = ['acct_a', 'acct_b', 'acct_c'];
 export const secretOf = (account: string) => `sk_${account}`;
 
-/** A lease shorter than any freeze, work in the background all the time, and everything else as it comes. */
+/** The lease is shorter than a freeze, and background work runs all the time, so that faults meet it. All other settings are the defaults. */
 const SETTINGS = {
   API_KEYS: ACCOUNTS.map((account) => `${account}:${secretOf(account)}`).join(),
   IDEMPOTENCY_LEASE_SECONDS: String(LEASE_MS / 1000),
@@ -30,30 +28,28 @@ const SETTINGS = {
   LOG_LEVEL: 'warn',
 };
 
-/** In the URL of the database, whose query overrides what the service sets. */
+/** Limits in the query of the database URL, which override those that the service sets. */
 const LIMITS = `statement_timeout=${STATEMENT_TIMEOUT_MS}&query_timeout=${QUERY_TIMEOUT_MS}`;
 
-/** A start takes two seconds, or ten on a machine that is five times busier than its cores. */
-const START_TIMEOUT_MS = 180_000;
-/** A start takes longer on a busy machine, and faults of the database, which come every few seconds, then end most of the starts. */
+/** A start takes longer on a busy machine, and then most starts fail because a fault of the database comes every few seconds. */
 const RESTART_TIMEOUT_MS = 600_000;
 const RESTART_PAUSE_MS = 200;
 
 export interface ReplicaSettings {
-  /** Counted from 1. */
+  /** The number of the replica, from 1. */
   number: number;
   databaseUrl: string;
   gatewayPort: number;
-  /** Where the built service is. */
+  /** The build folder of the service. */
   build: string;
-  /** For what it writes. */
+  /** The directory for the log. */
   directory: string;
   onProxyFault: (fault: ProxyFault) => void;
 }
 
-/** One process of the service behind three lines: to its clients, to the database, and to the bank. */
+/** One process of the service behind three proxies: one to its clients, one to the database and one to the bank. */
 export class ChaosReplica {
-  /** Whoever does something to it says so, and nobody else begins meanwhile. */
+  /** Whether a fault is being injected into this replica. No other fault chooses it then. */
   busy = false;
   private program?: Program;
   private onReach: ((point: FailPoint) => void) | undefined;
@@ -81,7 +77,7 @@ export class ChaosReplica {
     return this.settings.number;
   }
 
-  /** Where its clients find it. */
+  /** The port for its clients. */
   get clientPort(): number {
     return this.clients.port;
   }
@@ -90,7 +86,7 @@ export class ChaosReplica {
     return this.program !== undefined;
   }
 
-  /** Starts the process again until it serves, as a supervisor does: the database may be away. */
+  /** Starts the process until it serves, as a supervisor does. A start fails while the database is unavailable. */
   async begin(): Promise<void> {
     for (const deadline = performance.now() + RESTART_TIMEOUT_MS; ;) {
       try {
@@ -103,57 +99,54 @@ export class ChaosReplica {
   }
 
   private async startOnce(): Promise<void> {
-    const child = fork(join(this.settings.build, 'test/chaos/replica.js'), {
-      // Away from the project, whose .env is not for this.
-      cwd: tmpdir(),
+    const program = Program.start(join(this.settings.build, 'test/chaos/replica.js'), {
+      name: `replica ${this.number}`,
       env: {
-        PATH: process.env['PATH'],
         ...SETTINGS,
         PORT: String(this.port),
         DATABASE_URL: `${this.database.url}?${LIMITS}`,
         GATEWAY_URL: `http://127.0.0.1:${this.gateway.port}`,
         CHAOS_REPLICA: String(this.number),
       },
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+      // The pipe is file descriptor 4 of the replica, on which it reports fail points.
+      channels: ['ipc', 'pipe'],
     });
-    const program = new Program(`replica ${this.number}`, child);
+    const { child } = program;
     for (const stream of [child.stdout, child.stderr]) stream?.pipe(this.log, { end: false });
     createInterface(child.stdio[REPORTS_FD] as Readable).on('line', (point) => this.onReach?.(point as FailPoint));
     this.program = program;
-    void program.ended.catch(() => undefined).then(() => this.program === program && (this.program = undefined));
-    await served(program);
+    void program.ended.then(() => this.program === program && (this.program = undefined));
+    await program.served();
   }
 
-  /** Sends the process a signal. It is ours: it was started here, and its end would be known. */
   signal(name: NodeJS.Signals): void {
-    this.program?.child.kill(name);
+    this.program?.signal(name);
   }
 
-  /** Waits for the end of the process. */
-  async ended(): Promise<ChildProcess | undefined> {
-    const program = this.program;
-    await program?.ended.catch(() => undefined);
-    return program?.child;
+  /** Waits for the end of the process. Returns its exit code, or the signal that ended it. */
+  async ended(): Promise<number | string | undefined> {
+    return this.program?.ended;
   }
 
   /**
    * Stops the process when it reaches a step.
    *
-   * @param withinMs after which that is called off
-   * @returns whether it has reached it
+   * @param withinMs after this time the process is not stopped any more
+   * @returns whether the process has reached the step
    */
   async stopAt(at: StopCase, withinMs: number): Promise<boolean> {
     const { child } = this.program ?? {};
     if (!child?.connected) return false;
-    const tell = (arm: Arm['arm']) => void (child.connected && child.send({ arm } satisfies Arm, () => undefined));
+    const arm = (stopCase: Arm['arm']) =>
+      void (child.connected && child.send({ arm: stopCase } satisfies Arm, () => undefined));
     let calledOff: NodeJS.Timeout | undefined;
     const isReached = new Promise<boolean>((resolve) => {
       this.onReach = () => resolve(true);
-      // It may get there before it hears that it need not.
+      // The process confirms that it is disarmed, because it may reach the step before it receives the message.
       child.once('message', (_: Disarmed) => resolve(false)).once('close', () => resolve(false));
-      calledOff = setTimeout(tell, withinMs, undefined);
+      calledOff = setTimeout(arm, withinMs, undefined);
     });
-    tell(at);
+    arm(at);
     return isReached.finally(() => {
       clearTimeout(calledOff);
       child.removeAllListeners('message');
@@ -170,10 +163,10 @@ export class ChaosReplica {
 
 const REPORTS_FD = 4;
 
-/** Systems give ports from 32,768 on to outgoing connections. */
+/** Below 32,768, where systems begin to assign ports to outgoing connections. */
 const PORTS = { first: 20_000, count: 12_000 };
 
-/** A free port that no outgoing connection takes while the process of a replica is down. */
+/** Finds a free port that no outgoing connection takes while the process of a replica is down. */
 async function portToKeep(): Promise<number> {
   for (;;) {
     const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
@@ -187,16 +180,4 @@ async function portToKeep(): Promise<number> {
     await once(server, 'close');
     return port;
   }
-}
-
-function served(program: Program): Promise<void> {
-  return program.expect<void>((resolve, reject) => {
-    const look = () => program.output.includes('served at ') && resolve();
-    program.child.stderr?.on('data', look);
-    const timer = setTimeout(() => reject(`did not serve within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
-    return () => {
-      clearTimeout(timer);
-      program.child.stderr?.off('data', look);
-    };
-  });
 }

@@ -9,20 +9,20 @@ import type { Operation } from './history.js';
 import { Random } from './random.js';
 import { PATIENCE_MS } from './timing.js';
 
-/** Two of each account. They wait most of the time, and two cores carry all of it. */
+/** Four clients of each account. They wait most of the time, so two cores are enough for the whole run. */
 const CLIENTS = 12;
-/** From the start of one fault to that of the next. They overlap. */
+/** The time from the start of one fault to the start of the next one. Faults overlap. */
 const FAULT_GAP_MS = { least: 300, most: 1_100 };
 const RESEND_AT_ONCE = 16;
 
-/** How much load there is, at least. On a busy machine it takes longer. */
+/** The least amount of load. A busy machine takes longer for it. */
 export interface Load {
   seconds: number;
-  /** Attempts of clients that have ended, with whatever answer. */
+  /** Attempts of clients, with any outcome. */
   attempts: number;
-  /** Landings of each kind of fault. */
+  /** How often each kind of fault has to land. */
   landings: number;
-  /** The load ends so many milliseconds after its seconds, although something has not landed that often. */
+  /** The load ends this long after its seconds, even if a fault has not landed often enough. */
   graceMs: number;
 }
 
@@ -32,7 +32,7 @@ export interface RunSettings {
   load: Load;
   faults: readonly FaultKind[];
   habits?: Habits;
-  /** Of waiting for answers that may never come, as from a service with a bug. */
+  /** How long to wait for answers, which a service with a bug may never send. */
   patienceMs?: number;
   progress: Progress;
 }
@@ -41,7 +41,7 @@ export interface RunResult extends Verdict {
   faults: Map<string, { attempted: number; landed: number }>;
 }
 
-/** Load with faults, then healing, then every key once more, then the verdict. */
+/** Runs clients with faults, then without, then sends every key again, and returns the verdict. */
 export async function run({
   arena,
   seed,
@@ -64,7 +64,7 @@ export async function run({
   arena.onLanded = (part, replica) => {
     const landed = () => note(KINDS_OF_PARTS[part], 'landed', replica ? `replica ${replica.number}` : 'the bank');
     if (part !== 'late' || !replica) return landed();
-    // Held back is not yet late.
+    // The fault lands when the COMMIT has arrived late, not when it is held back.
     void releaseLate(replica, late).then((hasArrived) => hasArrived && landed());
   };
   let left = [...faults];
@@ -92,7 +92,7 @@ export async function run({
   hangUps.enabled = false;
   history.add({ type: 'phase', name: 'healed' });
   deadline = performance.now() + patienceMs;
-  progress.show('healed, and waiting for what is under way', seconds);
+  progress.show('no more faults, waiting until nothing is in flight', seconds);
   await Promise.all(working);
   await arena.quiescence(patienceMs);
   const healed = await arena.read('healed');
@@ -103,10 +103,10 @@ export async function run({
   await arena.quiescence(patienceMs);
   const end = await arena.read('end');
   history.add({ type: 'phase', name: 'end' });
-  progress.finish('read for the last time', seconds);
+  progress.finish('database and journal have been read', seconds);
   return { ...check(arena.evidence(healed, end, faults)), faults: tally };
 
-  /** One kind after the other, in another order each round, until there was enough load and each has landed often enough. */
+  /** Injects one kind of fault after the other, in a new order each round, until there was enough load and each kind has landed often enough. */
   async function injectFaults(): Promise<void> {
     const schedule = random.fork(SCHEDULE);
     const running: Promise<void>[] = [];
@@ -114,7 +114,7 @@ export async function run({
       const kind = schedule.pick(due);
       left = left.filter((other) => other !== kind);
       const injected = inject(kind, schedule.fork(running.length));
-      // What cannot be made whole again ends the run, but in its turn: everything that was started is ended then.
+      // A fault that cannot be repaired ends the run at the `Promise.all` below. Without this handler it would end the process at once.
       injected.catch(() => undefined);
       running.push(injected);
       progress.show(`${kind}; ${history.attemptsSoFar} attempts`, Math.min(elapsedMs() / 1000, seconds));
@@ -124,7 +124,7 @@ export async function run({
     await Promise.all(running);
   }
 
-  /** What is left of this round, or a new one; once there was enough load, what has not landed often enough. */
+  /** The faults that are left in this round, or those of a new round. After enough load, the faults that have not landed often enough. */
   function dueNow(): readonly FaultKind[] {
     const isEnough = elapsedMs() > seconds * 1000 && history.attemptsSoFar >= load.attempts;
     if (isEnough) return faults.filter((kind) => (tally.get(kind)?.landed ?? 0) < load.landings);
@@ -143,12 +143,12 @@ export async function run({
   }
 }
 
-/** Numbers of the random numbers that are nobody's client. */
+/** Indexes for `Random.fork` beyond those of the clients. */
 const [SCHEDULE, RESEND, LATE] = [1_001, 1_002, 1_003];
 
 /**
- * Asks for every operation until it is answered, whoever has given up before. That takes as long as there are operations; what is
- * not answered although nothing else is answered either, the checker finds.
+ * Sends every operation until it is answered, including those that clients gave up. Stops if no operation at all is answered for
+ * `patienceMs`. The checker then reports the operations without an answer.
  */
 async function resend(options: ClientOptions, random: Random, patienceMs: number): Promise<void> {
   const waiting: Operation[] = options.history.events.flatMap((event) =>

@@ -11,18 +11,18 @@ import { chargeOf, ITEMS, orderOf } from './operations.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 import { FREEZE_MS, PATIENCE_MS } from './timing.js';
 
-/** Until a process has come to a step: what it was given last may have missed it, so it is given more. */
+/** How long a process gets new requests until one of them reaches the step. */
 const REACH_MS = PATIENCE_MS;
 const PAUSE_MS = 30;
-/** Of what expired before it is swept. */
+/** How long ago a key that is to be swept has expired. */
 const EXPIRED_MS = 1_000;
-/** Steps of work that any replica may do. */
+/** Steps of background work, which any replica may do. */
 const IN_THE_BACKGROUND = /^(take-over|relay|consumer|sweep)/;
 
 /**
- * Stops one of two processes at a step of the protocol, has the other finish what it was at, and brings it back.
+ * Stops one of two processes at a step of the protocol, lets the other process finish the work, and restarts or wakes the first one.
  *
- * @returns the verdict on everything that has happened in the arena so far; unknown when the step was not reached
+ * @returns the verdict on everything that has happened in the arena so far; unknown if the step was not reached
  */
 export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<Verdict> {
   const { history } = arena;
@@ -40,13 +40,13 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   history.add({ type: 'fault', kind, state: 'attempted', about: '' });
   let reached: boolean | undefined;
   const reach = target.stopAt({ point, stop }, REACH_MS).then((is) => (reached = is));
-  // To be taken over, a request has to be left unfinished first, by a bank that is away.
+  // A request can only be taken over if it is unfinished, so the bank is down for a while.
   if (point.startsWith('take-over')) {
     arena.orderBank('down');
-    // The bank may not have heard yet.
+    // The first requests may reach the bank before the order to be down.
     while ((await begin(charge(), other)).type === 'ok');
   }
-  // What any replica may do would be the other's as often as not, and with bad luck each time.
+  // Only one replica does a piece of background work. The other one is frozen, so that it is always the target.
   if (IN_THE_BACKGROUND.test(point)) other.signal('SIGSTOP');
   for (let n = 0; reached === undefined; n++) {
     if (point.startsWith('sweep')) operations.push(await expired(arena));
@@ -67,7 +67,7 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   await Promise.all(attempts);
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
   await arena.quiescence(PATIENCE_MS);
-  // Once more, each: what has been answered is answered alike.
+  // Each operation is sent once more, so that the checker can compare the replies.
   await Promise.all(operations.map((operation) => untilAnswered(arena, operation)));
   const end = await arena.read('end');
   history.add({ type: 'phase', name: 'end' });

@@ -7,15 +7,15 @@ const PLOT_TOP = 100;
 const PLOT_HEIGHT = 150;
 const ROW_HEIGHT = 22;
 const ROWS_TOP = PLOT_TOP + PLOT_HEIGHT + 34;
-/** Of what landed many times in a row: more marks would only be a bar. */
+/** The largest number of marks per second. More marks would only look like a bar. */
 const MARKS_PER_SECOND = 2;
 const [INK, MUTED, GRID] = ['#1f2933', '#52606d', '#dfe4ea'];
 const OUTCOMES = { ok: '#0b6bcb', fail: '#9aa5b1', info: '#c2410c' } as const;
-const MEANINGS = { ok: 'ok, a final answer', fail: 'fail, nothing was started', info: 'info, nobody knows' } as const;
+const MEANINGS = { ok: 'ok, a final answer', fail: 'fail, nothing was started', info: 'info, not known' } as const;
 type OutcomeType = keyof typeof OUTCOMES;
 
 /**
- * Draws a run: how its attempts ended, second by second, and below it when each kind of fault landed.
+ * Draws how the attempts of a run ended, second by second, and below that when each kind of fault landed.
  *
  * @returns a well-formed SVG document without scripts or references
  */

@@ -1,17 +1,17 @@
-/** How long a request has its key to itself. In a process, those that ask for the same wait for it for as long. */
+/** The lease of a claim. Duplicates in the same process also wait for at most this time. */
 export const LEASE_MS = 2_000;
-/** Past the lease of whatever a process was at. */
+/** Longer than the lease, so that the requests of a frozen process are taken over. */
 export const FREEZE_MS = 1.5 * LEASE_MS;
-/** A database that has not recovered by then is not coming back. */
+/** Longer than PostgreSQL takes to restart and recover on a busy machine. */
 export const RECOVERY_MS = 60_000;
 /**
- * Without an answer or any other progress, after which none is expected: a lease, a retry and a restart of the database, many
- * times over. It has to outlast a busy machine, since what is given up on is a violation.
+ * How long to wait without an answer or any other progress: many times as long as a lease, a retry and a restart of the database take.
+ * A busy machine must not exceed it, because an operation that is given up is a violation.
  */
 export const PATIENCE_MS = 60_000;
-/** How long the bank may take. */
+/** How long the service waits for the bank. */
 export const GATEWAY_TIMEOUT_MS = 1_000;
-/** Longer than a statement takes on a machine that is busy with all of this. */
+/** Longer than a statement takes on a machine that is busy with this run. */
 export const STATEMENT_TIMEOUT_MS = 3_000;
-/** Shorter than in production (12 s), so that a replica has given up its dead connections before a client gives up its request. */
+/** Shorter than in production (12 s), so that a replica gives up a dead connection before a client gives up its request. */
 export const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;

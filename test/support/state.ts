@@ -1,3 +1,4 @@
+import { countEffects, type Effects } from '../../harness/effects.js';
 import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
 import type { TestDatabase } from './database.js';
 import { CHARGE } from './service.js';
@@ -40,29 +41,8 @@ export async function leaveBehind(
   }
 }
 
-export interface Effects {
-  /** Charges, by status. */
-  succeeded: number;
-  failed: number;
-  pending: number;
-  /** Captures of the bank. */
-  captures: number;
-  /** Keys, by state. */
-  completed: number;
-  in_progress: number;
-}
-
-/** Everything that happened in a database so far, counted. */
-export async function effects({ sql }: TestDatabase): Promise<Effects> {
-  const [row] = await sql<Effects>(`
-    SELECT (SELECT count(*)::int FROM charges WHERE status = 'succeeded') AS succeeded,
-           (SELECT count(*)::int FROM charges WHERE status = 'failed') AS failed,
-           (SELECT count(*)::int FROM charges WHERE status = 'pending') AS pending,
-           (SELECT count(*)::int FROM bank.captures) AS captures,
-           (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NOT NULL) AS completed,
-           (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS in_progress`);
-  return row as Effects;
-}
+/** All charges, captures and keys in a database, counted. */
+export const effects = ({ sql }: TestDatabase): Promise<Effects> => countEffects(sql);
 
 /** One charge, captured once, with its reply on record. */
 export const ONE_CHARGE: Effects = { succeeded: 1, failed: 0, pending: 0, captures: 1, completed: 1, in_progress: 0 };

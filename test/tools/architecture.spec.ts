@@ -42,6 +42,19 @@ const folderOf = (path: string) => (path.includes('/') ? (path.split('/')[0] ?? 
 const featuresOf = (sources: Sources) =>
   [...new Set(Object.keys(sources).map(folderOf))].filter((folder) => folder && !FOUNDATIONS.includes(folder));
 
+/**
+ * What each top folder may import, as the beginning of a path from the root. The service must run without its tools, and a tool must not
+ * depend on another tool. The conformance kit depends on one file that depends on nothing, so that it can be published alone.
+ */
+const MAY_IMPORT: Record<string, string[]> = {
+  src: ['src/', 'migrations/'],
+  migrations: ['migrations/'],
+  harness: ['harness/'],
+  conformance: ['conformance/', 'harness/options.'],
+  bench: ['bench/', 'harness/', 'src/'],
+  'test/chaos': ['test/chaos/', 'harness/', 'src/'],
+};
+
 /** Everything that breaks a rule about who imports whom and what things are called, in words. */
 function violationsOf(sources: Sources): string[] {
   const features = featuresOf(sources);
@@ -62,6 +75,15 @@ function violationsOf(sources: Sources): string[] {
   }
   return broken;
 }
+
+/** Imports that cross the border of a top folder although they may not. Paths are relative to the root. */
+const bordersCrossed = (sources: Sources, folder: string, allowed: readonly string[]): string[] =>
+  importsOf(sources)
+    .filter(({ from, to }) => from.startsWith(`${folder}/`) && /^\w[\w-]*\//.test(to) && isOurs(to))
+    .filter(({ to }) => !allowed.some((prefix) => to.startsWith(prefix)))
+    .map(({ from, to }) => `${from} imports ${to}`);
+
+const isOurs = (path: string) => Object.keys(MAY_IMPORT).some((folder) => path.startsWith(`${folder.split('/')[0]}/`));
 
 const fileOf = (path: string) => path.replace(/\.(js|ts)$/, '');
 
@@ -97,8 +119,8 @@ const longFilesOf = (sources: Sources) =>
     .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))
     .filter(({ lines }) => lines > MAX_LINES);
 
-function readSources(): Sources {
-  const root = new URL('../../src/', import.meta.url);
+function readSources(folder = 'src'): Sources {
+  const root = new URL(`../../${folder}/`, import.meta.url);
   const paths = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'));
   return Object.fromEntries(paths.map((path) => [path, readFileSync(new URL(path, root), 'utf8')]));
 }
@@ -106,6 +128,26 @@ function readSources(): Sources {
 describe('the architecture', () => {
   it('is kept by every import and every name', () => {
     expect(violationsOf(readSources())).toEqual([]);
+  });
+
+  it.each(Object.entries(MAY_IMPORT))('lets %s import only %j and packages', (folder, allowed) => {
+    const sources = Object.fromEntries(
+      Object.entries(readSources(folder)).map(([path, text]) => [`${folder}/${path}`, text]),
+    );
+    expect(Object.keys(sources).length).toBeGreaterThan(0);
+    expect(bordersCrossed(sources, folder, allowed)).toEqual([]);
+  });
+
+  it.each([
+    ['src/a.ts', `import { Program } from '../harness/processes.js';`],
+    ['src/charges/a.ts', `import { median } from '../../bench/statistics.js';`],
+    ['harness/a.ts', `import { median } from '../bench/statistics.js';`],
+    ['harness/a.ts', `import { migrate } from '../src/database/migrate.js';`],
+    ['conformance/a.ts', `import { Program } from '../harness/processes.js';`],
+    ['test/chaos/a.ts', `import { median } from '../../bench/statistics.js';`],
+  ])('would be broken across top folders by %s: %s', (path, text) => {
+    const [folder = '', allowed = []] = Object.entries(MAY_IMPORT).find(([name]) => path.startsWith(`${name}/`)) ?? [];
+    expect(bordersCrossed({ [path]: text }, folder, allowed)).toHaveLength(1);
   });
 
   it(`has no file of more than ${MAX_LINES} lines`, () => {

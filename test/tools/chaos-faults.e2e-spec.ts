@@ -11,8 +11,8 @@ describe('the faults of a chaos run', () => {
   beforeEach(async () => void (database = await createDatabase()));
   afterEach(() => database.drop());
 
-  it('terminate every other connection, and tell how many', async () => {
-    // With the one of the test itself.
+  it('terminate every second connection and report how many', async () => {
+    // The test itself has one more connection.
     for (let n = 0; n < 7; n++) await connect(database.url);
     const landed: string[] = [];
     const arena = { database: new ObservedDatabase(database.url) } as Arena;
@@ -23,7 +23,7 @@ describe('the faults of a chaos run', () => {
     expect(left).toBe(4);
   });
 
-  it('cancel statements of their own database that run, again and again, and tell how many', async () => {
+  it('cancel running statements of their own database repeatedly and report how many', async () => {
     const client = await connect(database.url);
     let isOver = false;
     let cancelled = 0;
@@ -40,9 +40,9 @@ describe('the faults of a chaos run', () => {
     await client.end();
     await working;
     expect(landed).toEqual([expect.stringMatching(/^[1-9]\d* statements$/)]);
-    // Besides the last, which ended with its connection.
+    // The last statement ended with its connection and is not counted.
     expect(cancelled).toBeGreaterThan(1);
-    // Statements of other databases are not the fault's to cancel: this one runs until its database is dropped.
+    // The fault does not cancel statements of other databases: this statement runs until its database is dropped.
     await neighbour.drop();
     expect(await sleeping).not.toContain('due to user request');
   });

@@ -2,46 +2,46 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { UsageError } from '../../harness/options.js';
 import { FAULT_KINDS } from '../chaos/faults.js';
 import { History, type HistoryEvent, type Operation } from '../chaos/history.js';
 import { chargeOf, orderOf, paymentOf } from '../chaos/operations.js';
-import { argumentsOf, type Options, readOptions, UsageError } from '../chaos/options.js';
+import { argumentsOf, readOptions } from '../chaos/options.js';
 import { Random } from '../chaos/random.js';
 import { timeline } from '../chaos/timeline.js';
 
 describe('the options of npm run chaos', () => {
   it('have defaults, and a seed that is new each time', () => {
-    const [one, other] = [readOptions([]), readOptions([])];
-    expect(one).toMatchObject({ mode: 'random', seconds: 60, replicas: 3, faults: FAULT_KINDS, only: [] });
-    expect((one as { seed: number }).seed).not.toBe((other as { seed: number }).seed);
+    const [first, second] = [readOptions([]), readOptions([])];
+    expect(first).toMatchObject({ mode: 'random', seconds: 60, replicas: 3, faults: FAULT_KINDS, only: [] });
+    expect(first.seed).not.toBe(second.seed);
   });
 
-  it('are taken as given', () => {
+  it('are read from the command line', () => {
     const args = ['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,storm'];
     expect(readOptions(args)).toMatchObject({ seconds: 5, seed: 7, replicas: 2, faults: ['kill', 'storm'] });
     expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
     expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
-    expect(readOptions(['--help'])).toBe('help');
   });
 
-  it('are told for the same again: each that matters', () => {
+  it('are printed as the command line that repeats the run', () => {
     const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
-    expect(argumentsOf(options as Options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
-    expect(argumentsOf(readOptions(['--seed', '7']) as Options)).toBe('--seed 7 --seconds 60 --replicas 3');
+    expect(argumentsOf(options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
+    expect(argumentsOf(readOptions(['--seed', '7']))).toBe('--seed 7 --seconds 60 --replicas 3');
   });
 
   it.each([
     [['--seconds', '0'], '--seconds 0: expected an integer from 1'],
     [['--seed', 'x'], '--seed x: expected an integer from 0'],
     [['--replicas', '1'], '--replicas 1: expected an integer from 2 to 8'],
-    [['--faults', 'kill,fire'], '--faults fire: expected some of kill, '],
-    [['--faults', ''], '--faults : expected some of kill, '],
+    [['--faults', 'kill,fire'], '--faults fire: expected one of kill, '],
+    [['--faults', ''], '--faults : expected one of kill, '],
     [['kill'], 'kill: expected options only'],
-    [['--planted', 'lock-in-memory', 'lock'], 'lock: expected some of no-unique-constraint, '],
-    [['--fail-points', 'claim.before', 'claim'], 'claim: expected some of claim.before, '],
+    [['--planted', 'lock-in-memory', 'lock'], 'name lock: expected one of no-unique-constraint, '],
+    [['--fail-points', 'claim.before', 'claim'], 'name claim: expected one of claim.before, '],
     [['--planted', '--fail-points'], '--planted, --fail-points: expected one of them'],
     [['--fautls', 'kill'], "Unknown option '--fautls'"],
-  ])('are refused with what was expected: %j', (args, message) => {
+  ])('are refused with an error that says what was expected: %j', (args, message) => {
     expect(() => readOptions(args)).toThrow(UsageError);
     expect(() => readOptions(args)).toThrow(message);
   });
@@ -50,12 +50,12 @@ describe('the options of npm run chaos', () => {
 describe('what is random', () => {
   const draw = (random: Random) => Array.from({ length: 20 }, () => random.integer(0, 1_000_000));
 
-  it('is the same for the same seed, and another for another', () => {
+  it('is the same for the same seed, and different for different seeds', () => {
     expect(draw(new Random(7))).toEqual(draw(new Random(7)));
     expect(draw(new Random(7))).not.toEqual(draw(new Random(8)));
   });
 
-  it('does not depend, for one who draws, on how often others have drawn', () => {
+  it('gives a fork the same numbers regardless of how many numbers its parent has drawn', () => {
     const [busy, idle] = [new Random(7), new Random(7)];
     draw(busy);
     expect(draw(busy.fork(3))).toEqual(draw(idle.fork(3)));
@@ -63,7 +63,7 @@ describe('what is random', () => {
     expect(draw(busy.fork(0).fork(1))).not.toEqual(draw(busy.fork(2)));
   });
 
-  it('comes to every number from the least to the most, and to no other', () => {
+  it('reaches every integer from the least to the most, and no other integer', () => {
     const random = new Random(7);
     expect(new Set(Array.from({ length: 500 }, () => random.integer(3, 6)))).toEqual(new Set([3, 4, 5, 6]));
     expect(random.shuffled([1, 2, 3, 4, 5]).sort()).toEqual([1, 2, 3, 4, 5]);
@@ -71,7 +71,7 @@ describe('what is random', () => {
 });
 
 describe('an operation', () => {
-  it('bears its name in its body, so that its effect can be told to be its own', () => {
+  it('contains its id in its body, so that each effect can be assigned to its operation', () => {
     const items = [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }];
     const order = orderOf('acct_a', 'o-1', items, false);
     const payment: Operation = paymentOf(order, 'k-1');
@@ -87,7 +87,7 @@ describe('the history', () => {
   beforeAll(() => void (directory = mkdtempSync(join(tmpdir(), 'history-'))));
   afterAll(() => rmSync(directory, { recursive: true }));
 
-  it('is in the file what it is in memory, event by event', () => {
+  it('has the same events in its file as in memory', () => {
     const file = join(directory, 'history.jsonl');
     const history = new History(file);
     history.add({ type: 'operation', operation: chargeOf('acct_a', 'k-1', 500) });
@@ -100,7 +100,7 @@ describe('the history', () => {
     expect(history.events).toHaveLength(601);
   });
 
-  it('is drawn: how attempts ended, when faults landed, and where a phase begins', () => {
+  it('is drawn as a chart of how attempts ended, when faults landed and where a phase begins', () => {
     const events: HistoryEvent[] = [
       { at: 1_000, type: 'phase', name: 'load' },
       { at: 1_500, type: 'info', attempt: 0, reason: 'lost' },

@@ -33,7 +33,7 @@ async function run(args: string[]): Promise<{ stdout: string; stderr: string; ex
 const failed = ({ findings }: Report) => findings.filter(({ verdict }) => verdict === 'failed').map(({ id }) => id);
 const unknown = ({ findings }: Report) => findings.filter(({ verdict }) => verdict === 'unknown').map(({ id }) => id);
 
-beforeAll(() => promisify(execFile)('npx', ['swc', 'conformance', '-d', 'dist', '--quiet']));
+beforeAll(() => promisify(execFile)('npx', ['swc', 'conformance', 'harness/options.ts', '-d', 'dist', '--quiet']));
 
 describe('the conformance kit, on this service,', () => {
   let database: TestDatabase;
@@ -172,7 +172,7 @@ describe('the conformance kit, on a server that', () => {
     server = await startBrokenServer('names nothing');
     const report = await check(server.url, ...options, '--effects', '');
     expect(unknown(report)).toEqual(expect.arrayContaining(['duplicate', 'storm', 'mismatch', 'scope', 'hang-up']));
-    expect(report.findings[0]?.detail).toMatch(/no id that names what was made: see --id/);
+    expect(report.findings[0]?.detail).toMatch(/no id with the id of the created resource: see --id/);
   });
 
   it('lists things without the member that names them, is no verdict', async () => {
@@ -185,7 +185,7 @@ describe('the conformance kit, on a server that', () => {
       'no',
     ]);
     expect([exitCode, stdout]).toEqual([2, expect.not.stringContaining('FAILED')]);
-    expect(stderr).toContain('each with its no');
+    expect(stderr).toContain('whose elements have no');
   });
 
   it('is not there, is no verdict', async () => {
@@ -204,7 +204,7 @@ describe('the command line of the conformance kit', () => {
     [['--url', 'http://localhost', '--method', 'P OST'], /--method P OST: expected a method/],
     [['--url', 'http://localhost', '--key-header', ''], /--key-header : expected the name of a header/],
     [['--url', 'http://localhost', '--header', 'X-Name: \u20ac'], /--header: expected 'Name: value', in ASCII/],
-    [['--url', 'http://localhost', '--timeout-ms', '1e12'], /--timeout-ms 1e12: expected milliseconds/],
+    [['--url', 'http://localhost', '--timeout-ms', '1e12'], /--timeout-ms 1e12: expected an integer/],
     [['--url', 'http://localhost', '--profile', 'mine'], /expected one of ours, draft, stripe/],
     [['--url', 'http://localhost', '--body', '{'], /--body \{: expected JSON/],
     [['--url', 'http://localhost', '--header', 'secret'], /--header: expected 'Name: value'/],

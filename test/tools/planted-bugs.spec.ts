@@ -23,8 +23,12 @@ describe('the planted bugs', () => {
 
   it('are refused when what they replace is not there, or more than once', async () => {
     const file = 'src/postgres/transaction.ts';
-    await expect(patched([{ file, find: 'no such text', replace: '' }])).rejects.toThrow('has 0 times');
-    await expect(patched([{ file, find: 'import', replace: '' }])).rejects.toThrow(/has \d+ times/);
+    await expect(patched([{ file, find: 'no such text', replace: '' }])).rejects.toThrow(
+      'contains the text of a patch 0 times',
+    );
+    await expect(patched([{ file, find: 'import', replace: '' }])).rejects.toThrow(
+      /contains the text of a patch \d+ times/,
+    );
   });
 });
 

@@ -14,6 +14,7 @@ const STRATEGIES = readFileSync('docs/strategies.md', 'utf8');
 const PACKAGE = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
 const NEWCOMER = readFileSync('.ci/newcomer', 'utf8');
 const WORKFLOW = readFileSync('.github/workflows/check.yml', 'utf8');
+const READMES_OF_TOOLS = ['bench/README.md', 'conformance/README.md', 'test/README.md'];
 
 interface Block {
   language: string;
@@ -81,6 +82,13 @@ describe('the README', () => {
     for (const [, script = ''] of scripts) expect(Object.keys(PACKAGE.scripts)).toContain(script);
   });
 
+  it.each(READMES_OF_TOOLS)('of a tool, %s, contains only commands that CI runs', (path) => {
+    const commands = blocksOf(readFileSync(path, 'utf8')).flatMap(({ text }) => text.split('\n'));
+    expect(commands.length).toBeGreaterThan(0);
+    const executed = [WORKFLOW, NEWCOMER, ...Object.values(PACKAGE.scripts)].join('\n');
+    for (const command of commands) expect([command, executed.includes(command)]).toEqual([command, true]);
+  });
+
   it.each(['migration:show', 'migration:run', 'migration:revert'])('names npm run %s, which works', async (script) => {
     // Without its build, which would take the files of the build away from the tests that run at the same time.
     const command = PACKAGE.scripts[script]?.replace('npm run --silent build && ', '') ?? '';
@@ -89,7 +97,7 @@ describe('the README', () => {
     expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : migrations.at(-1)?.name);
   });
 
-  it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md', 'docs/proof.md'])(
+  it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md', 'docs/proof.md', ...READMES_OF_TOOLS])(
     'and %s link only to files that exist',
     (path) => {
       const links = [...readFileSync(path, 'utf8').matchAll(/\]\((?!http)([^)#]+)/g)];

@@ -2,13 +2,13 @@ import type { DatabaseState, Snapshot } from '../evidence.js';
 import { chargeIdOf, named } from './stories.js';
 import type { Report } from './verdict.js';
 
-/** Sums, by whatever they are of. */
+/** Sums by name, such as amounts by account and currency. */
 class Sums extends Map<string, number> {
   add(name: string, amount: number): this {
     return this.set(name, (this.get(name) ?? 0) + amount);
   }
 
-  /** Names at which two differ, with both sums. */
+  /** The names whose sums differ, with both sums. */
   differences(other: Sums): string[] {
     return [...new Set([...this.keys(), ...other.keys()])]
       .filter((name) => (this.get(name) ?? 0) !== (other.get(name) ?? 0))
@@ -16,7 +16,7 @@ class Sums extends Map<string, number> {
   }
 }
 
-/** What was begun has been finished, with or without its client. */
+/** Every request, charge and message that was begun has been finished, with or without its client. */
 export function checkFinished(
   { charges, requests, messages, deadLetters }: DatabaseState,
   when: string,
@@ -29,11 +29,11 @@ export function checkFinished(
     if (status === 'pending') report('nothing unfinished', `${id}: pending ${when}`);
   for (const { id, published } of messages) if (!published) report('nothing unfinished', `${id}: unpublished ${when}`);
   for (const { consumer, message_id } of deadLetters) {
-    report('nothing unfinished', `${message_id}: a dead letter of ${consumer} ${when}`);
+    report('nothing unfinished', `${message_id}: a dead letter of the consumer ${consumer} ${when}`);
   }
 }
 
-/** A record and the effect that it stands for are settled together, and a settled record stays as it is. */
+/** A record is completed exactly if its effect is settled, and a completed record does not change. */
 export function checkRecords({ charges, requests, orders, changes }: DatabaseState, report: Report): void {
   const byId = new Map(charges.map((charge) => [charge.id, charge]));
   const placed = new Set(orders.map(({ account_id, order_id }) => named(account_id, order_id)));
@@ -45,13 +45,13 @@ export function checkRecords({ charges, requests, orders, changes }: DatabaseSta
       if (settled !== completed) {
         report(
           'record and effect agree',
-          `${about}: ${completed ? 'completed' : 'in progress'}, its charge ${status ?? 'missing'}`,
+          `${about}: the record is ${completed ? 'completed' : 'in progress'}, its charge is ${status ?? 'missing'}`,
         );
       }
     } else if (placed.has(about) !== completed) {
       report(
         'record and effect agree',
-        `${about}: ${completed ? 'completed, without an order' : 'in progress, and ordered'}`,
+        `${about}: the record is ${completed ? 'completed, but there is no order' : 'in progress, but there is an order'}`,
       );
     }
   }
@@ -60,14 +60,14 @@ export function checkRecords({ charges, requests, orders, changes }: DatabaseSta
   );
   for (const { id, status } of charges) {
     if (status === 'pending' && !unfinished.has(id))
-      report('record and effect agree', `${id}: pending, and on no record`);
+      report('record and effect agree', `${id}: pending, but without a record in progress`);
   }
   for (const { account_id, idempotency_key, change } of changes) {
     report('final is final', `${named(account_id, idempotency_key)}: ${change} of a completed record`);
   }
 }
 
-/** The bank has decided on each charge under one key, as it is on record here, and on nothing else. */
+/** The bank has decided each charge under one key, with the result that the charge has, and has decided nothing else. */
 export function checkBank({ database, journal }: Snapshot, report: Report): void {
   const charges = new Map(database.charges.map((charge) => [charge.id, charge]));
   const keys = new Map<string, Set<string>>();
@@ -77,11 +77,14 @@ export function checkBank({ database, journal }: Snapshot, report: Report): void
     if (row && (row.account_id !== account || row.amount !== amount)) {
       report(
         'accounts do not cross',
-        `${charge}: ${amount} of ${account} at the bank, ${row.amount} of ${row.account_id} here`,
+        `${charge}: ${amount} of ${account} at the bank, ${row.amount} of ${row.account_id} in the database`,
       );
     }
     if (row?.status !== (decision === 'captured' ? 'succeeded' : 'failed')) {
-      report('record and effect agree', `${charge}: ${decision}, and ${row?.status ?? 'missing'} here`);
+      report(
+        'record and effect agree',
+        `${charge}: ${decision} at the bank, ${row?.status ?? 'missing'} in the database`,
+      );
     }
   }
   for (const [charge, used] of keys) {
@@ -89,7 +92,7 @@ export function checkBank({ database, journal }: Snapshot, report: Report): void
   }
 }
 
-/** Three books, kept by three: the charges here, what messages have added up, and what the bank has captured. */
+/** Charges, balances and captures have the same sums. Requests write the charges, messages the balances, and the bank the captures. */
 export function checkBooks({ database, journal }: Snapshot, report: Report): void {
   const [charges, balances, captures] = [new Sums(), new Sums(), new Sums()];
   for (const { account_id, currency, amount, status } of database.charges) {
@@ -100,11 +103,13 @@ export function checkBooks({ database, journal }: Snapshot, report: Report): voi
   for (const { account, currency, amount, decision } of journal) {
     if (decision === 'captured') captures.add(named(account, currency), amount);
   }
-  for (const about of charges.differences(balances)) report('the books agree', `charges and balance of ${about}`);
-  for (const about of charges.differences(captures)) report('the books agree', `charges and captures of ${about}`);
+  for (const about of charges.differences(balances))
+    report('the books agree', `sums of charges and balance differ for ${about}`);
+  for (const about of charges.differences(captures))
+    report('the books agree', `sums of charges and captures differ for ${about}`);
 }
 
-/** Stock is taken relative to what is there: once for each order, and never more than there is. */
+/** Each order has taken its pieces from stock exactly once. */
 export function checkStock({ orders, stock }: DatabaseState, initial: number, report: Report): void {
   const taken = new Sums();
   for (const { account_id, items } of orders) {
@@ -112,31 +117,32 @@ export function checkStock({ orders, stock }: DatabaseState, initial: number, re
   }
   const gone = new Sums();
   for (const { account_id, item_id, stock: left } of stock) gone.add(named(account_id, item_id), initial - left);
-  for (const about of taken.differences(gone)) report('one effect', `ordered and taken of ${about}`);
+  for (const about of taken.differences(gone))
+    report('one effect', `pieces ordered and pieces taken differ for ${about}`);
 }
 
-/** Each charge is told of once, each message has been let in once, and the orders know what has been paid. */
+/** Each charge has one message, each consumer has processed each message once, and each order has the right payments. */
 export function checkMessages({ charges, orders, messages, processed, payments }: DatabaseState, report: Report): void {
-  const [due, told] = [new Sums(), new Sums()];
+  const [due, seen] = [new Sums(), new Sums()];
   const succeeded = charges.filter(({ status }) => status === 'succeeded');
   for (const { account_id, id, order_id } of succeeded) {
     const message = named(account_id, `charge.succeeded.${id}`);
-    for (const whom of order_id === null ? ['outbox', 'balance'] : ['outbox', 'balance', 'orders'])
-      due.add(`${whom} ${message}`, 1);
+    for (const place of order_id === null ? ['outbox', 'balance'] : ['outbox', 'balance', 'orders'])
+      due.add(`${place} ${message}`, 1);
   }
-  for (const { account_id, id } of messages) told.add(`outbox ${named(account_id, id)}`, 1);
+  for (const { account_id, id } of messages) seen.add(`outbox ${named(account_id, id)}`, 1);
   for (const { account_id, consumer, message_id } of processed)
-    told.add(`${consumer} ${named(account_id, message_id)}`, 1);
-  for (const about of due.differences(told)) report('messages once', `due and told: ${about}`);
+    seen.add(`${consumer} ${named(account_id, message_id)}`, 1);
+  for (const about of due.differences(seen)) report('messages once', `messages expected and seen differ: ${about}`);
   const [charged, paid] = [new Sums(), new Sums()];
   for (const { account_id, order_id, amount } of succeeded)
     if (order_id !== null) charged.add(named(account_id, order_id), amount);
   for (const { account_id, of: order, amount } of payments) paid.add(named(account_id, order), amount);
-  for (const about of charged.differences(paid)) report('messages once', `charged and paid of ${about}`);
+  for (const about of charged.differences(paid)) report('messages once', `charges and payments differ for ${about}`);
   for (const { account_id, order_id, amount, status } of orders) {
     const about = named(account_id, order_id);
     const isPaid = (paid.get(about) ?? 0) >= amount;
     if (isPaid !== (status === 'paid'))
-      report('messages once', `${about}: ${status}, and ${paid.get(about) ?? 0} of ${amount} paid`);
+      report('messages once', `${about}: ${status}, but ${paid.get(about) ?? 0} of ${amount} are paid`);
   }
 }

@@ -13,7 +13,7 @@ import { checkReplies } from './replies.js';
 import { storiesOf } from './stories.js';
 import type { Report, Verdict, Violation } from './verdict.js';
 
-/** Judges a run by what clients saw, what the database holds and what the bank has written down, and by nothing else. */
+/** Returns the verdict on a run. It depends only on the history of the clients, the database and the journal of the bank. */
 export function check(evidence: Evidence): Verdict {
   const violations: Violation[] = [];
   const report: Report = (invariant, about) => void violations.push({ invariant, about });
@@ -21,7 +21,8 @@ export function check(evidence: Evidence): Verdict {
   const { history, healed, end, crashed, initialStock } = evidence;
   const resentAt = history.find((event) => event.type === 'phase' && event.name === 'resend')?.at;
   for (const story of stories) checkReplies(story, stories, report);
-  for (const replica of crashed) report('as documented', `replica ${replica}: has ended by itself`);
+  for (const replica of crashed)
+    report('as documented', `replica ${replica}: stopped although no fault had stopped it`);
   if (healed) {
     checkFinished(healed.database, 'once healed', report);
     checkRecords(healed.database, report);
@@ -54,7 +55,7 @@ export function check(evidence: Evidence): Verdict {
   return { verdict, violations, doubts, counts: { keys: stories.length, attempts: attempts.length, ...counts } };
 }
 
-/** Every reason not to trust a run in which nothing wrong was seen. */
+/** The reasons why a run without a violation is `unknown` and not `valid`. */
 function doubtsOf({ history, healed, end, faults }: Evidence): string[] {
   const landed = new Set<string>();
   for (const event of history) if (event.type === 'fault' && event.state === 'landed') landed.add(event.kind);

@@ -6,7 +6,7 @@ import type { Report } from './verdict.js';
 
 const indexes = new WeakMap<object, Map<string, never[]>>();
 
-/** The rows by some name, made once for each list. */
+/** Groups rows by name, once for each list. Later calls for the same list return the same groups. */
 function index<Row>(rows: readonly Row[], name: (row: Row) => string): Map<string, Row[]> {
   const known = indexes.get(rows) as Map<string, Row[]> | undefined;
   if (known) return known;
@@ -26,7 +26,7 @@ const byOrder = (orders: DatabaseState['orders']) =>
 const chargesOf = ({ operation }: Story, { charges }: DatabaseState): ChargeRow[] =>
   byDescription(charges).get(operation.id) ?? [];
 
-/** Without the charge of a reply that was there before the run. */
+/** The charges of a story, without the charge that was inserted before the run together with its reply. */
 function newChargesOf(story: Story, database: DatabaseState): ChargeRow[] {
   const { recorded } = story;
   const old = recorded && parse(recorded.reply.body)['id'];
@@ -45,15 +45,15 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
   for (const charge of charges) {
     const asked = { currency: body['currency'] ?? charge.currency, order_id: body['order_id'] ?? null };
     if (charge.currency !== asked.currency || charge.order_id !== asked.order_id) {
-      report('nothing lost', `${id}: charged in ${charge.currency} for ${String(charge.order_id)}`);
+      report('nothing lost', `${id}: charged in ${charge.currency} for order ${String(charge.order_id)}`);
     }
     if (charge.account_id !== account) report('accounts do not cross', `${id}: charged to ${charge.account_id}`);
     if (charge.amount !== body['amount'])
-      report('nothing lost', `${id}: ${charge.amount} charged of ${String(body['amount'])}`);
+      report('nothing lost', `${id}: charged ${charge.amount} instead of ${String(body['amount'])}`);
     const decisions = (byCharge(journal).get(charge.id) ?? []).map(({ decision }) => decision).join(' and ');
     const settled = { pending: decisions, succeeded: 'captured', failed: 'declined' }[charge.status];
     if (decisions !== settled)
-      report('record and effect agree', `${id}: ${charge.status}, ${decisions || 'undecided'}`);
+      report('record and effect agree', `${id}: ${charge.status}, but at the bank ${decisions || 'undecided'}`);
   }
   for (const { reply } of acknowledged(story)) {
     const content = parse(reply.body);
@@ -61,9 +61,12 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
     const status = reply.status === 200 ? 'succeeded' : 'failed';
     if (reply.status !== 200 && reply.status !== 402) continue;
     const isThere = charges.some((charge) => charge.id === chargeId && charge.status === status);
-    if (!isThere) report('nothing lost', `${id}: ${String(chargeId)} was acknowledged, and is not there`);
+    if (!isThere) report('nothing lost', `${id}: ${String(chargeId)} was acknowledged, but does not exist`);
     if (reply.status === 200 && content['amount'] !== body['amount'])
-      report('nothing lost', `${id}: ${String(content['amount'])} acknowledged of ${String(body['amount'])}`);
+      report(
+        'nothing lost',
+        `${id}: ${String(content['amount'])} was acknowledged instead of ${String(body['amount'])}`,
+      );
   }
 }
 
@@ -72,24 +75,27 @@ export function checkOrder(story: Story, { orders }: DatabaseState, report: Repo
   const [order, ...others] = byOrder(orders).get(id) ?? [];
   if (others.length > 0) report('one effect', `${id}: ${others.length + 1} orders`);
   if (!order) {
-    if (acknowledged(story).some(({ reply }) => reply.status === 200)) report('nothing lost', `${id}: no such order`);
+    if (acknowledged(story).some(({ reply }) => reply.status === 200))
+      report('nothing lost', `${id}: was acknowledged, but the order does not exist`);
     return;
   }
-  if (order.customer_id !== id) report('accounts do not cross', `${id}: is an order of ${order.customer_id}`);
+  if (order.customer_id !== id) report('accounts do not cross', `${id}: belongs to ${order.customer_id}`);
   const asked = contentsOf({ ...body, amount: costOf(body['items'] as Line[]) });
-  if (contentsOf(order) !== asked) report('nothing lost', `${id}: ordered ${contentsOf(order)} of ${asked}`);
+  if (contentsOf(order) !== asked)
+    report('nothing lost', `${id}: the order is ${contentsOf(order)} instead of ${asked}`);
   for (const { reply } of acknowledged(story)) {
     if (reply.status !== 200) continue;
     const content = parse(reply.body);
-    if (contentsOf(content) !== asked) report('nothing lost', `${id}: ${contentsOf(content)} acknowledged of ${asked}`);
+    if (contentsOf(content) !== asked)
+      report('nothing lost', `${id}: ${contentsOf(content)} was acknowledged instead of ${asked}`);
     if (content['status'] === 'paid' && order.status !== 'paid')
-      report('nothing lost', `${id}: was acknowledged as paid, and is not`);
+      report('nothing lost', `${id}: was acknowledged as paid, but is not paid`);
   }
 }
 
 const costOf = (lines: Line[]) => lines.reduce((sum, { quantity, unit_amount }) => sum + quantity * unit_amount, 0);
 
-/** What an order is about, in one text, wherever it is read. */
+/** The id, pieces and amount of an order as one text, from a request, a reply or a row. */
 const contentsOf = (order: { order_id?: unknown; amount?: unknown; items?: unknown }) => {
   const lines = (order.items ?? []) as Line[];
   const pieces = lines.map(({ item_id, quantity, unit_amount }) => `${quantity} ${item_id} at ${unit_amount}`);
@@ -99,7 +105,7 @@ const contentsOf = (order: { order_id?: unknown; amount?: unknown; items?: unkno
 const onRecord = ({ response_status, content_type, response_body }: RequestRow) =>
   contentOf({ status: response_status, contentType: content_type, body: response_body });
 
-/** Of an operation with a key: what was acknowledged last is what is on record. */
+/** An operation with a key has one record, which contains the reply that was acknowledged last. */
 export function checkRecord(story: Story, { requests }: DatabaseState, report: Report): void {
   const { id, key } = story.operation;
   if (key === undefined) return;
@@ -108,26 +114,26 @@ export function checkRecord(story: Story, { requests }: DatabaseState, report: R
   const last = acknowledged(story).at(-1)?.reply;
   if (!last) return;
   const [record] = records;
-  if (!record?.completed) report('nothing lost', `${id}: was acknowledged, and is not on record`);
+  if (!record?.completed) report('nothing lost', `${id}: was acknowledged, but has no completed record`);
   else if (onRecord(record) !== contentOf(last)) {
-    report('same reply', `${id}: ${contentOf(last)} was acknowledged, ${onRecord(record)} is on record`);
+    report('same reply', `${id}: ${contentOf(last)} was acknowledged, but ${onRecord(record)} is recorded`);
   }
 }
 
-/** Of an operation with a key: its effect came in one commit with a record, which has not expired. */
+/** The effect of an operation with a key has a record, because both are in one commit and the record has not expired. */
 export function checkRecorded(story: Story, database: DatabaseState, report: Report): void {
   const { id, key } = story.operation;
   if (key === undefined) return;
   const records = byKey(database.requests).get(id) ?? [];
   const charges = new Set(records.map(({ request_id }) => chargeIdOf(request_id)));
   for (const charge of newChargesOf(story, database)) {
-    if (!charges.has(charge.id)) report('record and effect agree', `${id}: ${charge.id} is on no record`);
+    if (!charges.has(charge.id)) report('record and effect agree', `${id}: ${charge.id} has no record`);
   }
   if (byOrder(database.orders).has(id) && records.length === 0)
-    report('record and effect agree', `${id}: ordered, and on no record`);
+    report('record and effect agree', `${id}: the order has no record`);
 }
 
-/** Whatever there is, somebody has asked for. */
+/** Every charge, order and record belongs to an operation that a client sent. */
 export function checkAskedFor(stories: readonly Story[], database: DatabaseState, report: Report): void {
   const asked = new Set(stories.map(({ operation }) => operation.id));
   const found = [
@@ -135,20 +141,21 @@ export function checkAskedFor(stories: readonly Story[], database: DatabaseState
     ...database.orders.map(({ account_id, order_id }) => named(account_id, order_id)).map((id) => [id, id]),
     ...[...byKey(database.requests).keys()].map((id) => [`the record of ${id}`, id]),
   ] as [string, string][];
-  for (const [about, id] of found) if (!asked.has(id)) report('one effect', `${about}: nobody has asked for it`);
+  for (const [about, id] of found)
+    if (!asked.has(id)) report('one effect', `${about}: no client sent such an operation`);
 }
 
-/** Sent until it is answered, an operation is answered. `since` is when everything was sent again. */
+/** An operation is answered when it is sent until it is answered. `since` is the time when all operations were sent again. */
 export function checkAnswered(story: Story, since: number, report: Report): void {
   if (!acknowledged(story).some(({ invokedAt }) => invokedAt >= since))
-    report('nothing unfinished', `${story.operation.id}: not answered in the end`);
+    report('nothing unfinished', `${story.operation.id}: not answered although it was sent again and again`);
 }
 
-/** Every attempt failed for certain, so there must be nothing. `healed` was taken before the attempts from `until` on. */
+/** If every attempt certainly failed, there is no effect. The snapshot was taken before the attempts from `until` on. */
 export function checkFailures(story: Story, { database }: Snapshot, until: number, report: Report): void {
   const { operation, recorded } = story;
   const attempts = story.attempts.filter(({ invokedAt }) => invokedAt < until);
   if (recorded || attempts.length === 0 || !attempts.every(({ result }) => result === 'fail')) return;
   const effects = chargesOf(story, database).length + (byOrder(database.orders).get(operation.id) ?? []).length;
-  if (effects > 0) report('a failure has no effect', `${operation.id}: failed every time, and has an effect`);
+  if (effects > 0) report('a failure has no effect', `${operation.id}: every attempt failed, but there is an effect`);
 }

@@ -3,7 +3,7 @@ import { LEASE_MS } from '../timing.js';
 import { acknowledged, contentOf, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
-/** What the clients of one operation saw, held against itself. */
+/** Compares all answers to one operation with one another and with the contract. */
 export function checkReplies(story: Story, stories: readonly Story[], report: Report): void {
   const { operation, attempts, recorded } = story;
   const { id, path, key, account } = operation;
@@ -20,36 +20,39 @@ export function checkReplies(story: Story, stories: readonly Story[], report: Re
       report(isBlocked ? 'accounts do not cross' : 'as documented', `${id}: answered with ${contentOf(reply)}`);
     } else if (reply.status === 200) {
       const whose = path === '/charges' ? content['description'] : content['customer_id'];
-      if (whose !== id) report('accounts do not cross', `${id}: got the reply of ${String(whose)}`);
+      if (whose !== id) report('accounts do not cross', `${id}: received the reply of ${String(whose)}`);
     }
   }
   if (key === undefined) return checkNatural(id, replies, report);
   if (recorded) checkExpiry(id, recorded, replies, report);
-  // A reply that has expired meanwhile is another story than the one after it.
-  const anew = replies.filter(({ reply }) => !isOld(reply, recorded));
-  const different = new Set(anew.map(({ reply }) => contentOf(reply)));
+  // After a reply has expired, the key stands for a new request with a reply of its own.
+  const current = replies.filter(({ reply }) => !isOld(reply, recorded));
+  const different = new Set(current.map(({ reply }) => contentOf(reply)));
   if (different.size > 1) report('same reply', `${id}: ${[...different].join(' and ')}`);
-  // Who made the reply gets it as his own, and nobody else does.
+  // Only the attempt that executed the request receives the reply without the replay header.
   const makers = replies.filter(({ reply }) => !reply.replayed);
-  const firstEnd = Math.min(...anew.map(({ endedAt }) => endedAt));
+  const firstEnd = Math.min(...current.map(({ endedAt }) => endedAt));
   if (makers.length > 1 || makers.some(({ invokedAt, reply }) => isOld(reply, recorded) || invokedAt > firstEnd)) {
-    report('final is final', `${id}: answered anew after it had been answered`);
+    report('final is final', `${id}: executed again after it had been answered`);
   }
 }
 
-/** Up to its expiry a reply is replayed, and then no more: but by a request that was under way, to those that wait for it. */
+/**
+ * A reply is replayed until it expires and not later. The exception is a request that was in flight when the reply expired: it gives
+ * the old reply to the duplicates that wait for it, for at most a lease.
+ */
 function checkExpiry(id: string, recorded: Recorded, replies: Acknowledged[], report: Report): void {
   const { expiresAt } = recorded;
   for (const { invokedAt, endedAt, reply } of replies) {
     const old = isOld(reply, recorded);
     if (endedAt < expiresAt && !old) {
-      report('same reply', `${id}: ${contentOf(reply)} before it expired, instead of ${contentOf(recorded.reply)}`);
+      report('same reply', `${id}: ${contentOf(reply)} instead of ${contentOf(recorded.reply)}, which had not expired`);
     }
     if (invokedAt > expiresAt + LEASE_MS && old) report('as documented', `${id}: replayed long after it had expired`);
   }
 }
 
-/** An order without a key is answered as it is now: all of it stays, but that it becomes paid, once. */
+/** The answer to an order without a key is its current state. Only the status changes, once, from placed to paid. */
 function checkNatural(id: string, replies: Acknowledged[], report: Report): void {
   const orders = replies.flatMap(({ invokedAt, endedAt, reply }) => {
     const { status, paid_at, ...rest } = parse(reply.body);
@@ -58,7 +61,7 @@ function checkNatural(id: string, replies: Acknowledged[], report: Report): void
   const paid = orders.filter(({ status }) => status === 'paid');
   const paidAt = Math.min(...paid.map(({ endedAt }) => endedAt));
   if (orders.some(({ status, invokedAt }) => status !== 'paid' && invokedAt > paidAt))
-    report('final is final', `${id}: paid, and no longer`);
+    report('final is final', `${id}: no longer paid after it had been paid`);
   for (const seen of [orders.map(({ rest }) => rest), paid.map((order) => String(order.paid))]) {
     if (new Set(seen).size > 1) report('same reply', `${id}: ${[...new Set(seen)].join(' and ')}`);
   }

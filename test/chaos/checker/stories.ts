@@ -1,10 +1,10 @@
 import type { HistoryEvent, Operation, Reply } from '../history.js';
 
-/** What is known of one operation. */
+/** One operation with all its attempts. */
 export interface Story {
   operation: Operation;
   attempts: Attempt[];
-  /** Of a reply that was there before the run. */
+  /** The reply that was recorded before the run, if there is one. */
   recorded?: Extract<HistoryEvent, { type: 'recorded' }>;
 }
 
@@ -16,7 +16,7 @@ export interface Attempt {
   reply?: Reply;
 }
 
-/** What happened to each operation, in order. */
+/** The story of each operation, by its id, with the attempts in order. */
 export function storiesOf(history: readonly HistoryEvent[]): Map<string, Story> {
   const stories = new Map<string, Story>();
   const attempts = new Map<number, Attempt>();
@@ -29,7 +29,7 @@ export function storiesOf(history: readonly HistoryEvent[]): Map<string, Story> 
         Object.assign(stories.get(event.operation) ?? {}, { recorded: event });
         break;
       case 'invoke': {
-        // Without an end it was never heard of again, which is as if it ended now: nobody knows.
+        // An attempt without an end counts as `info`, because its outcome is not known.
         const attempt: Attempt = { invokedAt: event.at, endedAt: Infinity };
         attempts.set(event.attempt, attempt);
         stories.get(event.operation)?.attempts.push(attempt);
@@ -54,12 +54,12 @@ export function storiesOf(history: readonly HistoryEvent[]): Map<string, Story> 
 export const acknowledged = ({ attempts }: Story) =>
   attempts.flatMap((attempt) => (attempt.reply ? [{ ...attempt, reply: attempt.reply }] : []));
 
-/** What must be the same in every reply, and on record. */
+/** The parts of a reply that must be the same in every reply and in the record. */
 export const contentOf = ({ status, contentType, body }: Record<keyof Omit<Reply, 'replayed'>, unknown>) =>
   [status, contentType, body].join(' ');
 
-/** The charge of a request, by the request's id. */
+/** The id of the charge that a request makes, which is derived from the request id. */
 export const chargeIdOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
 
-/** What an account calls its own, in one text, as operations are named. */
+/** The name of something within an account, as in the ids of operations. */
 export const named = (account: string, name: string) => `${account}:${name}`;

@@ -1,36 +1,36 @@
-/** What must hold, by the name that a violation bears. */
+/** The invariants by name. A violation is reported with the name. */
 export const INVARIANTS = {
-  'one effect': 'a key, or an order_id, has at most one effect, and there is none that nobody has asked for',
-  'nothing lost': 'what was acknowledged is there, as it was acknowledged',
-  'one gateway key': 'the bank is asked for a charge with one key',
-  'same reply': 'every acknowledged reply of a key is the same, byte by byte, and is the recorded one',
-  'final is final': 'a completed record is neither changed nor deleted before it expires, and is replayed from then on',
-  'a failure has no effect': 'an operation whose every attempt has failed has no effect',
+  'one effect': 'a key or an order_id has at most one effect, and every effect belongs to a request of a client',
+  'nothing lost': 'every acknowledged effect exists with the acknowledged content',
+  'one gateway key': 'the bank receives one idempotency key for each charge',
+  'same reply': 'all acknowledged replies of a key are equal to the recorded reply, byte by byte',
+  'final is final': 'a completed record is replayed, and is neither changed nor deleted before it expires',
+  'a failure has no effect': 'an operation has no effect if all its attempts failed',
   'record and effect agree':
-    'an effect under a key has a record, completed if, and only if, it is settled, as the bank decided',
-  'the books agree': 'balance, charges and captures come to the same',
-  'nothing unfinished': 'once healed, nothing is left under way, and everything is answered',
+    'an effect with a key has a record, which is completed exactly if the effect is settled as the bank decided',
+  'the books agree': 'balances, charges and captures have the same sums',
+  'nothing unfinished': 'after the faults, nothing stays in progress and every operation is answered',
   'messages once': 'every message takes effect once',
-  'accounts do not cross': 'no account sees, blocks or changes what is another’s',
-  'as documented': 'an operation is answered as the contract says, whatever happens meanwhile',
+  'accounts do not cross': 'no account sees, blocks or changes data of another account',
+  'as documented': 'every answer follows the HTTP contract, also during faults',
 } as const;
 
 export type Invariant = keyof typeof INVARIANTS;
 
 export interface Violation {
   invariant: Invariant;
-  /** Whose, and what was seen. */
+  /** The operation, charge or message, and what was observed. */
   about: string;
 }
 
 export interface Verdict {
-  /** `unknown` where it could not be found out: a read that failed, or a fault that never landed. */
+  /** `unknown` if there is no violation, but a read failed, the run did not end or a fault never landed. */
   verdict: 'valid' | 'invalid' | 'unknown';
   violations: Violation[];
-  /** Why it is unknown. */
+  /** The reasons for `unknown`. */
   doubts: string[];
   counts: { keys: number; attempts: number; ok: number; fail: number; info: number };
 }
 
-/** Takes a violation down. */
+/** Adds a violation to the verdict. */
 export type Report = (invariant: Invariant, about: string) => void;

@@ -3,21 +3,21 @@ import type { Habits } from '../clients.js';
 import type { FailPoint, Stop, StopCase } from '../fail-points.js';
 import type { FaultKind } from '../faults.js';
 
-/** One change of one file of the service. What it replaces is there exactly once. */
+/** One change of one file of the service. The file contains the text to replace exactly once. */
 export interface Patch {
-  /** From the root of the project. */
+  /** The path from the root of the project. */
   file: string;
   find: string;
   replace: string;
 }
 
-/** A bug that others have had, put into a copy of the service. */
+/** A bug that other projects have had. It is put into a copy of the service. */
 export interface PlantedBug {
   name: string;
   patches: readonly Patch[];
-  /** What it breaks. It may break more. */
+  /** The invariant that the bug breaks. It may break others as well. */
   breaks: Invariant;
-  /** What brings it out. */
+  /** The faults that bring the bug out. */
   faults: readonly FaultKind[];
   stops?: readonly StopCase[];
   habits?: Partial<Habits>;
@@ -31,8 +31,8 @@ const GROUP = 'src/idempotency/commit/group.ts';
 const TRANSACTION = 'src/postgres/transaction.ts';
 const OUTBOX = 'src/messaging/outbox.ts';
 const MESSAGING_SQL = 'src/messaging/messaging.sql.ts';
-/** The service does not start without its constraint, unless nobody looks. */
-const NOBODY_LOOKS: Patch = {
+/** Without its constraint the service refuses to start, so this patch disables that check. */
+const WITHOUT_CONSTRAINT_CHECK: Patch = {
   file: 'src/idempotency/upkeep/wiring.check.ts',
   find: '!constraints.some(({ columns }) => columns.join() === expected.join())',
   replace: 'constraints.length > 10',
@@ -51,7 +51,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     faults: ['storm', 'kill'],
     habits: { twins: 0.6 },
     patches: [
-      NOBODY_LOOKS,
+      WITHOUT_CONSTRAINT_CHECK,
       {
         file: SCHEMA,
         find: '        CONSTRAINT processed_requests_pkey PRIMARY KEY (account_id, idempotency_key),\n',
@@ -74,7 +74,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'record and effect agree',
     faults: ['fail point'],
     stops: at('kill', 'complete.before'),
-    // A retry would record the reply.
+    // Clients do not retry, because a retry would record the reply.
     habits: { orders: 1, pays: 0, givesUp: 1 },
     patches: [
       { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => sent,' },
@@ -94,7 +94,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'nothing unfinished',
     faults: ['fail point'],
     stops: at('kill', 'claim.committed'),
-    // A retry would finish what was claimed.
+    // Clients do not retry, because a retry would finish the claimed request.
     habits: { givesUp: 1 },
     patches: [
       {
@@ -115,7 +115,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'claim-not-bound-to-its-transaction',
     breaks: 'nothing unfinished',
     faults: ['begin cancelled'],
-    // Sent once, alone in its commit, and given up: what is claimed is left to recovery, which does not run here.
+    // Each order is sent once, commits alone and is given up, so only recovery could finish its claim. A patch disables recovery.
     habits: { orders: 1, pays: 0, givesUp: 1 },
     patches: [
       { file: SQL, find: '    WHERE ${IS_IN_TRANSACTION}\n', replace: '' },
@@ -165,7 +165,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'status-of-the-bank-trusted-alone',
     breaks: 'record and effect agree',
     faults: ['gateway nonsense'],
-    // Each is a charge, some of which the bank declines.
+    // Only charges, because the bank declines some of them.
     habits: { orders: 0 },
     patches: [
       {
@@ -211,7 +211,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         });`,
       },
       { file: TRANSACTION, find: "committing.value.command !== 'COMMIT'", replace: 'false as boolean' },
-      // What is delivered again comes in one batch with what is new: only that is lost.
+      // A slower relay, so that a redelivered message is in one batch with a new message. The bug loses the new one.
       {
         file: 'src/messaging/relay.ts',
         find: 'setInterval(() => void this.tick(), this.options.relayIntervalMs)',
@@ -240,7 +240,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'accounts do not cross',
     faults: ['kill'],
     patches: [
-      NOBODY_LOOKS,
+      WITHOUT_CONSTRAINT_CHECK,
       { file: SCHEMA, find: 'PRIMARY KEY (account_id, idempotency_key)', replace: 'PRIMARY KEY (idempotency_key)' },
       {
         file: SQL,
@@ -262,7 +262,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'relay-by-last-id',
     breaks: 'messages once',
-    // What is settled late is behind what every relay has seen.
+    // A charge that is settled late has an id below the last id that the relay has seen.
     faults: ['gateway slow'],
     patches: [
       {
@@ -381,7 +381,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'one effect',
     faults: ['storm', 'kill'],
     habits: { twins: 0.6 },
-    // Whoever holds the key elsewhere is not known here: what is unfinished is begun.
+    // A lock in memory does not see holders in other processes, so an unfinished request is executed again.
     patches: [
       {
         file: SQL,
@@ -404,7 +404,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     breaks: 'a failure has no effect',
     faults: ['fail point'],
     stops: at('lose answer', 'claim.committed'),
-    // Nobody asks again, so what was told to have failed has only that attempt.
+    // Clients do not retry, so the only attempt of an operation is the one that was reported as failed.
     habits: { givesUp: 1 },
     patches: [
       {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { transform } from '@swc/core';
 import type { Patch, PlantedBug } from './bugs.js';
 
-/** Makes a copy of the built service with a bug in it. The service itself has no switch for any. */
+/** Copies the built service and puts a bug into the copy. Returns the folder of the copy. The service itself has no switch for bugs. */
 export async function buildWith({ name, patches }: PlantedBug, built: string, directory: string): Promise<string> {
   const build = join(directory, name);
   await rm(build, { recursive: true, force: true });
@@ -19,16 +19,17 @@ export async function buildWith({ name, patches }: PlantedBug, built: string, di
 }
 
 /**
- * The sources of a bug, by file.
+ * The patched sources of a bug, by file.
  *
- * @throws Error when what a patch replaces is not there exactly once: the source has moved on, and the patch has to follow
+ * @throws Error if a file does not contain the text of a patch exactly once, because the source has changed and the patch has not
  */
 export async function patched(patches: readonly Patch[]): Promise<Map<string, string>> {
   const sources = new Map<string, string>();
   for (const { file, find, replace } of patches) {
     const source = sources.get(file) ?? (await readFile(file, 'utf8'));
     const parts = source.split(find);
-    if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times what is to be replaced: ${find}`);
+    if (parts.length !== 2)
+      throw new Error(`${file} contains the text of a patch ${parts.length - 1} times instead of once: ${find}`);
     sources.set(file, parts.join(replace));
   }
   return sources;

@@ -2,15 +2,15 @@ import type { RunResult } from '../run.js';
 import type { PlantedBug } from './bugs.js';
 
 /**
- * Most faults hit a moment of their own choosing, so a bug that needs a race may stay hidden in one run. It has so many, each with
- * its own seed and database. A checker that is blind to the bug finds it in none of them.
+ * Number of runs in which a bug may be found, each with its own seed and database. Faults hit a random moment, so a bug that needs a race
+ * may stay hidden in one run. A checker that cannot see the bug finds it in none of the runs.
  */
 const ROUNDS = 4;
 
-/** What came of a planted bug. It is missed only if its faults have landed: otherwise the checker had nothing to see. */
+/** The result for a planted bug. The bug counts as missed only if its faults have landed, because the checker had nothing to see otherwise. */
 export interface Search {
   readonly end: 'found' | 'MISSED' | 'NOT BROUGHT OUT';
-  /** When it was found, and what else it breaks; or what has not landed. */
+  /** The round in which the bug was found and what else it breaks, or the fault that has not landed. */
   readonly about: string;
 }
 
@@ -18,7 +18,7 @@ export interface Search {
  * Runs the service with a planted bug until the checker finds what the bug breaks.
  *
  * @param runRound one run, with the number of its round
- * @param landings of each kind of fault, for which a run goes on
+ * @param landings how often each kind of fault has to land in a run
  */
 export async function searchFor(
   { breaks }: Pick<PlantedBug, 'breaks'>,

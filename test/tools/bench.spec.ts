@@ -1,11 +1,10 @@
-import { beforeAll, describe, expect, it } from '@jest/globals';
-import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { describe, expect, it } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { promisify } from 'node:util';
+import { UsageError } from '../../harness/options.js';
 import { benchmarkFiles } from '../../bench/benchmark-document.js';
 import { chart } from '../../bench/chart.js';
 import { writeDocuments } from '../../bench/documents.js';
@@ -17,15 +16,12 @@ import { checkAnswers } from '../../bench/neighbour/honesty.js';
 import { honestEquivalent } from '../../bench/neighbour/loads.js';
 import { neighbourResult } from '../../bench/neighbour/results.js';
 import type { AttackSeries } from '../../bench/neighbour/rounds.js';
+import { type Benchmark, readOptions } from '../../bench/options.js';
 import { markdownTable, readable, resultsText } from '../../bench/report.js';
 import { resultsOf } from '../../bench/results.js';
 import type { Series } from '../../bench/rounds.js';
 import { SCENARIOS } from '../../bench/scenarios.js';
 import { median, medianRatio, percentile } from '../../bench/statistics.js';
-
-const run = promisify(execFile);
-/** A quick run takes a minute while nothing else runs. This only ends a run that hangs. */
-const RUN_TIMEOUT_MS = 1_200_000;
 
 const measured = (requestsPerSecond: number, p50Ms = 1): Measurement => ({
   sent: 10,
@@ -40,62 +36,48 @@ const measured = (requestsPerSecond: number, p50Ms = 1): Measurement => ({
   senderLoad: 0.5,
 });
 
-describe('the benchmark', () => {
-  beforeAll(async () => {
-    // Beside the build, which other tests use at the same time and is left as it is.
-    await run('node_modules/.bin/swc', ['bench', '-d', 'dist', '--quiet']);
+const BENCHMARK: Benchmark<'contenders' | 'noisy-neighbour'> = {
+  command: 'npm run bench',
+  usual: { rounds: 5, seconds: 3 },
+  quick: { rounds: 1, seconds: 1 },
+  parts: ['contenders', 'noisy-neighbour'],
+};
+
+describe('the options of npm run bench', () => {
+  it('have defaults, which are smaller for a quick run', () => {
+    expect(readOptions(BENCHMARK, [])).toEqual({ quick: false, only: undefined, rounds: 5, seconds: 3 });
+    expect(readOptions(BENCHMARK, ['--quick'])).toEqual({ quick: true, only: undefined, rounds: 1, seconds: 1 });
   });
 
-  const documents = () => readdirSync('docs').map((name) => [name, statSync(`docs/${name}`).mtimeMs]);
+  it('are read from the command line', () => {
+    const args = ['--rounds', '2', '--seconds=7', '--only', 'contenders'];
+    expect(readOptions(BENCHMARK, args)).toEqual({ quick: false, only: 'contenders', rounds: 2, seconds: 7 });
+  });
 
   it.each([
-    [
-      'main',
-      [
-        ...['service', 'without idempotency', 'textbook', 'straight through pg (16)', 'no-op'],
-        ...ATTACKS.flatMap(({ name }) => [`p50 of account B, ${name}: `, `p99 of account B, ${name}: `]),
-        ...['alone  ', 'honest load  ', 'the attack  ', "recovery of account B's charge: "],
-      ],
-    ],
-    ['growth', ['fresh charges: ', 'sweep: ', 'dead rows ', 'p99 ms ', 'memory after ']],
-  ])(
-    'measures honestly and writes nothing when %s is told to be quick',
-    async (program, rows) => {
-      const before = documents();
-      const { stdout } = await run(process.execPath, [`dist/bench/${program}.js`, '--quick']);
-      for (const row of rows) expect(stdout).toMatch(new RegExp(`^${row.replace(/[()]/g, '\\$&')}.*\\d`, 'm'));
-      expect(stdout).toMatch(/\(target [≥≤] [\d.]+: (not )?met\)/);
-      expect(stdout).not.toMatch(/NaN|Infinity|undefined/);
-      expect(documents()).toEqual(before);
-    },
-    RUN_TIMEOUT_MS,
-  );
-
-  it.each(['main', 'growth'])(
-    '%s refuses an option it does not have, or a value that makes no sense',
-    async (program) => {
-      for (const option of ['--fast', '--rounds=0', '--seconds=soon', '--only=half', 'quick']) {
-        const end = await run(process.execPath, [`dist/bench/${program}.js`, option]).catch((error: unknown) => error);
-        expect(end).toMatchObject({ code: 2, stdout: '' });
-        expect((end as { stderr: string }).stderr).toContain('Usage: npm run bench');
-      }
-    },
-    RUN_TIMEOUT_MS,
-  );
+    ['--fast', "Unknown option '--fast'"],
+    ['--rounds=0', '--rounds 0: expected an integer from 1 to 9999'],
+    ['--seconds=soon', '--seconds soon: expected an integer from 1 to 9999'],
+    ['--only=half', '--only half: expected one of contenders, noisy-neighbour'],
+    ['quick', "Unexpected argument 'quick'"],
+  ])('are refused with an error that says what was expected: %s', (option, message) => {
+    expect(() => readOptions(BENCHMARK, [option])).toThrow(UsageError);
+    expect(() => readOptions(BENCHMARK, [option])).toThrow(message);
+  });
 });
 
-describe('what is made of the measurements', () => {
-  it('is the median, the nearest rank, and ratios within their round', () => {
+describe('the results of the benchmark', () => {
+  it('are medians, percentiles by the nearest rank, and ratios within one round', () => {
     expect([median([3, 1, 2]), median([4, 1, 3, 2])]).toEqual([2, 2.5]);
     expect(() => median([])).toThrow(RangeError);
     const hundred = Array.from({ length: 100 }, (_, i) => 100 - i);
     expect([percentile(hundred, 0.5), percentile(hundred, 0.99), percentile([7], 0.99)]).toEqual([50, 99, 7]);
-    // The second round was slow for both. The ratio of the medians would be 3.
+    // The second round was slow for both contenders. The ratio of the medians would be 2.
     expect(medianRatio([30, 6, 20], [10, 2, 10])).toBe(3);
     expect(() => medianRatio([1], [1, 2])).toThrow(RangeError);
   });
 
-  it('is a row for each contender, and a verdict for each target', () => {
+  it('have a row for each contender and a verdict for each target', () => {
     const [scenario] = SCENARIOS;
     const rounds = { service: [100, 90, 110], without: [50, 30, 40], textbook: [10, 10, 10] };
     const series = Object.entries(rounds).map(
@@ -111,12 +93,12 @@ describe('what is made of the measurements', () => {
     expect(resultsText(resultsOf(series))).toContain('requests/s: service ÷ textbook: 10 (target ≥ 6: met)');
   });
 
-  it('is readable', () => {
+  it('are printed with three significant digits and aligned columns', () => {
     expect([1234.5, 100.4, 12.34, 1.234, 7].map(readable)).toEqual(['1,235', '100', '12.3', '1.23', '7']);
     expect(markdownTable(['', 'a'], [['x', '1']])).toBe('|  | a |\n| --- | ---: |\n| x | 1 |');
   });
 
-  it('tells how a sweep went from samples of the table', () => {
+  it('summarize a sweep from samples of the table', () => {
     const sample = (seconds: number, sweptKeys: number, deadRows: number) => ({
       ...{ seconds, sweptKeys, deadRows },
       ...{ tableMib: 1, indexesMib: 1, autovacuums: 0 },
@@ -136,7 +118,7 @@ describe('what is made of the measurements', () => {
     [{ broken: 2 }, '2 connections broke or timed out'],
     [{ mismatched: 3 }, '3 answers to one key were different'],
     [{ answered: 0 }, 'nothing was answered'],
-  ])('is refused when the work was not honest: %j', async (flaw, message) => {
+  ])('are refused if the work was not honest: %j', async (flaw, message) => {
     const check = checkHonesty({ effects: 'each', keyed: true }, { ...measured(1), ...flaw });
     await expect(check).rejects.toThrow(message);
   });
@@ -157,7 +139,7 @@ const attacked = (attackedMs: number): AttackSeries[] => {
 const crash = { seconds: { alone: 30, honest: 32, attack: 40 }, charges: 120 };
 
 describe('a noisy neighbour', () => {
-  it('is beside as many honest requests as the attack: in the same time, and as many at a time', () => {
+  it('is compared with as many honest requests as the attack sent, in the same time and as many at a time', () => {
     const [open, pairs, connections] = ['query', 'pairs', 'charges'].map((id) => ATTACKS.find((one) => one.id === id));
     const sent = { ...measured(1), sent: 330 };
     // The neighbour has a head start of 0.3 s.
@@ -171,7 +153,7 @@ describe('a noisy neighbour', () => {
     expect(equivalent(connections)).toMatchObject({ turnsAtATime: 400, turnsPerSecond: 110 });
   });
 
-  it('is within its target at three times the latency beside honest load, and not beyond', () => {
+  it('meets its target at three times the latency beside honest load, and misses it above that', () => {
     const verdictsOf = (attackedMs: number) =>
       neighbourResult(attacked(attackedMs), crash).attacks.map(({ p50, p99 }) => [p50.met, p99.met]);
     expect(verdictsOf(30)).toEqual(ATTACKS.map(() => [true, true]));
@@ -182,11 +164,11 @@ describe('a noisy neighbour', () => {
     [{ refused: 2, statuses: { 200: 8, 503: 2 } }, '2 answers to the neighbour had a wrong status'],
     [{ broken: 3 }, '3 requests of the neighbour got no answer'],
     [{ answered: 0 }, 'the neighbour got no answer'],
-  ])('is refused when its requests were not answered as they should be: %j', (flaw, message) => {
+  ])('is refused if its requests were not answered as they should be: %j', (flaw, message) => {
     expect(() => checkAnswers({ ...measured(1), ...flaw })).toThrow(message);
   });
 
-  it('is in the document, with its table, its answers and its chart', async () => {
+  it('is in the document with its table, its answers and its chart', async () => {
     const [scenario] = SCENARIOS;
     const rounds = [measured(100)];
     const series = (['service', 'without', 'textbook', 'noOp'] as const).flatMap((contender) => [
@@ -235,7 +217,7 @@ describe('the chart', () => {
     },
   ]);
 
-  it('is well-formed, and all of it is in the picture', () => {
+  it('is well-formed SVG without scripts or references', () => {
     const open: string[] = [];
     const rest = svg.replace(
       /<(\/?)(\w+)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/g,
@@ -250,7 +232,7 @@ describe('the chart', () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined|script|href/);
   });
 
-  it('has a dashed line at a mark, and the values of all bars beyond it', () => {
+  it('has a dashed line at a mark, and prints the values of bars to the right of the line', () => {
     const bars = [{ label: 'a', value: 1, lowest: 1, highest: 1 }];
     const marked = chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars, mark: 3 }]);
     const [, markX] = /d="M([\d.]+) [^"]*" stroke="[^"]*" stroke-dasharray/.exec(marked) ?? [];
