@@ -157,8 +157,6 @@ const TO_REWRITE = [
   'src/idempotency/store',
   'src/idempotency/upkeep',
   'src/inventory',
-  'src/messaging',
-  'src/messaging/buses',
   'src/operations',
   'src/orders',
   'src/orders/dto',
