@@ -24,7 +24,7 @@ const MAX_ERROR_LENGTH = 1_000;
  * - A locked row belongs to one account, so the batch is split by account. The messages of the locked account are delivered again
  *   later. Their attempts are not counted, because a lock is not the fault of a message.
  * - If the consumer failed, at least one message is bad. The batch is split into halves, which isolates one bad message of n in
- *   about 2 log2(n) transactions. A message that fails alone counts a failed attempt, and becomes a dead letter after too many.
+ *   about 2 log2(n) transactions. If a message fails alone, its failed attempt is counted; after too many it is a dead letter.
  * - If the database is unavailable, the delivery throws, no attempt is counted, and the bus delivers the whole batch again.
  */
 @Injectable()
@@ -38,6 +38,8 @@ export class Inbox implements Receiver {
   ) {}
 
   /**
+   * Processes a batch of one consumer, and splits the batch if its transaction fails.
+   *
    * @returns the outcome of each message, in order. Messages for which there was no time are `failed`, without a counted attempt.
    * @throws Error if the database is unavailable
    */
@@ -53,7 +55,7 @@ export class Inbox implements Receiver {
           part.forEach((message, i) => outcomes.set(message, result.outcomes[i] ?? 'failed'));
           break;
         case 'row locked': {
-          // A batch waits once for as long as the server allows. After that wait the splitting gets its full time.
+          // Only one part of a batch waits for as long as the server allows. After that wait the splitting gets its full time.
           if (lockTimeout === 'default') deadline = performance.now() + SPLITTING_MS;
           lockTimeout = 'short';
           const accounts = byAccount(part);
@@ -63,15 +65,14 @@ export class Inbox implements Receiver {
         }
         case 'consumer failed': {
           const [message, ...others] = part;
-          if (message && others.length === 0)
-            outcomes.set(message, await this.countFailure(consumer, message, result.error));
-          else untried.unshift(...halvesOf(part));
+          if (!message || others.length > 0) untried.unshift(...halvesOf(part));
+          else outcomes.set(message, await this.countFailure(consumer, message, result.error));
           break;
         }
         case 'database unavailable':
           throw result.error;
       }
-      // The search ends only after the first outcome, so that each delivery makes progress, however slow the consumer is.
+      // The splitting ends only after the first outcome, so that each delivery makes progress, however slow the consumer is.
       if (outcomes.size > 0 && performance.now() >= deadline) break;
     }
     const all = batch.map((message) => outcomes.get(message) ?? 'failed');

@@ -6,11 +6,12 @@ import type { Consumer } from './bus.js';
 import type { Message } from './message.js';
 import { RECEIVE } from './messaging.sql.js';
 
-/** Result of one transaction over a batch. Everything but `committed` has rolled back, or may have. */
+/** Result of one transaction over a batch. */
 export type BatchResult =
-  /** The outcome of each message, in order. */
+  /** `outcomes` has the outcome of each message, in order. */
   { kind: 'committed'; outcomes: ('processed' | 'dead')[] } | Failure;
 
+/** The transaction rolled back, or the answer to its COMMIT was lost. */
 export interface Failure {
   kind: FailureKind;
   error: unknown;
@@ -23,13 +24,13 @@ export interface Failure {
 export type FailureKind = 'row locked' | 'database unavailable' | 'consumer failed';
 
 export interface BatchOptions {
-  /** Whether dead letters are left alone, as by the bus, or processed once more, as an operator asks for. */
+  /** Whether dead letters are skipped, as in deliveries of the bus, or processed once more, as in a redelivery. */
   deadLetters: 'skip' | 'process';
   /** How long a statement waits for a locked row: as long as the server allows, or {@link SHORT_LOCK_TIMEOUT}. */
   lockTimeout: 'default' | 'short';
 }
 
-/** Shorter than the inbox searches a batch, so that after one locked account the other accounts still get their turn. */
+/** Much shorter than the time that the inbox has for splitting a batch, so that other accounts still get their turn after a locked one. */
 const SHORT_LOCK_TIMEOUT = `SET LOCAL lock_timeout = '250ms'`;
 const QUERY_CANCELED = '57014';
 
