@@ -1,49 +1,56 @@
 import type { EntityManager } from 'typeorm';
 import type { Message } from './message.js';
 
-/** Who is concerned by messages, and what they do about them. */
+/** The message types that one part of the application handles, and its handler. */
 export interface Consumer {
-  /** Of the inbox, and of the queue or group at a broker: it outlives deployments, so it never changes. */
+  /**
+   * Identifies the consumer in the inbox, and its queue or group at a broker. Never change a name, because the inbox and the broker
+   * remember it across deployments.
+   */
   readonly name: string;
   readonly types: readonly string[];
-  /** Which of these messages: all of them unless told. What concerns nobody is not recorded. */
+  /** Selects messages within {@link types}; default: all. A message that no consumer selects leaves no row in the inbox. */
   readonly concerns?: (message: Message) => boolean;
   /**
-   * Does the work for messages that come for the first time, in one transaction with their record in the inbox. It touches
-   * nothing but the database, through `tx`, and finds the same result whatever the order. What it throws rolls
-   * everything back; the messages are delivered again in parts, until the bad one is alone.
+   * Processes messages that this consumer has not processed yet, in the transaction that inserts them into the inbox. The handler
+   * writes to the database only, through `tx`, because a rollback must undo all of its work. The result must not depend on the
+   * order of messages. If the handler throws, the transaction rolls back and the inbox tries smaller parts of the batch.
    */
   readonly handle: (tx: EntityManager, messages: readonly Message[]) => Promise<void>;
 }
 
-/** What came of a delivery. Failed: deliver it again later. Dead: it is kept as a dead letter, and not delivered again. */
-export type Delivery = 'processed' | 'failed' | 'dead';
+/**
+ * Outcome of one delivery. `processed`: the work is committed, now or by an earlier delivery. `failed`: deliver the message again
+ * later. `dead`: the message is a dead letter and is not delivered again.
+ */
+export type DeliveryOutcome = 'processed' | 'failed' | 'dead';
 
-/** Does the work of a consumer, once for each message. */
+/** Processes deliveries for a consumer, each message once. */
 export interface Receiver {
   /**
-   * @returns what came of each message, in order
-   * @throws when nothing is known of any of them, as when the database is away: deliver all of them again
+   * @returns the outcome of each message, in order
+   * @throws Error if the outcome is unknown for the whole batch, for example because the database is unavailable. Deliver the
+   *   whole batch again then.
    */
-  deliver(consumer: Consumer, messages: readonly Message[]): Promise<Delivery[]>;
+  deliver(consumer: Consumer, messages: readonly Message[]): Promise<DeliveryOutcome[]>;
 }
 
 /**
- * Carries messages from the outbox to the consumers: at least once, in any order. Whatever the bus, a message that was
- * taken is not lost, and its delivery counts as done only when its consumer's transaction is committed.
+ * Carries messages from the outbox to the consumers, at least once and in any order. Every bus keeps two rules: a message that the bus has accepted
+ * is not lost, and a delivery is acknowledged only after the consumer's transaction has committed.
  */
 export abstract class MessageBus {
-  /** Begins to deliver, now or as soon as the broker can be reached. */
+  /** Starts to deliver, now or as soon as the broker can be reached. */
   abstract start(consumers: readonly Consumer[], receiver: Receiver): Promise<void>;
 
   /**
    * Puts messages on the bus.
    *
-   * @returns those that are there for good; the others are to be published again
-   * @throws when the bus is away
+   * @returns the messages that the bus has stored durably or delivered. Publish the others again.
+   * @throws Error if the bus is unavailable
    */
   abstract publish(messages: readonly Message[]): Promise<readonly Message[]>;
 
-  /** Delivers nothing new, and waits for the deliveries under way. */
+  /** Starts no further delivery, and waits for the running ones. */
   abstract stop(): Promise<void>;
 }

@@ -1,14 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import type { Consumer } from './bus.js';
 
-/** Who is concerned by messages. Features add themselves while the application starts. */
+/** Registry of the consumers. Features register theirs while the application starts. */
 @Injectable()
 export class Consumers {
   private readonly byName = new Map<string, Consumer>();
 
-  /** @throws Error for a name that is taken: two consumers with one inbox would each get half of the messages */
+  /** @throws Error if the name is taken, because two consumers that share an inbox would each get only some of the messages */
   register(consumer: Consumer): void {
-    if (this.byName.has(consumer.name)) throw new Error(`There is a consumer named ${consumer.name} already`);
+    if (this.byName.has(consumer.name)) throw new Error(`A consumer named ${consumer.name} is already registered`);
     this.byName.set(consumer.name, consumer);
   }
 

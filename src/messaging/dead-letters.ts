@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import type { Delivery } from './bus.js';
+import type { DeliveryOutcome } from './bus.js';
 import { Consumers } from './consumers.js';
 import { Inbox } from './inbox.js';
 import { FIND_DEAD, LIST_DEAD } from './messaging.sql.js';
 
-/** A message that a consumer has failed at too often. */
+/** A message that is not delivered any more, because a consumer failed to process it too often. */
 export interface DeadLetter {
   consumer: string;
   message_id: string;
@@ -17,7 +17,7 @@ export interface DeadLetter {
   dead_at: Date;
 }
 
-/** Looks at dead letters, and sends them again. */
+/** Lists and redelivers dead letters. */
 @Injectable()
 export class DeadLetters {
   constructor(
@@ -26,18 +26,19 @@ export class DeadLetters {
     private readonly inbox: Inbox,
   ) {}
 
-  /** Up to `limit`, the latest first. */
+  /** Returns up to `limit` dead letters of an account, the latest first. */
   list(accountId: string, limit: number): Promise<DeadLetter[]> {
     return this.dataSource.query<DeadLetter[]>(LIST_DEAD, [accountId, limit]);
   }
 
   /**
-   * Delivers a dead letter once more, to the consumer that failed at it and to no other. Once it is processed it is no dead
-   * letter any more.
+   * Delivers a dead letter once more, only to the consumer that failed to process it. A dead letter that is processed is deleted
+   * from the dead letters.
    *
-   * @returns what came of it; `undefined` when there is no such dead letter
+   * @returns the outcome; `undefined` if the dead letter or its consumer does not exist
+   * @throws Error if the database is unavailable or a row is locked
    */
-  async redeliver(accountId: string, consumerName: string, messageId: string): Promise<Delivery | undefined> {
+  async redeliver(accountId: string, consumerName: string, messageId: string): Promise<DeliveryOutcome | undefined> {
     const [letter] = await this.dataSource.query<DeadLetter[]>(FIND_DEAD, [accountId, consumerName, messageId]);
     const consumer = this.consumers.find(consumerName);
     if (!letter || !consumer) return undefined;

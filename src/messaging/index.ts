@@ -1,4 +1,4 @@
-export { type Consumer, type Delivery, MessageBus, type Receiver } from './bus.js';
+export { type Consumer, type DeliveryOutcome, MessageBus, type Receiver } from './bus.js';
 export { busOf } from './buses/bus-of.js';
 export { InProcessBus } from './buses/in-process.bus.js';
 export { Consumers } from './consumers.js';

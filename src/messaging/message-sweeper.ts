@@ -7,7 +7,7 @@ import { Worker } from '../postgres/worker.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
 import { SWEEP_INBOX, SWEEP_OUTBOX } from './messaging.sql.js';
 
-/** Deletes what was published or processed long ago. Dead letters stay until somebody has dealt with them. */
+/** Deletes messages that were published or processed longer ago than the retention. Dead letters stay until a redelivery succeeds. */
 @Injectable()
 export class MessageSweeper extends Worker implements OnApplicationBootstrap {
   constructor(

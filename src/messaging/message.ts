@@ -1,16 +1,16 @@
 import { z } from 'zod';
 
-/** Something that happened, told to whoever is concerned: at least once, and in any order. */
+/** An event for other parts of the application. Messages are delivered at least once and in any order. */
 export interface Message {
   readonly accountId: string;
-  /** The same at every delivery: `<type>.<subject>`, such as `charge.succeeded.ch_019a…`. */
+  /** The same at every delivery, so that consumers recognise duplicates: `<type>.<subject>`, such as `charge.succeeded.ch_019a…`. */
   readonly id: string;
   readonly type: string;
   readonly data: unknown;
   readonly createdAt: Date;
 }
 
-/** A message as it travels: JSON in UTF-8. */
+/** Returns a message in the format of the brokers: JSON. */
 export const encode = (message: Message): string => JSON.stringify(message);
 
 /**
@@ -18,7 +18,7 @@ export const encode = (message: Message): string => JSON.stringify(message);
  * limits to 2,704 bytes, and two names of this length have at most 1,530 bytes in UTF-8.
  */
 const MAX_NAME_LENGTH = 255;
-/** Levels of nesting in `data`: more than any event needs, and far from the stack limits of Node and PostgreSQL. */
+/** Maximum levels of nesting in `data`: more than any event needs, and far below the stack limits of Node and PostgreSQL. */
 const MAX_DEPTH = 64;
 
 /** PostgreSQL stores neither U+0000 nor a surrogate without its other half. */
@@ -33,12 +33,12 @@ function isStorable(value: unknown, levels = MAX_DEPTH): boolean {
 
 const name = z.string().min(1).max(MAX_NAME_LENGTH).refine(isStorableText);
 
-const travelling = z.object({
+const encoded = z.object({
   accountId: name,
   id: name,
   type: name,
   data: z.unknown().refine((data) => isStorable(data)),
-  // The years 0 to 9999: PostgreSQL stores no time before 4713 BC.
+  // This accepts the years 0 to 9999. PostgreSQL cannot store a time before 4713 BC.
   createdAt: z.iso.datetime({ offset: true }).transform((time) => new Date(time)),
 });
 
@@ -46,10 +46,10 @@ const travelling = z.object({
  * Reads a message that a broker delivers. Every message that passes can be stored as a dead letter, so a message that no
  * consumer can process ends there instead of being delivered forever.
  *
- * @throws Error that names the members which are wrong, and quotes none of their values
+ * @throws Error that names the wrong members. It does not quote their values, because the error is logged.
  */
 export function decode(text: string): Message {
-  const { success, data, error } = travelling.safeParse(JSON.parse(text));
+  const { success, data, error } = encoded.safeParse(JSON.parse(text));
   if (success) return data;
   const members = new Set(error.issues.map(({ path }) => path.join('.') || 'message'));
   throw new Error(

@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { Subject } from 'rxjs';
-import type { Delivery } from './bus.js';
+import type { DeliveryOutcome } from './bus.js';
 
-/** What the module tells its observers: for metrics and logs, never for decisions. */
+/** Events of this module for metrics and logs. Nothing decides by them. */
 export type MessagingEvent =
-  /** This many messages were put on the bus, and are marked so. */
+  /** This number of messages was put on the bus and marked as published. */
   | { type: 'published'; messages: number }
-  /** One message came to a consumer, for the first time or again. */
-  | { type: 'delivered'; consumer: string; delivery: Delivery };
+  /** One message was delivered to a consumer, for the first time or again. */
+  | { type: 'delivered'; consumer: string; outcome: DeliveryOutcome };
 
 @Injectable()
 export class MessagingEvents extends Subject<MessagingEvent> {}

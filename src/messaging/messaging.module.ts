@@ -8,7 +8,7 @@ import { ConfigurableMessagingModule } from './messaging.options.js';
 import { Outbox } from './outbox.js';
 import { Relay } from './relay.js';
 
-/** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
+/** Outbox, relay and inbox. The application must provide a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()`. */
 @Module({
   providers: [Consumers, DeadLetters, Inbox, MessageSweeper, MessagingEvents, Outbox, Relay],
   exports: [Consumers, DeadLetters, MessageSweeper, MessagingEvents, Outbox, Relay],

@@ -2,17 +2,19 @@ import { ConfigurableModuleBuilder } from '@nestjs/common';
 import type { MessageBus } from './bus.js';
 
 export interface MessagingOptions {
-  /** What carries the messages. */
+  /** Carries the messages from the outbox to the consumers. */
   bus: MessageBus;
-  /** Milliseconds between two looks at an outbox that was empty. */
+  /** Milliseconds between two runs of the relay. */
   relayIntervalMs: number;
-  /** Milliseconds before a message that could not be published is tried again the first time; twice as many each time after. */
+  /**
+   * Milliseconds before the first retry of a message that could not be published. The outbox doubles the delay after each failure to publish.
+   */
   retryMs: number;
-  /** Deliveries that a consumer may fail at before a message is a dead letter. */
+  /** Failed attempts of one consumer after which a message is a dead letter. */
   maxAttempts: number;
-  /** Hours that published and processed messages are kept; a delivery that comes later would take effect again. */
+  /** Hours for which published and processed messages are kept. A message that is delivered again after that takes effect again. */
   retentionHours: number;
-  /** When to delete what is older, as a cron expression. */
+  /** Cron expression for the sweep, which deletes older messages. */
   sweepCron: string;
 }
 

@@ -1,19 +1,28 @@
 /**
- * The statements of the outbox, the inbox and the failed messages. Every time is the database's
- * `clock_timestamp()`, or `statement_timestamp()` where an index is searched by it.
+ * The statements of the outbox, the inbox and the failed messages. Every time comes from the database's clock. Index conditions use
+ * `statement_timestamp()`, because `clock_timestamp()` is volatile and PostgreSQL could not use the index for it.
  */
 
 /**
- * Appends messages to the outbox, as the end of a statement that has a common table expression with `account_id`, `type`,
- * `subject` and `data` for each. They are committed with whatever else that transaction does, or not at all.
+ * Returns SQL that appends messages to the outbox, as the last part of a statement with common table expressions. A phase of
+ * the feature is one statement, so the messages are committed atomically with the rows that they announce.
+ *
+ * ```sql
+ * WITH settled AS (UPDATE ... RETURNING ...),
+ *      messages AS (SELECT account_id, 'charge.succeeded' AS type, id AS subject, ... AS data FROM settled)
+ * ${appendToOutbox('messages')}
+ * ```
+ *
+ * @param cte name of the common table expression that returns one row for each message, with the columns `account_id`, `type`,
+ *   `subject` and `data`. The name becomes part of the SQL, so it must be a constant.
  */
-export const appendToOutbox = (messages: string) => `
+export const appendToOutbox = (cte: string) => `
   INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
-  SELECT account_id, type || '.' || subject, type, data, clock_timestamp(), clock_timestamp() FROM ${messages}
-  -- Whoever does its work again has told of it already.
+  SELECT account_id, type || '.' || subject, type, data, clock_timestamp(), clock_timestamp() FROM ${cte}
+  -- A retry appends the same message again. The first one stays.
   ON CONFLICT (account_id, id) DO NOTHING`;
 
-// $1 limit. Locked until the transaction ends, however it ends: other relays pass over these.
+// $1 limit. The rows stay locked until the transaction ends, and other relays skip them.
 export const LOCK_DUE = `
   SELECT account_id, id, type, data, created_at FROM outbox
   WHERE published_at IS NULL AND available_at <= statement_timestamp()
@@ -26,15 +35,17 @@ export const MARK_PUBLISHED = `
   FROM unnest($1::text[], $2::text[]) AS done (account_id, id)
   WHERE outbox.account_id = done.account_id AND outbox.id = done.id`;
 
-// $1 accounts, $2 ids, $3 first delay s, $4 longest delay s
+// $1 accounts, $2 ids, $3 first delay s, $4 longest delay s. A random part, up to one half, is cut from the delay, so that messages which
+// failed together are not all due at the same moment.
 export const POSTPONE = `
   UPDATE outbox
   SET attempts = attempts + 1, available_at = clock_timestamp()
     + make_interval(secs => least($4::float8, $3::float8 * 2 ^ least(attempts, 30)) * (0.5 + random() / 2))
-  FROM unnest($1::text[], $2::text[]) AS put_off (account_id, id)
-  WHERE outbox.account_id = put_off.account_id AND outbox.id = put_off.id`;
+  FROM unnest($1::text[], $2::text[]) AS postponed (account_id, id)
+  WHERE outbox.account_id = postponed.account_id AND outbox.id = postponed.id`;
 
-// $1 consumer, $2 accounts, $3 message ids, $4 whether the dead are delivered as well. Those that are for the first time, and the dead.
+// $1 consumer, $2 accounts, $3 message ids, $4 whether dead letters are processed as well. Returns the messages that are new to the consumer,
+// and the dead letters that were skipped.
 export const RECEIVE = `
   WITH delivered AS MATERIALIZED (
     SELECT account_id, message_id FROM unnest($2::text[], $3::text[]) AS message (account_id, message_id)
@@ -46,12 +57,12 @@ export const RECEIVE = `
   ), received AS (
     INSERT INTO processed_messages (account_id, consumer, message_id, processed_at)
     SELECT account_id, $1, message_id, clock_timestamp() FROM message
-    -- In one order, so that two deliveries of the same messages cannot wait for each other.
+    -- One order for all transactions, so that two deliveries of the same messages cannot deadlock.
     ORDER BY account_id, message_id
     ON CONFLICT (account_id, consumer, message_id) DO NOTHING
     RETURNING account_id, message_id
   ), recovered AS (
-    -- Also of those that were received before: another delivery may have failed at the same time, and noted it later.
+    -- Also for messages that were processed before, because a concurrent delivery may have failed and counted its failure later.
     DELETE FROM failed_messages AS failed USING message
     WHERE failed.account_id = message.account_id AND failed.consumer = $1 AND failed.message_id = message.message_id
   )
@@ -59,9 +70,9 @@ export const RECEIVE = `
   UNION ALL SELECT account_id, message_id, true FROM dead`;
 
 // $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 attempts before it is dead.
-// Counted when the consumer has failed, not before it begins: that would be a commit more for every delivery. So a message that
-// ends the process is no attempt, and comes again for as long as it does.
-export const RECORD_FAILURE = `
+// A failure is counted after the consumer has failed. Counting each attempt before it begins would cost every delivery one more commit.
+// The limit: a message that ends the process is never counted, so it is delivered again without end.
+export const COUNT_FAILURE = `
   INSERT INTO failed_messages AS failed
     (account_id, consumer, message_id, type, data, created_at, attempts, last_error, failed_at, dead_at)
   VALUES ($1, $2, $3, $4, $5, $6, 1, $7, clock_timestamp(), CASE WHEN $8 <= 1 THEN clock_timestamp() END)
@@ -82,8 +93,8 @@ export const LIST_DEAD = `${DEAD} ORDER BY dead_at DESC LIMIT $2`;
 export const FIND_DEAD = `${DEAD} AND consumer = $2 AND message_id = $3`;
 
 /**
- * Deletes exactly the rows that a common table expression has locked. The first condition makes it a TID scan, and the second makes it
- * exact, because a ctid is unique within one partition only.
+ * Returns SQL that deletes exactly the rows that a common table expression has locked. The first condition makes the plan a TID scan. The
+ * second is necessary because a ctid is unique only within one partition.
  */
 const deleteLocked = (table: string, locked: string) => `
   DELETE FROM ${table}
@@ -102,11 +113,11 @@ export const SWEEP_INBOX = `
   WITH old AS MATERIALIZED (
     SELECT tableoid, ctid FROM processed_messages AS processed
     WHERE processed_at <= statement_timestamp() - make_interval(secs => $1)
-      -- What has still to be published will be delivered again, however long that takes.
+      -- A message that is still unpublished will be delivered again, at any time.
       AND NOT EXISTS (
         SELECT FROM outbox
         WHERE account_id = processed.account_id AND id = processed.message_id AND published_at IS NULL)
-      -- And what is a dead letter as well, since another delivery failed at the same time, may be sent again at any time.
+      -- A processed message can also be a dead letter, because a concurrent delivery failed. It may be redelivered at any time.
       AND NOT EXISTS (
         SELECT FROM failed_messages AS failed
         WHERE failed.account_id = processed.account_id AND failed.consumer = processed.consumer

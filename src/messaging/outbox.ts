@@ -6,10 +6,10 @@ import { MessagingEvents } from './messaging.events.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
 import { BACKLOG, LOCK_DUE, MARK_PUBLISHED, POSTPONE } from './messaging.sql.js';
 
-/** Between two tries of a message that cannot be published: a bus that is back is noticed this fast. */
+/** Maximum delay between two attempts to publish a message, so that a bus that recovers is noticed within a minute. */
 const LONGEST_DELAY_SECONDS = 60;
 
-/** The messages to be published. Features append theirs in their own statements, by `appendToOutbox`. */
+/** The messages that have to be published. Features append messages in their own SQL statements, with `appendToOutbox`. */
 @Injectable()
 export class Outbox {
   constructor(
@@ -19,11 +19,11 @@ export class Outbox {
   ) {}
 
   /**
-   * Publishes up to `limit` messages that are due, the longest waiting first. They are locked while `publish` is at it, so that
-   * another relay gets others; should this one die, its connection ends with it, and others get these.
+   * Publishes up to `limit` messages that are due, the longest waiting first. The rows stay locked while `publish` runs, so another
+   * relay takes other rows. If this process dies, its connection ends and the locks with it, so another relay takes these rows.
    *
-   * @param publish returns the messages that are published; the others are put off, longer after each time
-   * @returns how many were due, and how many are published
+   * @param publish returns the messages that it has published. The others are postponed, for longer after each attempt.
+   * @returns the number of messages that were due, and of those that were published
    */
   async publishDue(
     limit: number,
@@ -36,13 +36,13 @@ export class Outbox {
         const messages = (rows as unknown as OutboxRow[]).map(messageOf);
         if (messages.length === 0) return { due: 0, published: 0 };
         const published = new Set(await publish(messages));
-        const [done, kept] = [[...published], messages.filter((message) => !published.has(message))];
-        // Should this fail, they are published again: at least once.
+        const [done, postponed] = [[...published], messages.filter((message) => !published.has(message))];
+        // If this statement or the COMMIT fails, the messages are published again. Hence delivery is at-least-once.
         if (done.length > 0)
           await sql.query({ name: 'messaging_published', text: MARK_PUBLISHED, values: keysOf(done) });
-        if (kept.length > 0) {
+        if (postponed.length > 0) {
           const delays = [this.options.retryMs / 1000, LONGEST_DELAY_SECONDS];
-          await sql.query({ text: POSTPONE, values: [...keysOf(kept), ...delays] });
+          await sql.query({ text: POSTPONE, values: [...keysOf(postponed), ...delays] });
         }
         return { due: messages.length, published: done.length };
       },
@@ -52,7 +52,7 @@ export class Outbox {
     return batch;
   }
 
-  /** What waits. */
+  /** Returns the size of the backlog, for metrics. */
   async backlog(): Promise<Backlog> {
     const [backlog] = await this.dataSource.query<Backlog[]>(BACKLOG);
     if (!backlog) throw new Error('A SELECT without FROM returned no row');
@@ -60,9 +60,9 @@ export class Outbox {
   }
 }
 
-/** Messages that have not taken effect yet, of all accounts. */
+/** The messages of all accounts that have not taken effect yet. */
 export interface Backlog {
-  /** Since the oldest message was appended that is not published; 0 when there is none. */
+  /** Age of the oldest unpublished message; 0 if every message is published. */
   oldestUnpublishedSeconds: number;
   deadLetters: number;
 }

@@ -7,10 +7,10 @@ import type { Message } from './message.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
 import { Outbox } from './outbox.js';
 
-/** Messages published at once: enough to share round trips and commits, few enough for any broker to confirm in a second. */
+/** Messages in one batch: enough to share round trips and commits, few enough for any broker to confirm within a second. */
 const BATCH_MESSAGES = 500;
 
-/** Publishes what is in the outbox. Every replica may run it: each takes rows that no other has. */
+/** Publishes the messages of the outbox. Every replica may run a relay, because relays skip rows that another relay has locked. */
 @Injectable()
 export class Relay extends Worker implements OnApplicationBootstrap {
   constructor(
@@ -34,21 +34,21 @@ export class Relay extends Worker implements OnApplicationBootstrap {
     await this.options.bus.stop();
   }
 
-  /** @returns how many messages were published */
+  /** @returns the number of messages that were published */
   protected async run(): Promise<number> {
     let published = 0;
-    for (let all = true; all && !this.stopping;) {
+    for (let hasMore = true; hasMore && !this.stopping;) {
       const batch = await this.outbox.publishDue(BATCH_MESSAGES, (messages) => this.publish(messages));
       published += batch.published;
-      // A bus that takes nothing is away, and is not asked again and again.
-      all = batch.due === BATCH_MESSAGES && batch.published > 0;
+      // If the bus accepted nothing, it is probably unavailable. The next run tries again.
+      hasMore = batch.due === BATCH_MESSAGES && batch.published > 0;
     }
     return published;
   }
 
   private publish(messages: readonly Message[]): Promise<readonly Message[]> {
     return this.options.bus.publish(messages).catch((error: unknown) => {
-      this.logger.warn(`${messages.length} messages wait, since the bus is away: ${String(error)}`);
+      this.logger.warn(`${messages.length} messages wait, because the bus is unavailable: ${String(error)}`);
       return [];
     });
   }

@@ -1,5 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import { within } from '../timing/time-limit.js';
 
 /** How long a page may be old. Orchestrators and Prometheus ask every few seconds. */
 const KEPT_MS = 1_000;
@@ -35,13 +35,14 @@ export class DatabaseLooks {
    * @throws Error after 2 s without an answer. A query that had no turn by then does not run.
    */
   take<T>(query: () => Promise<T>): Promise<T> {
-    let isLate = false;
-    const late = pause(LOOK_WITHIN_MS, undefined, { ref: false }).then(() => {
-      isLate = true;
-      throw new Error('The database does not answer');
-    });
-    const taken = this.last.then(() => (isLate ? late : query()));
-    this.last = taken.catch(() => undefined);
-    return Promise.race([taken, late]);
+    const inTurn = (limit: AbortSignal) => {
+      const taken = this.last.then(() => {
+        limit.throwIfAborted();
+        return query();
+      });
+      this.last = taken.catch(() => undefined);
+      return taken;
+    };
+    return within(LOOK_WITHIN_MS, inTurn, () => new Error('The database does not answer'));
   }
 }

@@ -3,7 +3,7 @@ import { Counter, Gauge } from 'prom-client';
 import {
   type Backlog,
   Consumers,
-  type Delivery,
+  type DeliveryOutcome,
   type MessagingEvent,
   MessagingEvents,
   Outbox,
@@ -11,7 +11,7 @@ import {
 import { DatabaseLooks } from './looks.js';
 import { Metrics } from './metrics.js';
 
-const DELIVERIES: Delivery[] = ['processed', 'failed', 'dead'];
+const OUTCOMES: DeliveryOutcome[] = ['processed', 'failed', 'dead'];
 
 /** What there is to know of messages, among the metrics of the application. */
 @Injectable()
@@ -45,7 +45,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
   /** Known from the start, so that a rate over them has no gaps. */
   onApplicationBootstrap(): void {
     for (const { name: consumer } of this.consumers.all()) {
-      DELIVERIES.forEach((delivery) => this.delivered.inc({ consumer, delivery }, 0));
+      OUTCOMES.forEach((delivery) => this.delivered.inc({ consumer, delivery }, 0));
     }
   }
 
@@ -54,7 +54,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
       case 'published':
         return this.published.inc(event.messages);
       case 'delivered':
-        return this.delivered.inc({ consumer: event.consumer, delivery: event.delivery });
+        return this.delivered.inc({ consumer: event.consumer, delivery: event.outcome });
     }
   }
 

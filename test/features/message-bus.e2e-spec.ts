@@ -9,19 +9,19 @@ import { MAX_ATTEMPTS, Replica } from '../support/replica.js';
 import { until } from '../support/waiting.js';
 
 const LEFT_OUT = BUSES.flatMap(({ name, missing }) =>
-  missing ? [`${name} was left out, since ${missing} is not set: npm run test:brokers starts it`] : [],
+  missing ? [`${name} was left out, because ${missing} is not set: npm run test:brokers starts it`] : [],
 );
 
 describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open, scribble }: BusUnderTest) => {
   let database: TestDatabase;
   let broker: Broker;
   let replicas: Replica[];
-  /** A consumer and a type of message of each test's own: brokers keep what earlier ones have left. */
+  /** Each test has its own consumer and message type, because brokers keep the messages of earlier tests. */
   let type: string;
   let name: string;
 
   beforeAll(async () => {
-    // What a bus says while its broker is away on purpose.
+    // Tests make the broker unavailable on purpose, and the bus logs each time.
     Logger.overrideLogger(false);
     database = await createDatabase();
     await database.sql('CREATE TABLE effects (consumer text, message_id text)');
@@ -41,7 +41,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await database?.drop();
   });
 
-  /** Leaves one row for each message. One that says so cannot be processed. */
+  /** A consumer that inserts one row for each message, and fails for a batch that contains a message with `poison`. */
   const consumerOf = (consumer = name): Consumer => ({
     name: consumer,
     types: [type],
@@ -67,7 +67,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
   });
   const messagesOf = (count: number, first = 0) => Array.from({ length: count }, (_, i) => messageOf(first + i));
 
-  /** In the outbox, for whichever relay comes. */
+  /** Inserts messages into the outbox, where the relay of any replica finds them. */
   const append = (messages: Message[]) => appendTo(database, messages);
 
   async function effects(consumer = name): Promise<string[]> {
@@ -89,7 +89,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     }[];
   const untilPublished = () => until(async () => (await unpublished()).length === 0);
 
-  /** Publishes past the outbox, as a relay does that has crashed before it noted what it had published. */
+  /** Publishes without the outbox, like a relay that crashed before it marked its messages as published. */
   async function publish(replica: Replica, messages: readonly Message[]): Promise<void> {
     await until(async () => {
       const published = await replica.bus.publish(messages).catch(() => []);
@@ -97,7 +97,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     });
   }
 
-  it('delivers what is appended, once, and the outbox is empty', async () => {
+  it('delivers each appended message once, and then the outbox has no unpublished message', async () => {
     await start();
     const messages = messagesOf(300);
     await append(messages);
@@ -105,7 +105,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilPublished();
   });
 
-  it('may deliver a message again, which then has no effect', async () => {
+  it('may deliver a message again, which then has no second effect', async () => {
     const replica = await start();
     const [message] = messagesOf(1) as [Message];
     await publish(replica, [message]);
@@ -117,10 +117,10 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilEach(messagesOf(2));
   });
 
-  it('delivers again what was committed when the acknowledgement was lost, without a second effect', async () => {
+  it('delivers committed messages again if their acknowledgement was lost, without a second effect', async () => {
     const first = await start();
     const messages = messagesOf(3);
-    // Between the commit and the acknowledgement: the line is cut, and the process does not live to try again.
+    // The line is cut between the commit and the acknowledgement, and the process stops before it can acknowledge again.
     first.around.after = () => broker.cut();
     await append(messages);
     await until(() => first.delivered.length > 0);
@@ -136,7 +136,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilPublished();
   });
 
-  it('delivers a message to two consumers, once to each', async () => {
+  it('delivers a message to two consumers, and each of them processes it once', async () => {
     const other = `${name}-other`;
     await start([consumerOf(), consumerOf(other)]);
     const messages = messagesOf(50);
@@ -160,7 +160,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilEach(messages);
   });
 
-  it('keeps a poison message as a dead letter after some attempts, while the others of its account go on', async () => {
+  it('keeps a poison message as a dead letter after some attempts, while other messages of its account are processed', async () => {
     const replica = await start();
     const [poison, ...others] = [messageOf('poison', { poison: true }), messageOf('b'), messageOf('c')];
     await append([poison, ...others]);
@@ -170,7 +170,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     expect(await dead()).toEqual([{ message_id: poison.id, attempts: MAX_ATTEMPTS }]);
     await untilPublished();
 
-    // Nobody delivers it any more: what comes after it comes, and it does not.
+    // The dead letter is not delivered any more: a later message arrives, and the dead letter does not.
     const deliveries = replica.delivered.length;
     await append([messageOf('d')]);
     await untilEach([...others, messageOf('d')]);
@@ -184,7 +184,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilEach(messages);
   });
 
-  it('loses nothing while the broker is away, and goes on when it is back', async () => {
+  it('loses no message while the broker is unavailable, and continues when the broker is back', async () => {
     await start();
     const before = messagesOf(20);
     await append(before);
@@ -201,7 +201,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilPublished();
   });
 
-  it('loses nothing when the broker goes away in the middle of the work, again and again', async () => {
+  it('loses no message when the connection to the broker breaks again and again during deliveries', async () => {
     await start();
     const messages: Message[] = [];
     for (let round = 1; round <= 3; round++) {
@@ -216,7 +216,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilPublished();
   });
 
-  it('starts while the broker is away', async () => {
+  it('starts while the broker is unavailable', async () => {
     broker.cut();
     await start();
     await append(messagesOf(5));
@@ -225,39 +225,39 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilEach(messagesOf(5));
   });
 
-  it('gives up a broker that has fallen silent before the row locks of the relay do', async () => {
+  it('stops waiting for a silent broker before PostgreSQL ends the transaction of the relay', async () => {
     await start();
     await append(messagesOf(1));
     await untilEach(messagesOf(1));
     broker.stall();
     await append([messageOf('silence')]);
-    // Counted in the transaction that holds the locks, which PostgreSQL ends when it is idle for 5 s.
+    // The attempt is counted in the transaction that holds the locks, and PostgreSQL ends that transaction if it is idle for 5 s.
     await until(async () => (await unpublished()).some(({ attempts }) => attempts > 0));
     broker.mend();
     await append([messageOf('after')]);
     await until(async () => (await effects()).includes(messageOf('after').id));
   });
 
-  it('delivers again what the database could not be asked about', async () => {
+  it('delivers messages again after the database was unavailable, without counting a failed attempt', async () => {
     const replica = await start();
-    let away = 3;
+    let outages = 3;
     replica.around.before = () => {
-      if (away-- > 0) throw Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' });
+      if (outages-- > 0) throw Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' });
     };
     await append(messagesOf(10));
     await untilEach(messagesOf(10));
     expect(await database.sql('SELECT FROM failed_messages')).toEqual([]);
   });
 
-  it('has published what concerns nobody', async () => {
+  it('counts a message without a consumer as published', async () => {
     const replica = await start();
     await append(messagesOf(1));
     await untilEach(messagesOf(1));
-    const nobodys = { ...messageOf('x'), type: `${type}.to.nobody` };
-    expect(await replica.bus.publish([nobodys])).toEqual([nobodys]);
+    const unwanted = { ...messageOf('x'), type: `${type}.unwanted` };
+    expect(await replica.bus.publish([unwanted])).toEqual([unwanted]);
   });
 
-  it('ends after the delivery under way, and leaves the rest to others', async () => {
+  it('finishes the running delivery when it stops, and leaves the other messages to other replicas', async () => {
     const first = await start();
     let stopped: Promise<void> | undefined;
     first.around.after = () => void (stopped ??= first.bus.stop());
@@ -273,9 +273,9 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
     await untilEach(messages);
   });
 
-  // In process there is nobody who could.
+  // The in-process bus has no place where another program could put bytes.
   if (scribble) {
-    it('goes on after something that is no message', async () => {
+    it('continues after bytes that are not a valid message', async () => {
       await start();
       await append(messagesOf(1));
       await untilEach(messagesOf(1));
@@ -284,7 +284,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
       await untilEach(messagesOf(61));
     });
 
-    it('has acknowledged what was under way when it ends: nobody is told of it again', async () => {
+    it('acknowledges the running delivery before it stops, so its messages are not delivered again', async () => {
       const first = await start();
       let stopped: Promise<void> | undefined;
       first.around.after = async () => {
@@ -308,7 +308,7 @@ describe.each(BUSES.filter(({ missing }) => !missing))('the bus $name', ({ open,
 });
 
 describe('the contract of the bus', () => {
-  // By name, so that nobody takes a passing run for one with brokers; `global-teardown.js` says it below the summary.
+  // These skipped tests name the buses that this run did not test. `global-teardown.js` repeats the names below the summary.
   LEFT_OUT.forEach((name) => it.skip(name, () => undefined));
 
   it(`is kept by ${BUSES.filter(({ missing }) => !missing).length} of ${BUSES.length} buses in this run`, () => {

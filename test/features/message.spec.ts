@@ -11,14 +11,14 @@ const MESSAGE: Message = {
 };
 const withData = (data: unknown) => ({ ...MESSAGE, data });
 const sent = (change: object) => JSON.stringify({ ...MESSAGE, ...change });
-/** Written by hand, because `JSON.stringify` itself cannot go that deep. */
+/** Built as text, because `JSON.stringify` cannot nest this deeply. */
 const DEEP = sent({ data: 0 }).replace('"data":0', `"data":${'['.repeat(20_000)}${']'.repeat(20_000)}`);
 
 describe('a message', () => {
-  it('arrives as it was sent, whatever it tells', () => {
+  it('is decoded to the message that was encoded, for any JSON data', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (data) => {
-        // What PostgreSQL cannot store was not in the outbox.
+        // The outbox cannot contain U+0000, because PostgreSQL cannot store it.
         fc.pre(!JSON.stringify(data).includes('\\u0000'));
         const plain = JSON.parse(JSON.stringify(data)) as unknown;
         expect(decode(encode(withData(plain)))).toEqual(withData(plain));
@@ -27,39 +27,42 @@ describe('a message', () => {
   });
 
   it.each(['\\u0000', '\\\\u0000', 'a\\', '\n', 'é😀'])(
-    'arrives also with text that looks like an escape: %j',
+    'is decoded to the message that was encoded, for text that looks like an escape: %j',
     (text) => {
       expect(decode(encode(withData(text)))).toEqual(withData(text));
     },
   );
 
   it.each([
-    ['no JSON', '{'],
+    ['text that is not JSON', '{'],
     ['null', 'null'],
-    ['something else', '{"no": "message"}'],
-    ['without an account', sent({ accountId: undefined })],
-    ['with a number for an id', sent({ id: 1 })],
-    ['without a type', sent({ type: null })],
-    ['with a time that is none', sent({ createdAt: 'yesterday' })],
-    ['with a time before the year 0, which PostgreSQL cannot store', sent({ createdAt: '-010000-01-01T00:00:00Z' })],
-    ['with an id longer than an index of PostgreSQL can hold', sent({ id: 'x'.repeat(9_000) })],
-    ['with a surrogate that has no other half, in its data', sent({ data: { text: '\ud800' } })],
-    ['with a surrogate that has no other half, in the name of a member', sent({ data: { '\udc00': 1 } })],
-    ['with data that are nested too deeply for PostgreSQL', DEEP],
-    ['with what PostgreSQL cannot store, in its id', sent({ id: 'a\0' })],
-    ['with what PostgreSQL cannot store, in its data', sent({ data: { text: '\\\0' } })],
-  ])('is not %s', (_, text) => {
+    ['another object', '{"no": "message"}'],
+    ['a message without an account', sent({ accountId: undefined })],
+    ['a message whose id is a number', sent({ id: 1 })],
+    ['a message without a type', sent({ type: null })],
+    ['a message whose time is not a time', sent({ createdAt: 'yesterday' })],
+    [
+      'a message with a time before the year 0, which PostgreSQL cannot store',
+      sent({ createdAt: '-010000-01-01T00:00:00Z' }),
+    ],
+    ['a message with an id longer than an index of PostgreSQL can hold', sent({ id: 'x'.repeat(9_000) })],
+    ['a message with an unpaired surrogate in its data', sent({ data: { text: '\ud800' } })],
+    ['a message with an unpaired surrogate in the name of a member', sent({ data: { '\udc00': 1 } })],
+    ['a message with data that is nested too deeply for PostgreSQL', DEEP],
+    ['a message with U+0000 in its id', sent({ id: 'a\0' })],
+    ['a message with U+0000 in its data', sent({ data: { text: '\\\0' } })],
+  ])('cannot be decoded from %s', (_, text) => {
     expect(() => decode(text)).toThrow();
   });
 
-  it('may have names as long and data as deep as its limits, and a time with an offset from UTC', () => {
+  it('may have names and data at their limits, and a time with an offset from UTC', () => {
     const name = '€'.repeat(255);
     const data = JSON.parse('['.repeat(64) + ']'.repeat(64)) as unknown;
     const text = sent({ accountId: name, id: name, data, createdAt: '2026-01-01T02:00:00.123+02:00' });
     expect(decode(text)).toEqual({ ...MESSAGE, accountId: name, id: name, data });
   });
 
-  it('that is refused names the members that are wrong, and does not quote them', () => {
+  it('that is refused causes an error that names the wrong members and does not quote their values', () => {
     const text = sent({ id: 'secret'.repeat(50), data: { secret: '\0' } });
     expect(() => decode(text)).toThrow(/wrong: id, data$/);
     expect(() => decode(text)).not.toThrow(/secret/);

@@ -58,7 +58,7 @@ const call = (method: string, path: string, app = service) => callUrl(app.url, m
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => message(i));
 const failures = () => database.sql<Record<string, unknown>>('SELECT * FROM failed_messages ORDER BY message_id');
 const unpublished = () => database.sql('SELECT id FROM outbox WHERE published_at IS NULL');
-/** Holds the row that a consumer is about to write for a message, until it is let go. */
+/** Locks the row that a consumer will write for a message. Returns a function that releases the lock. */
 async function hold(consumer: string, { accountId, id }: ReturnType<typeof message>): Promise<() => Promise<void>> {
   const holder = await connect(database.url);
   holders.push(holder);
@@ -67,10 +67,10 @@ async function hold(consumer: string, { accountId, id }: ReturnType<typeof messa
   return async () => void (await holder.query('ROLLBACK'));
 }
 
-describe('a batch of which one message is bad', () => {
+describe('a batch with one bad message', () => {
   beforeEach(stopTheClock);
 
-  it('is parted a few times, rather than into every single message', async () => {
+  it('is split into halves a few times to isolate the bad message, and not into single messages', async () => {
     failAt(marbles, 77);
     const deliveries = await inbox().deliver(marbles, numbered(300));
     expect(deliveries.flatMap((delivery, i) => (delivery === 'processed' ? [] : [`${delivery} ${i}`]))).toEqual([
@@ -81,10 +81,10 @@ describe('a batch of which one message is bad', () => {
     expect(await failures()).toHaveLength(1);
   });
 
-  it('is processed around a message whose failure cannot be recorded, which is delivered again', async () => {
+  it('processes the other messages if the failure of the bad message cannot be stored, and delivers the bad message again', async () => {
     const tooLong = message(Array.from({ length: 500 }, () => randomUUID()).join());
     const messages = [...numbered(20), tooLong, ...numbered(40).slice(20)];
-    // More than once, because the search for the bad message has a deadline that a busy machine may miss.
+    // Several deliveries, because a busy machine may not finish splitting the batch before its deadline.
     await until(async () => {
       const deliveries = await inbox().deliver(marbles, messages);
       return messages.filter((_, i) => deliveries[i] === 'failed').every((failed) => failed === tooLong);
@@ -92,27 +92,28 @@ describe('a batch of which one message is bad', () => {
     expect(await counts(database, 'marbles')).toEqual(once(numbered(40)));
   });
 
-  it('does not end a run of the relay that has more to publish', async () => {
+  it('does not end a run of the relay while the outbox has more messages to publish', async () => {
     failAt(marbles, 77);
     await append(database, numbered(600));
     expect(await relay().runOnce()).toBe(599);
   });
 });
 
-describe('a batch of which every message is bad, and slow', () => {
-  it('is given up before the relay loses its locks, and each time some of it is dealt with', async () => {
+describe('a slow batch in which every message is bad', () => {
+  it('is split only until a deadline, so that the relay keeps its row locks, and counts the failure of at least one message', async () => {
     marbles.before = async (tx) => {
       await tx.query('SELECT pg_sleep(0.1)');
       throw new Error('no marbles today');
     };
     await append(database, numbered(100));
-    // With the limit of the service, rather than the patient one of the tests.
+    // The limit of the service. The tests otherwise use a longer one.
     const limited = await start(withLimits(database.url, { idle_in_transaction_session_timeout: 5_000 }));
     expect(await relay(limited).runOnce()).toBe(0);
     await limited.stop();
-    // Put off by the relay in the transaction that holds its locks, which PostgreSQL ends after 5 s: half of what all would take.
-    const put = await database.sql('SELECT FROM outbox WHERE attempts = 1 AND available_at > created_at');
-    expect(put).toHaveLength(100);
+    // The relay postpones the messages in the transaction that holds its locks. PostgreSQL ends that transaction after 5 s of idling, and all
+    // messages together would take twice as long.
+    const postponed = await database.sql('SELECT FROM outbox WHERE attempts = 1 AND available_at > created_at');
+    expect(postponed).toHaveLength(100);
     const counted = (await failures()).length;
     expect(counted).toBeGreaterThan(0);
     expect(counted).toBeLessThan(100);
@@ -120,7 +121,7 @@ describe('a batch of which every message is bad, and slow', () => {
 });
 
 describe('a consumer', () => {
-  it('that cannot even tell whether a message concerns it has failed at that one', async () => {
+  it('that throws while it selects messages has failed to process only the message that made it throw', async () => {
     const concerns: Consumer['concerns'] = ({ data }) => (data as { n: number }).n.toFixed() !== '3';
     const messages = [{ ...message(1), data: null }, message(2), message(3)];
     expect(await inbox().deliver({ ...marbles, concerns }, messages)).toEqual(['failed', 'processed', 'processed']);
@@ -129,10 +130,10 @@ describe('a consumer', () => {
   });
 
   it.each([
-    ['what PostgreSQL cannot store', new Error('no \0 marble'), 'Error: no  marble'],
-    ['more than anybody reads', new Error('x'.repeat(100_000)), `Error: ${'x'.repeat(993)}`],
-    ['nothing', undefined, 'undefined'],
-  ])('that fails with %s has failed all the same', async (_, error, recorded) => {
+    ['an error that PostgreSQL cannot store', new Error('no \0 marble'), 'Error: no  marble'],
+    ['a very long error', new Error('x'.repeat(100_000)), `Error: ${'x'.repeat(993)}`],
+    ['undefined instead of an error', undefined, 'undefined'],
+  ])('that throws %s has failed, and the failure is counted', async (_, error, recorded) => {
     marbles.before = () => {
       throw error as Error;
     };
@@ -140,7 +141,7 @@ describe('a consumer', () => {
     expect(await failures()).toMatchObject([{ attempts: 1, last_error: recorded }]);
   });
 
-  it('that takes longer than a statement may has failed, each time', async () => {
+  it('that exceeds statement_timeout has failed, so its message becomes a dead letter', async () => {
     marbles.before = async (tx) => {
       await tx.query('SET LOCAL statement_timeout = 50');
       await tx.query('SELECT pg_sleep(10)');
@@ -151,7 +152,7 @@ describe('a consumer', () => {
     expect(await failures()).toMatchObject([{ attempts: 3 }]);
   });
 
-  it('that waits for a lock in vain has failed at nothing, and holds up no other consumer', async () => {
+  it('that exceeds lock_timeout counts no failed attempt and does not delay other consumers', async () => {
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const letGo = await hold('marbles', message(1));
     await append(database, [message(1)]);
@@ -165,8 +166,8 @@ describe('a consumer', () => {
   });
 });
 
-describe('a row of one account that is locked elsewhere', () => {
-  it('holds up no message of another account', async () => {
+describe('a row of one account that another transaction has locked', () => {
+  it('does not delay messages of another account', async () => {
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const [locked, other] = [message(1, 'acct_a'), message(1, 'acct_b')];
     const letGo = await hold('marbles', locked);
@@ -181,6 +182,22 @@ describe('a row of one account that is locked elsewhere', () => {
   });
 });
 
+describe('a locked row of one account and a bad message of another account', () => {
+  it('fail only their own messages, and only the bad message counts a failed attempt', async () => {
+    const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
+    stopTheClock();
+    const locked = [message(1, 'acct_a'), message(2, 'acct_a')];
+    const others = [10, 11, 12, 13].map((n) => message(n, 'acct_b'));
+    const letGo = await hold('marbles', message(1, 'acct_a'));
+    failAt(marbles, 12);
+    const outcomes = await hasty.nest.get(Inbox, { strict: false }).deliver(marbles, [...locked, ...others]);
+    expect(outcomes).toEqual(['failed', 'failed', 'processed', 'processed', 'failed', 'processed']);
+    expect(await failures()).toMatchObject([{ message_id: message(12).id, account_id: 'acct_b', attempts: 1 }]);
+    await letGo();
+    await hasty.stop();
+  });
+});
+
 describe('a dead letter', () => {
   const PATH = `/dead-letters/marbles/${message(1).id}/redeliver`;
   const dead = () =>
@@ -189,7 +206,7 @@ describe('a dead letter', () => {
       [message(1).id],
     );
 
-  it('that was processed meanwhile, by a delivery at the same time, is one no more when it is sent again', async () => {
+  it('is deleted by a redelivery if a concurrent delivery has processed the message', async () => {
     await inbox().deliver(marbles, [message(1)]);
     await dead();
     expect((await call('POST', PATH)).body).toEqual({ delivery: 'processed' });
@@ -198,7 +215,7 @@ describe('a dead letter', () => {
     expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
   });
 
-  it('that was processed meanwhile does nothing when it is sent again, however long ago that was', async () => {
+  it('has no second effect when it is redelivered after a concurrent delivery has processed it, even a year later', async () => {
     await inbox().deliver(marbles, [message(1)]);
     await dead();
     await database.sql("UPDATE processed_messages SET processed_at = now() - interval '1 year'");
@@ -207,7 +224,7 @@ describe('a dead letter', () => {
     expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
   });
 
-  it('is not tried by the bus any more, which may have forgotten that it was delivered', async () => {
+  it('is skipped when the bus delivers its message once more', async () => {
     await dead();
     await append(database, numbered(3));
     expect(await relay().runOnce()).toBe(3);
@@ -216,7 +233,7 @@ describe('a dead letter', () => {
     expect(await failures()).toMatchObject([{ attempts: 3 }]);
   });
 
-  it('that cannot be processed now, since a row is locked, is neither gone nor tried', async () => {
+  it('stays a dead letter without another counted attempt if its redelivery meets a locked row', async () => {
     await dead();
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const letGo = await hold('marbles', message(1));
@@ -229,7 +246,7 @@ describe('a dead letter', () => {
 });
 
 describe('a relay that freezes while it publishes', () => {
-  it('keeps its rows from others until PostgreSQL ends its transaction, and no longer', async () => {
+  it('keeps its rows locked only until PostgreSQL ends its idle transaction', async () => {
     await append(database, numbered(3));
     const frozen = await connect(database.url);
     holders.push(frozen);
@@ -242,8 +259,8 @@ describe('a relay that freezes while it publishes', () => {
   });
 });
 
-describe('a database that is away', () => {
-  it('makes the relay try again later, and metrics say that nothing is known', async () => {
+describe('an unavailable database', () => {
+  it('fails the run of the relay, which tries again later, and makes the metrics of the backlog NaN', async () => {
     const proxy = await startProxy(database.url);
     const far = await startService(proxy.url, SETTINGS);
     await append(database, [message(1)]);
@@ -259,13 +276,13 @@ describe('a database that is away', () => {
 });
 
 describe('a bus that has not been started', () => {
-  it('takes nothing: nobody would get it', async () => {
+  it('refuses to publish, because no consumer would get the messages', async () => {
     await expect(new InProcessBus().publish([message(1)])).rejects.toThrow(/start/);
   });
 });
 
 describe('the sweep', () => {
-  it('forgets nothing that the outbox has still to deliver', async () => {
+  it('keeps the inbox rows of messages that the outbox still has to publish', async () => {
     await inbox().deliver(marbles, [message(1)]);
     await append(database, [message(1)]);
     await database.sql("UPDATE processed_messages SET processed_at = now() - interval '1 year'");
@@ -276,7 +293,7 @@ describe('the sweep', () => {
     expect(await database.sql("SELECT FROM processed_messages WHERE consumer = 'marbles'")).toEqual([]);
   });
 
-  it('reads no more of the inbox than it deletes, also where it has deleted before', async () => {
+  it('reads only the inbox rows that it deletes, even where earlier sweeps have left dead index entries', async () => {
     const fill = (age: string) =>
       database.sql(
         `INSERT INTO processed_messages
@@ -299,8 +316,8 @@ describe('the sweep', () => {
   });
 });
 
-describe('a service that ends', () => {
-  it('finishes the delivery under way, marks it as published, and begins no other', async () => {
+describe('a service that shuts down', () => {
+  it('finishes the running delivery, marks its messages as published, and starts no further delivery', async () => {
     const slow = counter('slow');
     const ending = await startService(database.url, SETTINGS, [featureOf(slow)]);
     const barrier = new Barrier();
@@ -310,7 +327,7 @@ describe('a service that ends', () => {
     await barrier.reached.given;
     let ended = false;
     const end = ending.stop().then(() => (ended = true));
-    expect((await service.charge('meanwhile', CHARGE, { authorization: 'Bearer sk_a' })).status).toBe(200);
+    expect((await service.charge('during-shutdown', CHARGE, { authorization: 'Bearer sk_a' })).status).toBe(200);
     expect(ended).toBe(false);
     barrier.open();
     const published = await run;
@@ -320,8 +337,10 @@ describe('a service that ends', () => {
     expect(published).toBeLessThan(600);
     expect(Object.values(await counts(database, 'slow'))).toEqual(Array(published).fill(1));
   });
+});
 
-  it('has enough with two connections, while it charges and relays', async () => {
+describe('a service with a pool of two connections', () => {
+  it('charges and relays at the same time without running out of connections', async () => {
     const narrow = await startService(database.url, { ...SETTINGS, DATABASE_POOL_SIZE: '2' });
     const replies = Array.from({ length: 20 }, (_, i) =>
       narrow.charge(`narrow-${i}`, CHARGE, { authorization: 'Bearer sk_a' }),

@@ -38,18 +38,18 @@ const charged = (id: number, amount: number, order_id: string | null = null, acc
   createdAt: new Date(),
 });
 
-describe('charges that are told in any order, any number of times, among orders that are placed', () => {
+describe('messages about charges and new orders', () => {
   const MESSAGES = [charged(1, 60, 'order_1'), charged(2, 40, 'order_1'), charged(3, 99, 'order_2'), charged(4, 7)];
   const ORDERS = ['order_1', 'order_2'];
   const EVENTS = [...MESSAGES, ...ORDERS];
 
-  async function happen(event: Message | string): Promise<void> {
+  async function apply(event: Message | string): Promise<void> {
     if (typeof event === 'string') expect((await place(event)).status).toBe(200);
     else for (const consumer of consumersOf(service)) await deliver(service, consumer, [event]);
   }
 
-  it('come to the same', async () => {
-    // Each at least once, and some again.
+  it('lead to the same balances and orders in any order of events, however often each message is delivered', async () => {
+    // Each event at least once, and some events again.
     const histories = fc
       .array(fc.constantFrom(...EVENTS), { maxLength: 8 })
       .chain((again) => fc.shuffledSubarray([...EVENTS, ...again], { minLength: EVENTS.length + again.length }));
@@ -57,7 +57,7 @@ describe('charges that are told in any order, any number of times, among orders 
       fc.asyncProperty(histories, async (history) => {
         await reset(database);
         await stock();
-        for (const event of history) await happen(event);
+        for (const event of history) await apply(event);
         expect((await call('GET', '/balance')).body).toEqual({ balances: [{ currency: 'eur', amount: 206 }] });
         const orders = await database.sql('SELECT order_id, status FROM orders ORDER BY 1');
         expect(orders).toEqual([
@@ -74,24 +74,24 @@ describe('charges that are told in any order, any number of times, among orders 
   });
 });
 
-describe('batches that two replicas get at once, in opposite order', () => {
+describe('batches that two replicas get at the same time, in opposite order', () => {
   const ACCOUNTS = ['acct_a', 'acct_b'];
   const COUNT = 60;
   const overlapping = Array.from({ length: COUNT }, (_, i) =>
     charged(i, 10, `order_${i % 7}`, ACCOUNTS[i % ACCOUNTS.length]),
   );
-  /** Other charges of the same accounts and orders, so that the inbox lets both in. */
+  /** Other charges of the same accounts and orders, so that both batches are new to the inbox and write the same rows. */
   const alike = overlapping.map((message, i) => ({ ...message, id: `charge.succeeded.other_${i}` }));
 
-  /** Of an account of their own. They make the other batch longer, so that a hash table of it has another order. */
+  /** Charges of a third account. They make one batch longer, so that a hash table over that batch has another order. */
   const more = Array.from({ length: 200 }, (_, i) => charged(COUNT + i, 1, null, 'acct_c'));
 
   it.each([
-    ['of the same messages', overlapping, 1],
-    ['of the same messages and others', [...more, ...overlapping], 1],
-    ['of other messages, about the same accounts and orders', alike, 2],
-  ])('wait for one another and never in a circle: %s', async (_, others, times) => {
-    // Slow enough that the two are at it at the same time.
+    ['the same messages', overlapping, 1],
+    ['the same messages and others', [...more, ...overlapping], 1],
+    ['other messages about the same accounts and orders', alike, 2],
+  ])('wait for one another and never deadlock: %s', async (_, others, times) => {
+    // Slow inserts, so that the two transactions overlap.
     await database.sql(`
       CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
       CREATE TRIGGER dawdle BEFORE INSERT ON processed_messages FOR EACH ROW EXECUTE FUNCTION dawdle();
@@ -116,7 +116,7 @@ describe('batches that two replicas get at once, in opposite order', () => {
       { paid: times * 10 * COUNT },
     ]);
     await database.sql('DROP FUNCTION dawdle CASCADE');
-    // A backend reports what it has counted when it ends.
+    // A backend reports its counters at the latest when it ends.
     await database.sql(
       "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments'",
     );
@@ -125,13 +125,13 @@ describe('batches that two replicas get at once, in opposite order', () => {
   });
 });
 
-describe('a holder of a charge that has been fenced off', () => {
-  it('tells nobody: its message is rolled back with its charge', async () => {
+describe('an attempt at a charge that has been fenced off', () => {
+  it('appends no message, because its message rolls back with its charge', async () => {
     const sleeper = await startService(database.url, { ...TWO_ACCOUNTS, IDEMPOTENCY_WAIT_MS: '100' });
     const answer = holdAnswer(sleeper);
     const asleep = callUrl(sleeper.url, 'POST', '/charges', { key: 'asleep', body: CHARGE });
     await answer.reached.given;
-    // Somebody else has it now, and has not come to an end.
+    // Another attempt has taken over the request and has not finished it.
     await database.sql(
       "UPDATE processed_requests SET lock_token = gen_random_uuid(), locked_until = now() + interval '1 hour'",
     );
@@ -144,7 +144,7 @@ describe('a holder of a charge that has been fenced off', () => {
 });
 
 describe('the relays of two replicas', () => {
-  it('share a backlog, and each charge of it is counted once', async () => {
+  it('share a backlog, and each charge of the backlog is counted once', async () => {
     const count = 1_500;
     await database.sql(
       `INSERT INTO outbox (account_id, id, type, data, created_at, available_at)

@@ -7,7 +7,7 @@ import { RabbitMqBus } from '../../src/messaging/buses/rabbitmq.bus.js';
 import { type Line, startLine } from '../../harness/line.js';
 import { RETRY_MS } from './replica.js';
 
-/** A broker, and the line to it. */
+/** A broker, and the network line to it, which a test can cut or stall. */
 export interface Broker extends Pick<Line, 'cut' | 'stall' | 'mend'> {
   connect(): MessageBus;
   close(): Promise<void>;
@@ -15,16 +15,18 @@ export interface Broker extends Pick<Line, 'cut' | 'stall' | 'mend'> {
 
 export interface BusUnderTest {
   name: string;
-  /** What is missing, if the bus cannot be tested. */
+  /** Name of the missing setting, if the bus cannot be tested. */
   missing?: string | undefined;
   open(): Promise<Broker>;
-  /** Puts something that is no message where messages of a type go. */
+  /** Publishes bytes that are not a valid message, to the consumers of a type. */
   scribble?: (type: string) => Promise<void>;
 }
 
 const AMQP_URL = process.env['TEST_AMQP_URL'];
-/** What the broker says of itself, where the tests listen; and where it does. */
+/** The address that the broker advertises, on which the tests listen, and the address on which the broker listens itself. */
 const [KAFKA_BROKERS, KAFKA_LISTENER] = [process.env['TEST_KAFKA_BROKERS'], process.env['TEST_KAFKA_LISTENER']];
+
+const NOT_A_MESSAGE = Buffer.from('{"no": "message"}');
 
 const portOf = (address: string) => Number(address.split(':').at(-1));
 
@@ -42,7 +44,7 @@ export const BUSES: BusUnderTest[] = [
     scribble: async (type) => {
       const model = await connect(AMQP_URL ?? '');
       const channel = await model.createConfirmChannel();
-      channel.publish('payments.messages', type, Buffer.from('{"no": "message"}'));
+      channel.publish('payments.messages', type, NOT_A_MESSAGE);
       await channel.waitForConfirms();
       await model.close();
     },
@@ -57,24 +59,24 @@ export const BUSES: BusUnderTest[] = [
     },
     scribble: async () => {
       const producer = new Producer({ clientId: 'test', bootstrapBrokers: [KAFKA_BROKERS ?? ''] });
-      // In every partition, since it has no type and no account.
+      // One in every partition, because these bytes have neither a type nor an account.
       const messages = Array.from({ length: 12 }, (_, partition) => ({ topic: 'payments.messages', partition }));
-      await producer.send({ messages: messages.map((at) => ({ ...at, value: Buffer.from('{"no": "message"}') })) });
+      await producer.send({ messages: messages.map((at) => ({ ...at, value: NOT_A_MESSAGE })) });
       await producer.close();
     },
   },
 ];
 
-/** In process, what can be away is the answer of the bus to the relay. */
+/** The in-process bus has no broker, so `cut` and `stall` make the answer of the bus to the relay fail. */
 function openProcess(): Broker {
   let isWhole = true;
   const mend = () => void (isWhole = true);
   const cut = () => void (isWhole = false);
   class CuttableBus extends InProcessBus {
     override async publish(messages: readonly Message[]): Promise<readonly Message[]> {
-      if (!isWhole) throw new Error('away');
+      if (!isWhole) throw new Error('the bus is unavailable');
       const published = await super.publish(messages);
-      if (!isWhole) throw new Error('away');
+      if (!isWhole) throw new Error('the bus is unavailable');
       return published;
     }
   }

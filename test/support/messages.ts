@@ -4,23 +4,23 @@ import type { EntityManager } from 'typeorm';
 import { type Consumer, Consumers, type Message } from '../../src/messaging/index.js';
 import type { TestDatabase } from './database.js';
 
-/** A consumer whose work adds up, so that what is done twice shows. */
+/** A consumer that counts how often it processed each message, so that a test notices a second effect. */
 export interface Counter extends Consumer {
-  /** Called with each batch, in its transaction, before the work. */
+  /** Runs in the transaction of each batch, before the work. */
   before: (tx: EntityManager, messages: readonly Message[]) => unknown;
-  /** The same, after it. */
+  /** Runs in the transaction of each batch, after the work. */
   after: () => unknown;
-  /** The numbers of messages of each batch that came to its work. */
+  /** The size of each batch that the consumer got, including batches that failed. */
   batches: number[];
 }
 
-/** What consumers of tests write: how often each has done its work for a message. */
+/** Creates the table in which the consumers of tests count how often they processed each message. */
 export const createCounts = ({ sql }: TestDatabase) =>
   sql(`
     CREATE TABLE counts (
       account_id text, consumer text, message_id text, times int NOT NULL, PRIMARY KEY (account_id, consumer, message_id))`);
 
-/** @param type what it is concerned by */
+/** @param type of the messages that the consumer handles */
 export function counter(name: string, type = 'marble.counted'): Counter {
   const self: Counter = {
     name,
@@ -44,7 +44,7 @@ export function counter(name: string, type = 'marble.counted'): Counter {
   return self;
 }
 
-/** A feature whose consumers these are. */
+/** Returns a feature module that registers these consumers. */
 export function featureOf(...consumers: Consumer[]): Type {
   @Module({})
   class Feature {
@@ -63,7 +63,7 @@ export const message = (n: number | string, accountId = 'acct_a', type = 'marble
   createdAt: new Date('2026-01-01T00:00:00Z'),
 });
 
-/** Puts messages into the outbox, due since `secondsAgo`. */
+/** Inserts messages into the outbox that have been due for `secondsAgo` seconds. */
 export async function append({ sql }: TestDatabase, messages: Message[], secondsAgo = 0): Promise<void> {
   await sql(
     `INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
@@ -73,7 +73,7 @@ export async function append({ sql }: TestDatabase, messages: Message[], seconds
   );
 }
 
-/** How often each message took effect, by consumer. */
+/** Returns how often the consumer processed each message. */
 export async function counts({ sql }: TestDatabase, consumer: string): Promise<Record<string, number>> {
   const rows = await sql<{ name: string; times: number }>(
     `SELECT account_id || ' ' || message_id AS name, times FROM counts WHERE consumer = $1 ORDER BY 1`,
@@ -82,11 +82,11 @@ export async function counts({ sql }: TestDatabase, consumer: string): Promise<R
   return Object.fromEntries(rows.map(({ name, times }) => [name, times]));
 }
 
-/** All of these, once. */
+/** Returns the {@link counts} of messages that were each processed once. */
 export const once = (messages: readonly Message[]): Record<string, number> =>
   Object.fromEntries(messages.map(({ accountId, id }) => [`${accountId} ${id}`, 1] as const).sort());
 
-/** Empties the counts, and has the consumers do their work as they should. */
+/** Empties the counts, and removes the failures that a test has put into the consumers. */
 export async function resetCounts({ sql }: TestDatabase, consumers: readonly Counter[]): Promise<void> {
   await sql('TRUNCATE counts');
   for (const consumer of consumers) {
@@ -96,12 +96,12 @@ export async function resetCounts({ sql }: TestDatabase, consumers: readonly Cou
 }
 
 /**
- * Has no time pass for what measures it in this process, until `jest.restoreAllMocks()`. The inbox gives up the search for a bad
- * message after a time, which a busy machine takes for a few transactions.
+ * Stops `performance.now()` in this process until `jest.restoreAllMocks()`. The inbox has a deadline for splitting a batch, and a busy machine
+ * could reach that deadline after a few transactions.
  */
 export const stopTheClock = () => void jest.spyOn(performance, 'now').mockReturnValue(performance.now());
 
-/** The consumer fails at these, and at whatever is delivered with them. */
+/** Makes the consumer fail for every batch that contains one of these messages. */
 export function failAt(consumer: Counter, ...names: number[]): void {
   consumer.before = (_, messages) => {
     const bad = messages.find(({ data }) => names.includes((data as { n: number }).n));

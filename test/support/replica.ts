@@ -1,7 +1,7 @@
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/database/data-source.js';
-import type { Consumer, Delivery, Message, MessageBus, Receiver } from '../../src/messaging/index.js';
+import type { Consumer, DeliveryOutcome, Message, MessageBus, Receiver } from '../../src/messaging/index.js';
 import { Consumers, Inbox, MessagingEvents, Outbox, Relay } from '../../src/messaging/index.js';
 
 export const MAX_ATTEMPTS = 3;
@@ -65,7 +65,7 @@ export class Replica {
 
   private watch(inbox: Inbox): Inbox {
     const watched: Receiver = {
-      deliver: async (consumer, messages): Promise<Delivery[]> => {
+      deliver: async (consumer, messages): Promise<DeliveryOutcome[]> => {
         this.delivered.push(...messages.map(({ id }) => id));
         this.around.before?.(messages);
         const deliveries = await inbox.deliver(consumer, messages);

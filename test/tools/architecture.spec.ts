@@ -14,14 +14,15 @@ interface Import {
 }
 
 /** Folders that any feature may use. Every other folder is a feature. */
-const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging', 'operations', 'postgres'];
+const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging', 'operations', 'postgres', 'timing'];
 
 /** Folders that can be copied into another application, and all that they may import. */
 const LIFTABLE: Record<string, RegExp> = {
+  timing: /^(node:|timing\/)/,
   postgres: /^(@nestjs\/common$|typeorm$|node:|postgres\/)/,
-  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/|postgres\/)/,
+  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/|postgres\/|timing\/)/,
   messaging:
-    /^(@nestjs\/|typeorm$|rxjs$|cron$|dataloader$|amqplib$|@platformatic\/kafka$|zod$|node:|messaging\/|postgres\/)/,
+    /^(@nestjs\/|typeorm$|rxjs$|cron$|dataloader$|amqplib$|@platformatic\/kafka$|zod$|node:|messaging\/|postgres\/|timing\/)/,
 };
 
 const MAX_LINES = 300;
@@ -184,6 +185,7 @@ describe('the architecture', () => {
     ['idempotency/a.ts', `import { migrations } from '../../migrations/index.js';`],
     ['idempotency/a.ts', `import { Client } from 'pg';`],
     ['idempotency/a.ts', `import fastify from 'fastify';`],
+    ['timing/a.ts', `import { sqlState } from '../postgres/database-errors.js';`],
     ['http/a.ts', `import { join } from 'path';`],
     ['http/c.ts', `import { b } from '../accounts/b.js';`],
     ['accounts/b.ts', `import { b } from './c.js';`],

@@ -146,8 +146,6 @@ const TO_REWRITE: string[] = [
   'src/idempotency/request',
   'src/idempotency/store',
   'src/idempotency/upkeep',
-  'src/messaging',
-  'src/messaging/buses',
   'src/operations',
   'src/postgres',
   'test/features',

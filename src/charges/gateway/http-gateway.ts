@@ -32,7 +32,7 @@ export class HttpGateway extends PaymentGateway {
     this.captures = `${url.replace(/\/$/, '')}/captures`;
   }
 
-  protected async send(charge: Charge, giveUp: AbortController): Promise<Authorization> {
+  protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
     const { account_id, id, amount, currency, source } = charge;
     try {
       const answer = await fetch(this.captures, {
@@ -41,7 +41,7 @@ export class HttpGateway extends PaymentGateway {
         body: JSON.stringify({ account_id, charge_id: id, amount, currency, source }),
         // A redirect must not decide which server takes the money.
         redirect: 'error',
-        signal: giveUp.signal,
+        signal: giveUp,
       });
       return decisionOf(answer.status, await bodyOf(answer));
     } catch (error) {

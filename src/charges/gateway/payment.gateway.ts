@@ -1,4 +1,5 @@
 import { Problem } from '../../http/problem.js';
+import { within } from '../../timing/time-limit.js';
 import type { Charge } from '../charge.entity.js';
 
 /** What the bank decided. Final: the same key gets the same decision. */
@@ -19,19 +20,11 @@ export abstract class PaymentGateway {
    * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`. Neither is final: money may have moved.
    */
   async authorize(charge: Charge): Promise<Authorization> {
-    const giveUp = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    const tooLate = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(gatewayTimeout());
-        giveUp.abort();
-      }, this.timeoutMs);
-    });
-    return Promise.race([this.send(charge, giveUp), tooLate]).finally(() => clearTimeout(timer));
+    return within(this.timeoutMs, (giveUp) => this.send(charge, giveUp), gatewayTimeout);
   }
 
-  /** One attempt, to be given up when `giveUp` aborts. */
-  protected abstract send(charge: Charge, giveUp: AbortController): Promise<Authorization>;
+  /** Sends one attempt, which ends when `giveUp` aborts. */
+  protected abstract send(charge: Charge, giveUp: AbortSignal): Promise<Authorization>;
 }
 
 const RETRY = { outcome: 'unknown', retryAfterSeconds: 1 } as const;

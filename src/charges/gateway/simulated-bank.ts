@@ -39,18 +39,18 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     if (faults.length > 0) throw new ConfigError(faults.map((fault) => `DATABASE_URL: ${fault}`).join('\n'));
   }
 
-  protected async send(charge: Charge, giveUp: AbortController): Promise<Authorization> {
+  protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
     const behaviour = CARD_BEHAVIOURS[charge.source as CardToken];
     switch (behaviour.kind) {
       case 'captures':
         if ((await this.capture(charge)) && 'delayMs' in behaviour) {
-          await pause(behaviour.delayMs, undefined, { signal: giveUp.signal });
+          await pause(behaviour.delayMs, undefined, { signal: giveUp });
         }
         return { status: 'succeeded' };
       case 'declines':
         return { status: 'failed', declineCode: behaviour.declineCode };
       case 'loses the first answer':
-        if (await this.capture(charge)) await once(giveUp.signal, 'abort');
+        if (await this.capture(charge)) await once(giveUp, 'abort');
         return { status: 'succeeded' };
       case 'unavailable':
         throw gatewayUnavailable();

@@ -1,6 +1,7 @@
 import { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BackOff } from '../../timing/back-off.js';
 import {
   createCluster,
   type EmbeddedPostgresOptions,
@@ -28,8 +29,8 @@ import {
 
 export type { EmbeddedPostgresOptions } from './cluster.js';
 
-/** Pauses between restarts double from one to the other: most succeed at once, the rest must not busy the machine. */
-const RESTART_PAUSE_MS = { shortest: 100, longest: 5_000 };
+/** Most restarts succeed at once. The others must not keep the machine busy. */
+const RESTART_PAUSE = { shortestMs: 100, longestMs: 5_000 };
 
 /**
  * A PostgreSQL server that belongs to this process, so that the service needs nothing but what npm installs. It ends
@@ -136,8 +137,8 @@ export class EmbeddedPostgres {
 
   private async restart(): Promise<ChildProcess | undefined> {
     const { signal } = this.stopping;
-    for (let pause = RESTART_PAUSE_MS.shortest; ; pause = Math.min(2 * pause, RESTART_PAUSE_MS.longest)) {
-      await sleep(pause, undefined, { signal }).catch(() => undefined);
+    for (const backOff = new BackOff(RESTART_PAUSE); ;) {
+      await backOff.pause(signal);
       if (signal.aborted) return undefined;
       const outcome = await launch(this.site, this.port, signal).catch((error: unknown): Outcome => ({
         kind: 'failed',

@@ -2,15 +2,15 @@ import type { MessageBus } from '../bus.js';
 import { InProcessBus } from './in-process.bus.js';
 
 export interface BusSettings {
-  /** The RabbitMQ to use. */
+  /** URL of RabbitMQ, if that is the bus. */
   amqpUrl?: string | undefined;
-  /** The Kafka to use: some of its brokers, as host:port. */
+  /** Addresses of some Kafka brokers, as host:port, if Kafka is the bus. */
   kafkaBrokers?: readonly string[] | undefined;
-  /** Milliseconds before a delivery that failed is tried again. */
+  /** Milliseconds before a failed delivery is tried again. */
   retryMs: number;
 }
 
-/** The bus that is configured. The library of a broker is loaded by who uses it, and is no cost of starting to others. */
+/** Returns the configured bus. The client library of a broker is loaded only if that broker is used, because loading it slows the start. */
 export async function busOf({ amqpUrl, kafkaBrokers, retryMs }: BusSettings): Promise<MessageBus> {
   if (amqpUrl) {
     const { RabbitMqBus } = await import('./rabbitmq.bus.js');

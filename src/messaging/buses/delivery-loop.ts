@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Consumer, Receiver } from '../bus.js';
 import type { Message } from '../message.js';
-import { deliver } from './deliver.js';
+import { tryDeliver } from './try-deliver.js';
 
-/** Messages of one transaction at most: enough to share its commit, few enough to hold its locks for a moment only. */
+/** Maximum messages of one transaction: enough to share its commit, few enough to hold its locks only for a moment. */
 const BATCH_MESSAGES = 500;
 
 interface Entry<Receipt> {
@@ -11,47 +11,52 @@ interface Entry<Receipt> {
   receipt: Receipt;
 }
 
+/** The connection between a delivery loop and its broker. A receipt identifies one message to the broker. */
+export interface Acknowledgement<Receipt> {
+  /** Tells the broker that these messages are finished. If this throws, the broker delivers them again. */
+  acknowledge: (receipts: readonly Receipt[]) => Promise<void> | void;
+  /** Gets the error of `acknowledge`. */
+  onError: (error: unknown) => void;
+}
+
 /**
- * Takes what a broker has for one consumer to its receiver, and tells when the broker may forget it. What has arrived while a
- * batch was under way is the next batch, so that one transaction serves many. What fails waits here, not at the broker: it
- * blocks nobody, cannot be lost on its way back, and the broker delivers it to another if this process dies.
+ * Delivers the messages that a broker sends for one consumer, and acknowledges them when they are finished.
+ *
+ * Messages that arrive while a batch runs form the next batch, so that many messages share one transaction. A failed message
+ * waits in this process for its retry and stays unacknowledged at the broker. Other messages overtake it, and the broker delivers
+ * it to another replica if this process dies.
  */
 export class DeliveryLoop<Receipt> {
-  private readonly pauses = new Set<NodeJS.Timeout>();
+  private readonly retryTimers = new Set<NodeJS.Timeout>();
   private waiting: Entry<Receipt>[] = [];
   private running: Promise<void> | undefined;
   private stopped = false;
-  private held = 0;
+  private unacknowledged = 0;
 
-  /**
-   * @param retryMs milliseconds before a delivery that failed is tried again
-   * @param settle tells the broker what is done. What it throws is for `onLost`: the broker delivers these again.
-   * @param onLost the broker cannot be told any more
-   */
+  /** @param retryMs milliseconds before a failed delivery is tried again */
   constructor(
     private readonly consumer: Consumer,
     private readonly receiver: Receiver,
     private readonly retryMs: number,
-    private readonly settle: (receipts: readonly Receipt[]) => Promise<void> | void,
-    private readonly onLost: (error: unknown) => void,
+    private readonly acknowledgement: Acknowledgement<Receipt>,
   ) {}
 
-  /** Messages that the broker still has to keep. */
+  /** Number of messages that are not acknowledged yet. */
   get size(): number {
-    return this.held;
+    return this.unacknowledged;
   }
 
   add(message: Message, receipt: Receipt): void {
     if (this.stopped) return;
-    this.held++;
+    this.unacknowledged++;
     this.waiting.push({ message, receipt });
     this.run();
   }
 
-  /** Begins no other batch, and waits for the one under way and for the broker to be told of it. */
+  /** Starts no further batch, and waits until the running batch is processed and acknowledged. */
   async stop(): Promise<void> {
     this.stopped = true;
-    this.pauses.forEach((pause) => clearTimeout(pause));
+    this.retryTimers.forEach((timer) => clearTimeout(timer));
     await this.running;
   }
 
@@ -63,40 +68,36 @@ export class DeliveryLoop<Receipt> {
   }
 
   private async deliverAll(): Promise<void> {
-    // Whatever the broker has sent together is there in the next turn of the event loop.
+    // Messages that the broker sent together have all arrived by the next turn of the event loop.
     await nextTurn();
     while (this.waiting.length > 0 && !this.stopped) {
       const batch = this.waiting.splice(0, BATCH_MESSAGES);
-      const deliveries = await deliver(
-        this.receiver,
-        this.consumer,
-        batch.map(({ message }) => message),
-      );
-      const failed = batch.filter((_, i) => deliveries[i] === 'failed');
-      // Dead is done as well: the inbox keeps the letter.
-      const done = batch.filter((_, i) => deliveries[i] !== 'failed').map(({ receipt }) => receipt);
+      const messages = batch.map(({ message }) => message);
+      const outcomes = await tryDeliver(this.receiver, this.consumer, messages);
+      const failed = batch.filter((_, i) => outcomes[i] === 'failed');
+      // A dead message is finished as well, because `failed_messages` keeps its dead letter.
+      const finished = batch.filter((_, i) => outcomes[i] !== 'failed').map(({ receipt }) => receipt);
       if (failed.length > 0) this.retryLater(failed);
-      await this.tell(done);
+      if (finished.length > 0) await this.acknowledge(finished);
     }
   }
 
-  private async tell(receipts: readonly Receipt[]): Promise<void> {
-    if (receipts.length === 0) return;
-    this.held -= receipts.length;
+  private async acknowledge(receipts: readonly Receipt[]): Promise<void> {
+    this.unacknowledged -= receipts.length;
     try {
-      await this.settle(receipts);
+      await this.acknowledgement.acknowledge(receipts);
     } catch (error) {
-      this.onLost(error);
+      this.acknowledgement.onError(error);
     }
   }
 
   private retryLater(entries: readonly Entry<Receipt>[]): void {
     if (this.stopped) return;
-    const pause = setTimeout(() => {
-      this.pauses.delete(pause);
+    const timer = setTimeout(() => {
+      this.retryTimers.delete(timer);
       this.waiting.push(...entries);
       this.run();
     }, this.retryMs);
-    this.pauses.add(pause);
+    this.retryTimers.add(timer);
   }
 }

@@ -1,28 +1,28 @@
-/** Where a consumer is in the partitions of a topic: everything before that place is done. */
+/** The progress of a consumer in the partitions of a topic, from which the offsets to commit follow. */
 export class KafkaOffsets {
-  private readonly partitions = new Map<number, { next: bigint; open: Set<bigint> }>();
+  private readonly partitions = new Map<number, { next: bigint; unfinished: Set<bigint> }>();
 
-  /** Something has come that is not done yet. */
+  /** Notes that a message has arrived. It is unfinished until {@link finish}. */
   receive(partition: number, offset: bigint): void {
-    const place = this.partitions.get(partition) ?? { next: 0n, open: new Set<bigint>() };
-    this.partitions.set(partition, place);
-    place.open.add(offset);
-    if (offset >= place.next) place.next = offset + 1n;
+    const progress = this.partitions.get(partition) ?? { next: 0n, unfinished: new Set<bigint>() };
+    this.partitions.set(partition, progress);
+    progress.unfinished.add(offset);
+    if (offset >= progress.next) progress.next = offset + 1n;
   }
 
   finish(partition: number, offset: bigint): void {
-    this.partitions.get(partition)?.open.delete(offset);
+    this.partitions.get(partition)?.unfinished.delete(offset);
   }
 
   /**
-   * What may be committed: of each partition, the offset to go on at. It stays before what is still open, however much
-   * after that is done, so that a crash loses nothing; what is then delivered again is known to the inbox.
+   * Returns the offset that may be committed for each partition: the first unfinished one, or the next one to arrive. A crash
+   * therefore loses no message. Finished messages behind an unfinished one are delivered again, and the inbox skips them.
    */
-  places(): { partition: number; offset: bigint }[] {
-    return [...this.partitions].map(([partition, { next, open }]) => {
-      let offset = next;
-      for (const each of open) if (each < offset) offset = each;
-      return { partition, offset };
+  committable(): { partition: number; offset: bigint }[] {
+    return [...this.partitions].map(([partition, { next, unfinished }]) => {
+      let first = next;
+      for (const offset of unfinished) if (offset < first) first = offset;
+      return { partition, offset: first };
     });
   }
 }

@@ -1,28 +1,30 @@
 import { Logger } from '@nestjs/common';
-import { Consumer as KafkaConsumer, type Message as Delivery, MessagesStreamModes } from '@platformatic/kafka';
+import { Consumer as KafkaConsumer, type Message as KafkaMessage, MessagesStreamModes } from '@platformatic/kafka';
+import { within } from '../../timing/time-limit.js';
 import type { Consumer, Receiver } from '../bus.js';
 import { decode, type Message } from '../message.js';
+import { CLOSE_TIMEOUT_MS } from './broker-timeouts.js';
 import { DeliveryLoop } from './delivery-loop.js';
 import { KafkaOffsets } from './kafka-offsets.js';
-import { CLOSE_TIMEOUT_MS, within } from './time-limit.js';
 
 export const TOPIC = 'payments.messages';
 export const CLIENT = { clientId: 'payments' };
 
-/** Messages that are held before no more are taken, and until more are: two batches, and one. */
-const MOST_HELD = 1_000;
-const FEW_HELD = 500;
+/** The stream pauses at this number of unacknowledged messages, which is two batches. */
+const PAUSE_AT_MESSAGES = 1_000;
+/** A paused stream resumes at this number of unacknowledged messages, which is one batch. */
+const RESUME_AT_MESSAGES = 500;
 
 const CONSUMER = {
   ...CLIENT,
   autocommit: false,
-  // A replica that dies holds up its partitions for 10 s; one that is busy sends its heartbeats all the same.
+  // The partitions of a dead replica wait 10 s for a new owner. A busy replica still sends heartbeats, so it keeps its partitions.
   sessionTimeout: 10_000,
   heartbeatInterval: 3_000,
   rebalanceTimeout: 15_000,
-  // The broker answers at once when there is something, and after this when there is nothing.
+  // The broker answers a fetch at once if it has messages, and after this time if it has none.
   maxWaitTime: 1_000,
-  // Whoever joins has its answer when the others have, or when they are given up.
+  // A join is answered only after the rebalance, so this must exceed rebalanceTimeout.
   requestTimeout: 20_000,
   retries: 2,
   retryDelay: 250,
@@ -33,7 +35,7 @@ interface Receipt {
   offset: bigint;
 }
 
-/** The membership of one consumer in its group, from joining it to whatever ends it. */
+/** The membership of one consumer in its Kafka group, from joining the group to leaving or losing it. */
 export class KafkaSession {
   private readonly logger = new Logger(KafkaSession.name);
   private readonly offsets = new KafkaOffsets();
@@ -55,45 +57,43 @@ export class KafkaSession {
     this.ended.catch(() => undefined);
     this.client = new KafkaConsumer({ ...CONSUMER, bootstrapBrokers: brokers, groupId: `payments.${consumer.name}` });
     this.client.on('error', (error: Error) => this.end(error));
-    this.loop = new DeliveryLoop(
-      consumer,
-      receiver,
-      retryMs,
-      (receipts) => this.commit(receipts),
-      // Another session begins at what is committed, and so catches up with it.
-      (error) => this.end(new Error('Offsets were not committed', { cause: error })),
-    );
+    this.loop = new DeliveryLoop(consumer, receiver, retryMs, {
+      acknowledge: (receipts) => this.commit(receipts),
+      // The next session starts at the committed offsets, so it gets the messages again that are not acknowledged.
+      onError: (error) => this.end(new Error('Offsets were not committed', { cause: error })),
+    });
   }
 
   /**
-   * Delivers until the session ends.
+   * Delivers messages until the session ends.
    *
-   * @param mode where to begin: at what is committed, or at the earliest message that there is
-   * @throws what has ended it, unless that was {@link stop}
+   * @param mode where to start: at the committed offsets, or at the earliest message of the topic
+   * @param connected is called when the consumer has joined its group
+   * @throws the error that ended the session. {@link stop} ends it without an error.
    */
   async run(mode: 'committed' | 'earliest', connected: () => void): Promise<void> {
     const joined = this.client.consume({
       topics: [TOPIC],
       mode,
-      // A new consumer is told of everything there is, as with a queue that was there before.
+      // A new consumer gets all messages that the topic still has, as it would from a queue that existed before.
       fallbackMode: MessagesStreamModes.EARLIEST,
     });
-    // A session that is stopped while it joins need not have an answer any more.
+    // If the session stops during the join, nothing waits for the stream, so it is closed here.
     joined.then((stream) => this.stopped && stream.close()).catch(() => undefined);
     const stream = await Promise.race([joined, this.ended]);
     if (!stream) return;
     connected();
     stream.on('error', (error) => this.end(error));
-    stream.on('close', () => this.end(new Error('The stream has ended')));
-    stream.on('data', (delivery) => {
-      this.receive(delivery);
-      if (this.loop.size >= MOST_HELD && !stream.isPaused()) stream.pause();
+    stream.on('close', () => this.end(new Error('The stream ended')));
+    stream.on('data', (received) => {
+      this.receive(received);
+      if (this.loop.size >= PAUSE_AT_MESSAGES && !stream.isPaused()) stream.pause();
     });
     this.resume = () => stream.isPaused() && !stream.destroyed && stream.resume();
     await this.ended;
   }
 
-  /** Takes nothing more, waits for the delivery under way, commits, and leaves the group. */
+  /** Starts no further delivery, waits for the running one, commits its offsets, and leaves the group. */
   stop(): Promise<void> {
     this.stopped ??= this.leave();
     return this.stopped;
@@ -104,39 +104,39 @@ export class KafkaSession {
   private async leave(): Promise<void> {
     await this.loop.stop();
     this.end();
-    // A broker that is away cannot be told; it finds out by itself that this member is gone. (The type of `close` says nothing
-    // of the promise that it returns.)
-    await within(CLOSE_TIMEOUT_MS, Promise.resolve(this.client.close(true))).catch(() =>
+    // An unavailable broker does not confirm. It removes this member from the group after the session timeout. `Promise.resolve` is
+    // necessary because the type of `close` omits the promise that it returns.
+    await within(CLOSE_TIMEOUT_MS, () => Promise.resolve(this.client.close(true))).catch(() =>
       this.client.connections.close(),
     );
   }
 
-  private receive(delivery: Delivery): void {
-    const { partition, offset } = delivery;
+  private receive(received: KafkaMessage): void {
+    const { partition, offset } = received;
     this.offsets.receive(partition, offset);
-    const message = this.read(delivery);
+    const message = this.read(received);
     if (message && this.consumer.types.includes(message.type)) this.loop.add(message, { partition, offset });
     else this.offsets.finish(partition, offset);
   }
 
   private async commit(receipts: readonly Receipt[]): Promise<void> {
     for (const { partition, offset } of receipts) this.offsets.finish(partition, offset);
-    if (this.loop.size <= FEW_HELD) this.resume();
+    if (this.loop.size <= RESUME_AT_MESSAGES) this.resume();
     const own = this.client.assignments?.find(({ topic }) => topic === TOPIC)?.partitions ?? [];
-    // Not for a partition that another has by now, who may be further.
-    const places = this.offsets.places().filter(({ partition }) => own.includes(partition));
-    if (places.length === 0) return;
-    // The epoch of a partition's leader tells a truncated log; we go on from where we are.
-    await this.client.commit({ offsets: places.map((place) => ({ topic: TOPIC, leaderEpoch: -1, ...place })) });
+    // A partition that has moved to another member is left out, because that member may have committed a later offset.
+    const committable = this.offsets.committable().filter(({ partition }) => own.includes(partition));
+    if (committable.length === 0) return;
+    // leaderEpoch -1 means "unknown". The epoch would reveal a truncated log, but this consumer goes on from its offset in any case.
+    await this.client.commit({ offsets: committable.map((each) => ({ topic: TOPIC, leaderEpoch: -1, ...each })) });
   }
 
-  private read({ partition, offset, value }: Delivery): Message | undefined {
+  private read({ partition, offset, value }: KafkaMessage): Message | undefined {
     try {
       return decode(value.toString('utf8'));
     } catch (error) {
-      // No later delivery could be read either, and the partition must go on. The topic keeps it for who looks for it.
+      // Another delivery of the same bytes would fail as well, and the partition must go on, so the entry is skipped. The topic keeps it.
       const place = `offset ${offset} of partition ${partition}`;
-      this.logger.error(`${TOPIC} has something that is no message, at ${place}: ${String(error)}`);
+      this.logger.error(`${TOPIC} contains an entry that is not a valid message, at ${place}: ${String(error)}`);
       return undefined;
     }
   }

@@ -6,18 +6,19 @@ import {
   Producer,
   stringSerializers,
 } from '@platformatic/kafka';
+import { within } from '../../timing/time-limit.js';
 import { type Consumer, MessageBus, type Receiver } from '../bus.js';
 import { encode, type Message } from '../message.js';
+import { CLOSE_TIMEOUT_MS, PUBLISH_TIMEOUT_MS } from './broker-timeouts.js';
 import { CLIENT, KafkaSession, TOPIC } from './kafka-session.js';
 import { Reconnection } from './reconnection.js';
-import { CLOSE_TIMEOUT_MS, PUBLISH_TIMEOUT_MS, within } from './time-limit.js';
 
-/** As many replicas can share the work of one consumer. More can be added later, fewer cannot. */
+/** Maximum number of replicas that share the work of one consumer. Kafka can add partitions later, but cannot remove any. */
 const PARTITIONS = 12;
-/** As many copies as the brokers are configured to keep (KIP-464). */
+/** Lets the brokers use their configured replication factor (KIP-464). */
 const REPLICAS_OF_BROKER = -1;
 
-/** A try, another soon, and there is time for its answer before a publication is given up. */
+/** One attempt and one retry, both answered before {@link PUBLISH_TIMEOUT_MS}. */
 const PRODUCER = {
   ...CLIENT,
   timeout: 1_000,
@@ -28,15 +29,15 @@ const PRODUCER = {
 };
 
 export interface KafkaOptions {
-  /** Some of the brokers, as host:port: they know the others. */
+  /** Addresses of some brokers, as host:port. The client learns the others from them. */
   brokers: readonly string[];
-  /** Milliseconds before a delivery that failed is tried again. */
+  /** Milliseconds before a failed delivery is tried again. */
   retryMs: number;
 }
 
 /**
- * Kafka 3.5 or later. One topic, with the account as key, so that what happens to one account stays in order; one group for
- * each consumer, whose offsets are committed once its transaction is.
+ * A bus on Kafka 3.5 or later. All messages go through one topic. Their key is the account, so the messages of one account stay in
+ * order. Each consumer is a group, and its offsets are committed after its transaction.
  */
 export class KafkaBus extends MessageBus {
   private readonly brokers: string[];
@@ -47,7 +48,10 @@ export class KafkaBus extends MessageBus {
   private publishing: Promise<unknown> = Promise.resolve();
   private hasTopic = false;
   private stopped = false;
-  /** Whose place is before what the topic still has: it kept messages for a shorter time than the consumer was away. */
+  /**
+   * Consumers whose committed offset is older than the oldest message of the topic, because they did not run for longer than the topic keeps
+   * messages.
+   */
   private readonly truncated = new Set<Consumer>();
 
   constructor({ brokers, retryMs }: KafkaOptions) {
@@ -67,10 +71,10 @@ export class KafkaBus extends MessageBus {
   }
 
   async publish(messages: readonly Message[]): Promise<readonly Message[]> {
-    // One at a time: two batches of one idempotent producer would get the same sequence numbers, and the broker would take
-    // the second for a repetition of the first.
     if (this.stopped) throw new Error('The bus is stopped');
-    const sent = this.publishing.then(() => within(PUBLISH_TIMEOUT_MS, this.send(messages)));
+    // One batch at a time. Two concurrent batches of one idempotent producer would get the same sequence numbers, so the broker
+    // would drop the second batch as a duplicate of the first.
+    const sent = this.publishing.then(() => within(PUBLISH_TIMEOUT_MS, () => this.send(messages)));
     this.publishing = sent.catch(() => this.dropProducer());
     await sent;
     return messages;
@@ -93,7 +97,7 @@ export class KafkaBus extends MessageBus {
       serializers: stringSerializers,
       idempotent: true,
       acks: ProduceAcks.ALL,
-      // That of the Java client, so that whoever else publishes finds the same partition for an account.
+      // The partitioner of the Java client, so that other publishers choose the same partition for an account.
       partitioner: compatibilityPartitioner,
     });
     await this.producer.send({
@@ -101,12 +105,12 @@ export class KafkaBus extends MessageBus {
     });
   }
 
-  /** After a failure it is not known which sequence numbers the broker has seen: the next batch gets a producer of its own. */
+  /** Drops the producer after a failure, because the sequence numbers that the broker has seen are unknown. The next batch gets a new producer. */
   private async dropProducer(): Promise<void> {
     const { producer } = this;
     this.producer = undefined;
     this.hasTopic = false;
-    if (producer) await within(CLOSE_TIMEOUT_MS, Promise.resolve(producer.close(true))).catch(() => undefined);
+    if (producer) await within(CLOSE_TIMEOUT_MS, () => Promise.resolve(producer.close(true))).catch(() => undefined);
   }
 
   private async consume(consumer: Consumer, receiver: Receiver, connected: () => void): Promise<void> {
@@ -118,7 +122,7 @@ export class KafkaBus extends MessageBus {
     try {
       await session.run(mode, connected);
     } catch (error) {
-      // Somebody may have deleted it.
+      // The topic may have been deleted, so the next session creates it if it is missing.
       this.hasTopic = false;
       if (isFailure(error) && error.findBy('apiId', 'OFFSET_OUT_OF_RANGE')) this.truncated.add(consumer);
       throw error;
@@ -136,7 +140,7 @@ export class KafkaBus extends MessageBus {
     } catch (error) {
       if (!isFailure(error) || !error.findBy('apiId', 'TOPIC_ALREADY_EXISTS')) throw error;
     } finally {
-      await within(CLOSE_TIMEOUT_MS, admin.close()).catch(() => undefined);
+      await within(CLOSE_TIMEOUT_MS, () => admin.close()).catch(() => undefined);
     }
     this.hasTopic = true;
   }

@@ -1,24 +1,25 @@
 import { Logger } from '@nestjs/common';
 import { type Channel, type ChannelModel, type ConfirmChannel, connect, type ConsumeMessage } from 'amqplib';
+import { within } from '../../timing/time-limit.js';
 import { type Consumer, MessageBus, type Receiver } from '../bus.js';
 import { decode, encode, type Message } from '../message.js';
+import { CLOSE_TIMEOUT_MS, PUBLISH_TIMEOUT_MS } from './broker-timeouts.js';
 import { DeliveryLoop } from './delivery-loop.js';
 import { Reconnection } from './reconnection.js';
-import { CLOSE_TIMEOUT_MS, PUBLISH_TIMEOUT_MS, within } from './time-limit.js';
 
 const EXCHANGE = 'payments.messages';
 const queueOf = ({ name }: Consumer) => `payments.${name}`;
 
-/** Messages of one consumer that the broker hands out before the first is acknowledged: two batches. */
+/** Maximum number of unacknowledged messages that the broker sends to one consumer: two batches. */
 const PREFETCH_MESSAGES = 1_000;
-/** Milliseconds to connect in, and seconds between two heartbeats: a peer that has fallen silent is given up after two. */
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Seconds between two heartbeats. A connection without heartbeats is closed after two of these intervals. */
 const HEARTBEAT_SECONDS = '10';
 
 /**
- * A durable queue for each consumer, of the type that the virtual host has as its default: classic for one node, quorum where
- * a cluster has to survive the loss of one. Of a quorum queue RabbitMQ 4 drops a message after 20 deliveries that were cut
- * off, unless a policy lifts its `delivery-limit`.
+ * Each consumer has a durable queue. The virtual host's default decides the type of the queue: classic for a single node, quorum for a
+ * cluster that must survive the loss of a node. RabbitMQ 4 drops a message of a quorum queue after 20 interrupted deliveries, unless
+ * a policy raises the queue's `delivery-limit`.
  */
 const QUEUE = { durable: true };
 
@@ -28,16 +29,16 @@ interface Subscription {
 }
 
 export interface RabbitMqOptions {
-  /** amqp:// or amqps://, with credentials. */
+  /** URL with credentials: amqp:// or amqps://. */
   url: string;
-  /** Milliseconds before a delivery that failed is tried again. */
+  /** Milliseconds before a failed delivery is tried again. */
   retryMs: number;
 }
 
-/** RabbitMQ 3.10 or later: publisher confirms, manual acknowledgement once the consumer's transaction is committed. */
+/** A bus on RabbitMQ 3.10 or later, with publisher confirms. A delivery is acknowledged after the consumer's transaction has committed. */
 export class RabbitMqBus extends MessageBus {
   private readonly logger = new Logger(RabbitMqBus.name);
-  private readonly connection = new Reconnection('RabbitMQ', (connected) => this.session(connected));
+  private readonly connection = new Reconnection('RabbitMQ', (connected) => this.runSession(connected));
   private readonly url: string;
   private readonly retryMs: number;
   private consumers: readonly Consumer[] = [];
@@ -45,7 +46,7 @@ export class RabbitMqBus extends MessageBus {
   private model: ChannelModel | undefined;
   private publisher: ConfirmChannel | undefined;
   private readonly subscriptions = new Set<Subscription>();
-  /** Messages that the broker could not put into any queue, until it confirms that it has dealt with them. */
+  /** Ids of messages that the broker returned because they match no queue. An id leaves the set when its confirm arrives. */
   private readonly returned = new Set<string>();
 
   constructor({ url, retryMs }: RabbitMqOptions) {
@@ -65,10 +66,10 @@ export class RabbitMqBus extends MessageBus {
 
   async publish(messages: readonly Message[]): Promise<readonly Message[]> {
     const { publisher } = this;
-    if (!publisher) throw new Error('RabbitMQ is away');
+    if (!publisher) throw new Error('RabbitMQ is unavailable');
     const confirmed = new Set<Message>();
-    const answers = Promise.all(messages.map((message) => this.publishOne(publisher, message, confirmed)));
-    const error = await within(PUBLISH_TIMEOUT_MS, answers).catch((error: unknown) => error);
+    const publishAll = () => Promise.all(messages.map((message) => this.publishOne(publisher, message, confirmed)));
+    const error = await within(PUBLISH_TIMEOUT_MS, publishAll).catch((error: unknown) => error);
     if (confirmed.size === 0 && error instanceof Error) throw error;
     return messages.filter((message) => confirmed.has(message));
   }
@@ -76,22 +77,22 @@ export class RabbitMqBus extends MessageBus {
   async stop(): Promise<void> {
     const ended = this.connection.stop();
     this.publisher = undefined;
-    await Promise.all([...this.subscriptions].map((subscription) => this.end(subscription)));
+    await Promise.all([...this.subscriptions].map((subscription) => this.unsubscribe(subscription)));
     await this.close();
-    await within(CLOSE_TIMEOUT_MS, ended).catch(() => undefined);
+    await within(CLOSE_TIMEOUT_MS, () => ended).catch(() => undefined);
   }
 
-  /** Lasts as long as the connection. */
-  private async session(connected: () => void): Promise<void> {
+  /** Runs one session: resolves or rejects when the connection ends. */
+  private async runSession(connected: () => void): Promise<void> {
     const model = await connect(this.url, { timeout: CONNECT_TIMEOUT_MS });
     const closed = new Promise<Error | undefined>((resolve) => model.on('close', resolve));
-    // Without a listener it would end the process; `close` tells it as well.
+    // An 'error' event without a listener would end the process. The 'close' event reports the same error.
     model.on('error', () => undefined);
     this.model = model;
     try {
       if (this.connection.stopped) return;
       const publisher = await this.openPublisher(model);
-      // Before anything is published, so that every message finds its queues.
+      // All queues exist before the first message is published, so every message reaches its queues.
       for (const consumer of this.consumers) {
         await this.subscribe(model, consumer);
         if (this.connection.stopped) return;
@@ -105,22 +106,22 @@ export class RabbitMqBus extends MessageBus {
       this.returned.clear();
       const subscriptions = [...this.subscriptions];
       this.subscriptions.clear();
-      await Promise.all(subscriptions.map((subscription) => this.end(subscription)));
+      await Promise.all(subscriptions.map((subscription) => this.unsubscribe(subscription)));
       await this.close();
     }
   }
 
-  /** Waits for the delivery under way. What has been handed out beyond that goes to others when the channel is closed. */
-  private async end({ loop, channel }: Subscription): Promise<void> {
+  /** Waits for the running batch and closes the channel. The broker then sends all unacknowledged messages to other replicas. */
+  private async unsubscribe({ loop, channel }: Subscription): Promise<void> {
     await loop.stop();
-    // It answers behind the acknowledgements. The end of the connection could overtake them.
-    await within(CLOSE_TIMEOUT_MS, channel.close()).catch(() => undefined);
+    // The answer to `close` comes after the acknowledgements. The end of the connection could overtake the acknowledgements.
+    await within(CLOSE_TIMEOUT_MS, () => channel.close()).catch(() => undefined);
   }
 
   private async openPublisher(model: ChannelModel): Promise<ConfirmChannel> {
     const channel = await model.createConfirmChannel();
-    this.closeWith(channel);
-    // A broker that is short of memory or disk takes nothing until it says so; what is sent to it piles up in this process.
+    this.endSessionWith(channel);
+    // A broker that is short of memory or disk blocks publishers. Messages sent in that state would pile up in this process.
     model.on('blocked', () => (this.publisher = undefined));
     model.on('unblocked', () => (this.publisher = channel));
     channel.on('return', ({ properties }) => this.returned.add(String(properties.messageId)));
@@ -131,21 +132,23 @@ export class RabbitMqBus extends MessageBus {
   private async subscribe(model: ChannelModel, consumer: Consumer): Promise<void> {
     const queue = queueOf(consumer);
     const channel = await model.createChannel();
-    this.closeWith(channel);
+    this.endSessionWith(channel);
     await channel.assertQueue(queue, QUEUE);
     for (const type of consumer.types) await channel.bindQueue(queue, EXCHANGE, type);
     await channel.prefetch(PREFETCH_MESSAGES);
-    const settle = (deliveries: readonly ConsumeMessage[]) => deliveries.forEach((delivery) => channel.ack(delivery));
-    // The channel is closed: the broker delivers these again, and the inbox knows them.
-    const onLost = () => undefined;
-    const loop = new DeliveryLoop<ConsumeMessage>(consumer, this.receiver, this.retryMs, settle, onLost);
+    const loop = new DeliveryLoop<ConsumeMessage>(consumer, this.receiver, this.retryMs, {
+      acknowledge: (deliveries) => deliveries.forEach((delivery) => channel.ack(delivery)),
+      // The channel is closed. The broker delivers these messages again, and the inbox recognises them as duplicates.
+      onError: () => undefined,
+    });
     this.subscriptions.add({ loop, channel });
     await channel.consume(queue, (delivery) => {
-      // Somebody has deleted the queue; the next session declares it anew.
+      // Without a delivery, this call means that the queue was deleted. The next session declares it again.
       if (!delivery) return void this.close();
       const message = this.read(queue, delivery);
       if (message) return loop.add(message, delivery);
-      // No later delivery could be read either. A policy of the broker may keep what is rejected; else it ends here.
+      // Another delivery of the same bytes would fail as well. A dead-letter policy of the broker can keep rejected messages; otherwise they
+      // are dropped here.
       channel.reject(delivery, false);
     });
   }
@@ -153,13 +156,13 @@ export class RabbitMqBus extends MessageBus {
   private publishOne(publisher: ConfirmChannel, message: Message, confirmed: Set<Message>): Promise<void> {
     const { accountId, id, type } = message;
     const messageId = `${accountId}/${id}`;
-    // What a consumer of ours wants must find a queue. What nobody wants is published by being dropped, as in process.
+    // A message for one of our consumers must reach a queue. A message without a consumer counts as published when the broker drops it.
     const mandatory = this.consumers.some(({ types }) => types.includes(type));
     const options = { persistent: true, mandatory, messageId, type, contentType: 'application/json' };
     return new Promise((resolve, reject) => {
       publisher.publish(EXCHANGE, type, Buffer.from(encode(message)), options, (error: unknown) => {
         const unroutable = this.returned.delete(messageId);
-        if (error) return reject(error instanceof Error ? error : new Error('RabbitMQ has refused a message'));
+        if (error) return reject(error instanceof Error ? error : new Error('RabbitMQ refused a message'));
         if (!unroutable) confirmed.add(message);
         resolve();
       });
@@ -170,20 +173,22 @@ export class RabbitMqBus extends MessageBus {
     try {
       return decode(content.toString('utf8'));
     } catch (error) {
-      this.logger.error(`${queue} had something that is no message, ${String(properties.messageId)}: ${String(error)}`);
+      this.logger.error(
+        `${queue} contained an entry that is not a valid message, ${String(properties.messageId)}: ${String(error)}`,
+      );
       return undefined;
     }
   }
 
-  /** A session is all of its channels: without one of them, all are opened anew. */
-  private closeWith(channel: Channel): void {
-    channel.on('error', (error) => this.logger.warn(`RabbitMQ has closed a channel: ${error.message}`));
+  /** Ends the session when one of its channels closes, because a session needs all of its channels. The next session opens all of them. */
+  private endSessionWith(channel: Channel): void {
+    channel.on('error', (error) => this.logger.warn(`RabbitMQ closed a channel: ${error.message}`));
     channel.on('close', () => this.connection.stopped || void this.close());
   }
 
   private async close(): Promise<void> {
     const { model } = this;
     this.model = undefined;
-    if (model) await within(CLOSE_TIMEOUT_MS, model.close()).catch(() => undefined);
+    if (model) await within(CLOSE_TIMEOUT_MS, () => model.close()).catch(() => undefined);
   }
 }

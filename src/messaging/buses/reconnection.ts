@@ -1,12 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
+import { BackOff } from '../../timing/back-off.js';
 
-/** Before the second try; twice as many before each one after it. */
-const SHORTEST_PAUSE_MS = 100;
-/** A broker that is back is noticed this fast, and one that is away is not bothered more often. */
-const LONGEST_PAUSE_MS = 5_000;
+/** A broker that recovers is noticed within 5 s, and an unavailable broker does not get more attempts than that. */
+const PAUSE = { shortestMs: 100, longestMs: 5_000 };
 
-/** Keeps up a session with a broker, for ever: when one ends, however it does, the next begins after a pause. */
+/** Keeps a session with a broker alive. When a session ends, for any reason, the next one starts after a pause. */
 export class Reconnection {
   private readonly stopping = new AbortController();
   private readonly logger = new Logger(Reconnection.name);
@@ -14,7 +12,7 @@ export class Reconnection {
 
   /**
    * @param name of the broker, for the log
-   * @param session lasts as long as its connection; calls `connected` when that is up
+   * @param session resolves or rejects when its connection ends, and calls `connected` when the connection is established
    */
   constructor(
     private readonly name: string,
@@ -26,29 +24,27 @@ export class Reconnection {
   }
 
   start(): void {
-    this.ended = this.keepUp();
+    this.ended = this.keepAlive();
   }
 
-  /** Begins no other session; the one under way is for the caller to end. */
+  /** Starts no further session, and waits until the running session has ended. The caller must end that session. */
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.ended;
   }
 
-  private async keepUp(): Promise<void> {
-    for (let pauseMs = SHORTEST_PAUSE_MS; !this.stopped; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-      const connected = () => (pauseMs = SHORTEST_PAUSE_MS);
-      const reason = await this.session(connected).then(() => 'it has ended the connection', describe);
+  private async keepAlive(): Promise<void> {
+    const backOff = new BackOff(PAUSE);
+    while (!this.stopped) {
+      const reason = await this.session(() => backOff.reset()).then(() => 'the broker closed the connection', describe);
       if (this.stopped) return;
-      this.logger.warn(`${this.name} is away, and tried again: ${reason}`);
-      // By chance, so that replicas do not come back all at once.
-      const ms = pauseMs * (0.5 + Math.random() / 2);
-      await pause(ms, undefined, { signal: this.stopping.signal, ref: false }).catch(() => undefined);
+      this.logger.warn(`${this.name} is unavailable, a new connection will be tried: ${reason}`);
+      await backOff.pause(this.stopping.signal);
     }
   }
 }
 
-/** Clients put what is the matter into the cause, or into many errors in one. */
+/** Returns all messages of an AggregateError, because its own message does not contain the reasons. */
 function describe(reason: unknown): string {
   return reason instanceof AggregateError
     ? [reason.message, ...reason.errors.map(describe)].join('; ')

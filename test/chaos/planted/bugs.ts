@@ -201,7 +201,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: '    RETURNING account_id, message_id',
       },
       {
-        file: 'src/messaging/inbox.ts',
+        file: 'src/messaging/process-batch.ts',
         find: `await tx.sql.query({ name: 'messaging_receive', text: RECEIVE, values });`,
         replace: `await tx.sql
         .query({ name: 'messaging_receive', text: RECEIVE, values })
