@@ -1,8 +1,10 @@
+// Goal: prove that accounts share a bounded resource and a queue fairly.
+// Method: call `FairShare` and `FairQueue` directly.
 import { describe, expect, it } from '@jest/globals';
 import { FairQueue, type Queued } from '../../src/idempotency/commit/fair-queue.js';
 import { FairShare } from '../../src/idempotency/commit/fair-share.js';
 
-/** Takes as much as is allowed, one at a time, in turn. Returns what each account has. */
+/** Lets the accounts take one unit in turn until none may take more. Returns what each account holds. */
 function fill(share: FairShare, accounts: string[]): number[] {
   const held = accounts.map(() => 0);
   while (accounts.some((account) => share.allows(account))) {
@@ -26,7 +28,7 @@ describe('a fair share', () => {
       ['a', 'b', 'c', 'd'],
       [20, 20, 20, 20],
     ],
-  ])('of 100 lets %j take %j, and leaves something for the next account', (accounts, expected) => {
+  ])('lets the accounts %j take %j of 100, and leaves a share for the next account', (accounts, expected) => {
     const share = new FairShare(100);
     expect(fill(share, accounts)).toEqual(expected);
     expect(share.exhausted.sort()).toEqual(accounts);
@@ -40,7 +42,7 @@ describe('a fair share', () => {
     expect([share.allows('a', 40), share.allows('a', 41)]).toEqual([true, false]);
   });
 
-  it('takes back what was taken once, however often that is given back', () => {
+  it('takes back a share once, however often it is given back', () => {
     const share = new FairShare(2);
     const giveBack = share.take('a');
     share.take('b', 5);
@@ -51,7 +53,7 @@ describe('a fair share', () => {
   });
 });
 
-/** Items that count how often they are looked at. */
+/** Queued items that count in `looks` how often their names are read. */
 function itemsOf(accountId: string, names: string[], looks = { count: 0 }): Queued[] {
   return names.map((name) => ({
     accountId,
@@ -66,7 +68,7 @@ const numbered = (count: number) => Array.from({ length: count }, (_, i) => Stri
 const namesOf = (items: Queued[]) => items.map(({ name }) => name);
 
 describe('a fair queue', () => {
-  it('gives each account its turn, goes on where it stopped, and loses nothing', () => {
+  it('gives each account its turn, continues where it stopped, and loses no item', () => {
     const queue = new FairQueue();
     queue.add([...itemsOf('a', numbered(4)), ...itemsOf('b', numbered(1)), ...itemsOf('c', numbered(2))]);
     expect(namesOf(queue.takeFromAll(2))).toEqual(['a 0', 'b 0']);
@@ -75,14 +77,14 @@ describe('a fair queue', () => {
     expect([queue.isEmpty, queue.takeFromAll(9)]).toEqual([true, []]);
   });
 
-  it('takes no key twice at once, and holds up no other account for it', () => {
+  it('takes a key only once for a group, and delays no other account for it', () => {
     const queue = new FairQueue();
     queue.add([...itemsOf('a', ['k', 'k', 'l']), ...itemsOf('b', ['k', 'l'])]);
     expect(namesOf(queue.takeFromAll(9))).toEqual(['a k', 'b k', 'b l']);
     expect(namesOf(queue.takeFromAll(9))).toEqual(['a k', 'a l']);
   });
 
-  it('takes of one account, whose turn it is and that may, and what is alone by itself', () => {
+  it('takes items of one allowed account at a time, and an item that must be alone by itself', () => {
     const queue = new FairQueue();
     queue.add(itemsOf('a', numbered(2)));
     queue.add(itemsOf('b', numbered(1)).map((item) => Object.defineProperty(item, 'isAlone', { value: true })));
@@ -93,7 +95,7 @@ describe('a fair queue', () => {
     expect(queue.isEmpty).toBe(true);
   });
 
-  it('looks at no more items than it takes, however many wait', () => {
+  it('reads only the items that it takes, however many wait', () => {
     const looks = { count: 0 };
     const queue = new FairQueue();
     queue.add([
@@ -101,7 +103,7 @@ describe('a fair queue', () => {
       ...itemsOf('b', ['k', ...numbered(10_000).map(() => 'k')], looks),
     ]);
     expect(queue.takeFromAll(64)).toHaveLength(64);
-    // Each is looked at twice, as is the one that ends the turn of an account.
+    // Each item is read twice, and so is the item that ends the turn of an account.
     expect(looks.count).toBeLessThanOrEqual(2 * 65);
   });
 });
