@@ -8,7 +8,7 @@ import { PATIENCE } from './waiting.js';
 /** The built service as a process of its own, so that it can be killed and frozen. */
 export interface ServiceProcess {
   url: string;
-  /** What it wrote, both streams. */
+  /** Lines that the process wrote to stdout and stderr. */
   output: string[];
   signal(name: NodeJS.Signals): void;
   /** Resolves to the exit code, or the signal that ended it. */
@@ -19,7 +19,7 @@ const running = new Set<ChildProcess>();
 
 export async function spawnService(databaseUrl: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
   const child = spawn(process.execPath, [resolve('dist/src/main.js')], {
-    // Away from the project, whose .env is not the tests'.
+    // Outside the project's folder, because the tests must not use its .env.
     cwd: tmpdir(),
     env: { PATH: process.env['PATH'], DATABASE_URL: databaseUrl, PORT: '0', ...PATIENCE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -40,7 +40,7 @@ export async function spawnService(databaseUrl: string, env: Record<string, stri
   return { url, output, signal: (name) => child.kill(name), ended };
 }
 
-/** Ends what a test has left running: call it in `afterAll`. */
+/** Kills the processes that a test has left running. Call it in `afterEach` or `afterAll`. */
 export async function killAll(): Promise<void> {
   const children = [...running];
   await Promise.all(

@@ -2,18 +2,18 @@ import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
 import type { TestDatabase } from './database.js';
 import { CHARGE } from './service.js';
 
-/** What a crash can leave of one POST /charges. */
+/** A state in which a crash can leave one POST /charges. */
 export interface CrashState {
   key: string;
   /** Whether the bank had captured the money before the crash. */
   captured?: boolean;
-  /** Seconds until the lease lapses; negative once it has. */
+  /** Seconds until the lease expires; negative if it has expired. */
   leaseSeconds?: number;
   source?: string;
   accountId?: string;
 }
 
-/** Inserts the rows that a process leaves when it dies between its two commits, as SQL and nothing else. */
+/** Inserts the rows that a process leaves when it dies between its two commits. Uses only SQL, no code of the service. */
 export async function leaveBehind(
   { sql }: TestDatabase,
   { key, captured = false, leaseSeconds = -1, source = 'tok_visa', accountId = 'acct_demo' }: CrashState,
@@ -52,7 +52,7 @@ export interface Effects {
   in_progress: number;
 }
 
-/** Everything that happened in a database so far, counted. */
+/** Counts the charges, captures and keys in a database. */
 export async function effects({ sql }: TestDatabase): Promise<Effects> {
   const [row] = await sql<Effects>(`
     SELECT (SELECT count(*)::int FROM charges WHERE status = 'succeeded') AS succeeded,
@@ -64,10 +64,10 @@ export async function effects({ sql }: TestDatabase): Promise<Effects> {
   return row as Effects;
 }
 
-/** One charge, captured once, with its reply on record. */
+/** The effects of one charge that is captured once and whose reply is recorded. */
 export const ONE_CHARGE: Effects = { succeeded: 1, failed: 0, pending: 0, captures: 1, completed: 1, in_progress: 0 };
 
-/** Nothing at all. */
+/** The effects of no request. */
 export const NOTHING: Effects = { succeeded: 0, failed: 0, pending: 0, captures: 0, completed: 0, in_progress: 0 };
 
 /** Empties every table, so that each test counts from zero. */
