@@ -1,22 +1,24 @@
+// Goal: keep the rules of the architecture: who may import whom, names of folders and files, and the length of files.
+// Method: parse the imports of every file in src/, and try each rule on examples that break it.
 import { readdirSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
 
-/** Path below `src/`, and text. */
+/** Texts of files by their paths below `src/`. */
 type Sources = Record<string, string>;
 
 interface Import {
   from: string;
-  /** A path below `src/`, or out of it, for a file of ours; else the name of a package. */
+  /** A path relative to `src/` for a file of the project, otherwise the name of a package. */
   to: string;
 }
 
 /** Folders that any feature may use. Every other folder is a feature. */
 const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging', 'operations', 'postgres'];
 
-/** Folders that can be copied into another application, and all that they may import. */
+/** Folders that can be copied into another application, with the only imports that they may have. */
 const LIFTABLE: Record<string, RegExp> = {
   postgres: /^(@nestjs\/common$|typeorm$|node:|postgres\/)/,
   idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/|postgres\/)/,
@@ -29,7 +31,7 @@ const NAMELESS = /(^|[/.-])(common|utils?|helpers?|shared)([/.-]|$)/;
 
 function importsOf(sources: Sources): Import[] {
   return Object.entries(sources).flatMap(([from, text]) =>
-    // Types count as well: who cannot compile without a file depends on it.
+    // Imports of types count, because a file that cannot compile without another file depends on it.
     ts.preProcessFile(text).importedFiles.map(({ fileName }) => ({
       from,
       to: fileName.startsWith('.') ? posix.join(posix.dirname(from), fileName) : fileName,
@@ -42,7 +44,7 @@ const folderOf = (path: string) => (path.includes('/') ? (path.split('/')[0] ?? 
 const featuresOf = (sources: Sources) =>
   [...new Set(Object.keys(sources).map(folderOf))].filter((folder) => folder && !FOUNDATIONS.includes(folder));
 
-/** Everything that breaks a rule about who imports whom and what things are called, in words. */
+/** Describes every import and every name that breaks a rule. */
 function violationsOf(sources: Sources): string[] {
   const features = featuresOf(sources);
   const broken: string[] = [];
@@ -65,7 +67,7 @@ function violationsOf(sources: Sources): string[] {
 
 const fileOf = (path: string) => path.replace(/\.(js|ts)$/, '');
 
-/** Pairs of places that import each other, directly or through other places. */
+/** Pairs of folders or files that import each other, directly or indirectly. */
 function cyclesOf(imports: readonly Import[], placeOf: (path: string) => string): string[] {
   const targets = new Map<string, Set<string>>();
   for (const { from, to } of imports) {
@@ -91,7 +93,7 @@ function cyclesOf(imports: readonly Import[], placeOf: (path: string) => string)
   );
 }
 
-/** Files that tell more than one story, with their number of lines. */
+/** Files that are longer than the limit, with their number of lines. */
 const longFilesOf = (sources: Sources) =>
   Object.entries(sources)
     .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))
@@ -103,19 +105,19 @@ function readSources(): Sources {
   return Object.fromEntries(paths.map((path) => [path, readFileSync(new URL(path, root), 'utf8')]));
 }
 
-describe('the architecture', () => {
-  it('is kept by every import and every name', () => {
+describe('the files of src/', () => {
+  it('keep the architecture with every import and every name', () => {
     expect(violationsOf(readSources())).toEqual([]);
   });
 
-  it(`has no file of more than ${MAX_LINES} lines`, () => {
+  it(`have at most ${MAX_LINES} lines each`, () => {
     expect(longFilesOf(readSources())).toEqual([]);
     expect(longFilesOf({ 'a.ts': 'a\n'.repeat(MAX_LINES), 'b.ts': 'b\n'.repeat(MAX_LINES + 1) })).toEqual([
       { path: 'b.ts', lines: MAX_LINES + 1 },
     ]);
   });
 
-  it('is looked at where it is: the files, their imports and the features are found', () => {
+  it('are found by this test, with their imports and features', () => {
     const sources = readSources();
     expect(featuresOf(sources)).toContain('charges');
     expect(importsOf(sources)).toEqual(
@@ -149,7 +151,7 @@ describe('the architecture', () => {
     ['http/string-helpers.ts', ''],
     ['shared/money.ts', ''],
     ['charges/common/money.ts', ''],
-  ])('would be broken by %s: %s', (path, text) => {
+  ])('would break the architecture with %s: %s', (path, text) => {
     const features = {
       'charges/charge.entity.ts': '',
       'orders/order.entity.ts': '',
@@ -165,7 +167,7 @@ describe('the architecture', () => {
     ['app.module.ts', `import { Charge } from './charges/charge.entity.js';`],
     ['idempotency/a.ts', `import { CronJob } from 'cron'; import { sqlState } from '../postgres/database-errors.js';`],
     ['http/a.ts', `// import { join } from 'path';`],
-  ])('is not broken by %s: %s', (path, text) => {
+  ])('would keep the architecture with %s: %s', (path, text) => {
     expect(violationsOf({ 'charges/charge.entity.ts': '', [path]: text })).toEqual([]);
   });
 });

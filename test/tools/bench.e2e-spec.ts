@@ -59,7 +59,7 @@ describe('the benchmark', () => {
     ],
     ['growth', ['fresh charges: ', 'sweep: ', 'dead rows ', 'p99 ms ', 'memory after ']],
   ])(
-    'measures honestly and writes nothing when %s is told to be quick',
+    'measures honestly and writes no document in a quick run of %s',
     async (program, rows) => {
       const before = documents();
       const { stdout } = await run(process.execPath, [`dist/bench/${program}.js`, '--quick']);

@@ -1,3 +1,5 @@
+// Goal: prove that the faults on connections and statements land, and only in their own database.
+// Method: let each fault act on connections that the test has opened, and count its effects.
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Arena } from '../chaos/arena.js';
 import { ObservedDatabase } from '../chaos/database-state.js';
@@ -11,8 +13,8 @@ describe('the faults of a chaos run', () => {
   beforeEach(async () => void (database = await createDatabase()));
   afterEach(() => database.drop());
 
-  it('terminate every other connection, and tell how many', async () => {
-    // With the one of the test itself.
+  it('terminate every second connection, and report their number', async () => {
+    // Seven connections, beside the one that the test database already has.
     for (let n = 0; n < 7; n++) await connect(database.url);
     const landed: string[] = [];
     const arena = { database: new ObservedDatabase(database.url) } as Arena;
@@ -23,7 +25,7 @@ describe('the faults of a chaos run', () => {
     expect(left).toBe(4);
   });
 
-  it('cancel statements of their own database that run, again and again, and tell how many', async () => {
+  it('cancel running statements of their own database repeatedly, and report their number', async () => {
     const client = await connect(database.url);
     let isOver = false;
     let cancelled = 0;
@@ -40,9 +42,9 @@ describe('the faults of a chaos run', () => {
     await client.end();
     await working;
     expect(landed).toEqual([expect.stringMatching(/^[1-9]\d* statements$/)]);
-    // Besides the last, which ended with its connection.
+    // More than the last statement, which ended with its connection.
     expect(cancelled).toBeGreaterThan(1);
-    // Statements of other databases are not the fault's to cancel: this one runs until its database is dropped.
+    // The fault must not cancel statements of other databases, so this statement runs until its database is dropped.
     await neighbour.drop();
     expect(await sleeping).not.toContain('due to user request');
   });

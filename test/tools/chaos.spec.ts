@@ -24,7 +24,7 @@ describe('the options of npm run chaos', () => {
     expect(readOptions(['--help'])).toBe('help');
   });
 
-  it('are told for the same again: each that matters', () => {
+  it('are printed as arguments that repeat the run', () => {
     const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
     expect(argumentsOf(options as Options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
     expect(argumentsOf(readOptions(['--seed', '7']) as Options)).toBe('--seed 7 --seconds 60 --replicas 3');
@@ -55,7 +55,7 @@ describe('what is random', () => {
     expect(draw(new Random(7))).not.toEqual(draw(new Random(8)));
   });
 
-  it('does not depend, for one who draws, on how often others have drawn', () => {
+  it('gives a fork the same numbers, however many numbers its parent has drawn', () => {
     const [busy, idle] = [new Random(7), new Random(7)];
     draw(busy);
     expect(draw(busy.fork(3))).toEqual(draw(idle.fork(3)));
@@ -71,7 +71,7 @@ describe('what is random', () => {
 });
 
 describe('an operation', () => {
-  it('bears its name in its body, so that its effect can be told to be its own', () => {
+  it('contains its id in its body, so that the checker can assign each effect to its request', () => {
     const items = [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }];
     const order = orderOf('acct_a', 'o-1', items, false);
     const payment: Operation = paymentOf(order, 'k-1');
