@@ -166,7 +166,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       await stranger.query('BEGIN');
       await stranger.query(
         `INSERT INTO processed_requests VALUES
-           ('somebody', $1, gen_random_uuid(), 'x', sha256('x'), gen_random_uuid(), 'infinity', NULL, NULL, NULL, now())`,
+           ('acct_1', $1, gen_random_uuid(), 'x', sha256('x'), gen_random_uuid(), 'infinity', NULL, NULL, NULL, now())`,
         [ODD],
       );
       const replies = await inOneGroup(hasty, NAMES);

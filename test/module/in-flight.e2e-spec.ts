@@ -70,7 +70,7 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
   /** Takes all the memory that the default account may use. The returned function gives the memory back. */
   function fill({ app }: Toy): () => void {
     const [inFlight, leave] = [app.get(InFlight), [] as (() => void)[]];
-    while (inFlight['memory'].allows('somebody', 32 * 1_024)) leave.push(inFlight.enter('somebody', 0));
+    while (inFlight['memory'].allows('acct_1', 32 * 1_024)) leave.push(inFlight.enter('acct_1', 0));
     return () => leave.forEach((each) => each());
   }
 

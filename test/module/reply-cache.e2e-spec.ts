@@ -174,7 +174,7 @@ describe('a reply that the process caches', () => {
 });
 
 describe('ReplyCache', () => {
-  const requestOf = (key: string, accountId = 'somebody', content = 'content') =>
+  const requestOf = (key: string, accountId = 'acct_1', content = 'content') =>
     new RequestIdentity(accountId, key, 'POST /effects', () => content);
   const replyWith = (body: string) => new RecordedReply(201, {}, body);
   const cacheOf = (cacheBytes: number) => new ReplyCache({ cacheBytes } as never);
@@ -194,7 +194,7 @@ describe('ReplyCache', () => {
   it.each([
     ['body', replyWith('x'.repeat(10_000)), requestOf('key')],
     ['headers', new RecordedReply(201, { etag: 'x'.repeat(10_000) }, ''), requestOf('key')],
-    ['request', replyWith(''), requestOf('key', 'somebody', 'x'.repeat(10_000))],
+    ['request', replyWith(''), requestOf('key', 'acct_1', 'x'.repeat(10_000))],
   ])('does not cache a reply whose %s is too large, and keeps the others', (_, reply, request) => {
     const cache = cacheOf(20_000);
     cache.keep(requestOf('small'), replyWith('{}'), later());
@@ -231,21 +231,21 @@ describe('ReplyCache', () => {
     const cache = cacheOf(20_000);
     const keep = () => {
       const http = { body: { name: 'marble' } };
-      const request = new RequestIdentity('somebody', 'key', 'POST /effects', () => JSON.stringify(http.body));
+      const request = new RequestIdentity('acct_1', 'key', 'POST /effects', () => JSON.stringify(http.body));
       cache.keep(request, replyWith('{}'), later());
       return new WeakRef(http);
     };
     const http = keep();
     await until(() => (collect(), http.deref() === undefined));
-    const same = new RequestIdentity('somebody', 'key', 'POST /effects', () => '{"name":"marble"}');
+    const same = new RequestIdentity('acct_1', 'key', 'POST /effects', () => '{"name":"marble"}');
     expect(cache.find(same)).toEqual(replyWith('{}'));
   });
 
   it('computes the canonical content of a request at most once, and not at all if its fingerprint is known', () => {
     let asked = 0;
-    const request = new RequestIdentity('somebody', 'key', 'POST /effects', () => `content ${++asked}`);
+    const request = new RequestIdentity('acct_1', 'key', 'POST /effects', () => `content ${++asked}`);
     expect([request.canonical, request.canonical, asked]).toEqual(['content 1', 'content 1', 1]);
-    const known = new RequestIdentity('somebody', 'key', 'POST /effects', request.fingerprint);
+    const known = new RequestIdentity('acct_1', 'key', 'POST /effects', request.fingerprint);
     expect(known.canonical).toBeUndefined();
     expect(known.isSame(request) && request.isSame(known)).toBe(true);
   });

@@ -60,7 +60,7 @@ describe.each(VARIANTS)('the idempotency module on $name', ({ platform, isolatio
   describe('the transaction of a phase', () => {
     it('keeps the work of save and of nested transactions, except what was rolled back to a savepoint', async () => {
       const phase = placeAfter(async (tx) => {
-        const row = { account_id: 'somebody', request_id: crypto.randomUUID() };
+        const row = { account_id: 'acct_1', request_id: crypto.randomUUID() };
         await tx.transaction((nested) => nested.save(Effect, { ...row, name: 'kept' }));
         const nested = tx.transaction(async (inner) => {
           await inner.save(Effect, { ...row, name: 'lost' });
@@ -76,7 +76,7 @@ describe.each(VARIANTS)('the idempotency module on $name', ({ platform, isolatio
 
     it('rolls back the work of save and of nested transactions with the phase', async () => {
       const phase = placeAfter(async (tx) => {
-        const row = { account_id: 'somebody', request_id: crypto.randomUUID(), name: 'lost' };
+        const row = { account_id: 'acct_1', request_id: crypto.randomUUID(), name: 'lost' };
         await tx.save(Effect, row);
         await tx.transaction((nested) => nested.save(Effect, row));
         throw new Error('too late');
@@ -223,7 +223,7 @@ describe.each(VARIANTS)('the idempotency module on $name', ({ platform, isolatio
     const insert = (count: number, prefix: string, age = '24 hours') =>
       database.sql(
         `INSERT INTO processed_requests
-         SELECT 'somebody', $2 || i, gen_random_uuid(), 'POST /effects', sha256('x'), gen_random_uuid(), NULL, 200, '{}', '{}',
+         SELECT 'acct_1', $2 || i, gen_random_uuid(), 'POST /effects', sha256('x'), gen_random_uuid(), NULL, 200, '{}', '{}',
                 now() - $3::interval, now()
          FROM generate_series(1, $1) AS i`,
         [count, prefix, age],

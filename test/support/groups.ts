@@ -32,7 +32,7 @@ export const commitSizes = ({ events }: Toy) =>
   events.flatMap((event) => (event.type === 'committed' ? [event.requests] : []));
 
 /** A unit that comes from no HTTP request. */
-export const unitOf = (key: string, phase: Unit['phase'], account = 'somebody'): Unit => ({
+export const unitOf = (key: string, phase: Unit['phase'], account = 'acct_1'): Unit => ({
   identity: new RequestIdentity(account, key, 'POST /effects', () => key),
   lockToken: randomUUID(),
   newRequestId: newRequestId(),

@@ -156,7 +156,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       IdempotencyModule.forRoot({
         scope: ({ headers }: { headers: Record<string, string> }) => {
           toy.asked++;
-          return headers['x-account'] ?? 'somebody';
+          return headers['x-account'] ?? 'acct_1';
         },
         retentionHours: 24,
         // Longer than a busy machine takes for anything.
@@ -198,7 +198,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       await request(await app.getUrl())
         .post(path)
         .send(body),
-    send: async (key, { body = { name: 'marble' }, path = '/effects', account = 'somebody' } = {}) =>
+    send: async (key, { body = { name: 'marble' }, path = '/effects', account = 'acct_1' } = {}) =>
       await request(await app.getUrl())
         .post(path)
         .set({ 'idempotency-key': key, 'x-account': account, 'content-type': 'application/json' })
