@@ -84,14 +84,14 @@ export async function inOneGroup(toy: Toy, names: string[]): Promise<Promise<Res
   return replies;
 }
 
-/** Claims the requests first, calls `meanwhile`, and then puts their completions into one group. */
-export async function completedInOneGroup(toy: Toy, names: string[], meanwhile: () => unknown) {
+/** Claims the requests first, calls `beforeCompletion`, and then puts their completions into one group. */
+export async function completedInOneGroup(toy: Toy, names: string[], beforeCompletion: () => unknown) {
   const between = names.map(() => new Barrier());
   const places = [...between];
   toy.handler = twoCommits(() => places.pop()?.pass());
   const replies = names.map((name) => sendWish(toy, name));
   await Promise.all(between.map(({ reached }) => reached.given));
-  await meanwhile();
+  await beforeCompletion();
   const letGo = await holdGroups(toy);
   between.forEach(({ open }) => open());
   await until(() => waiting(toy) === names.length);
