@@ -68,6 +68,7 @@ describe('PUT /customers/:id', () => {
     expect(await rows()).toEqual(before);
   });
 
+  // Adds to test/spec/double-charge: idempotent without a key, by an upsert that keeps a version.
   it('creates one customer when 20 PUTs are sent at once, and answers 201 to one of them', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => put()));
     expect(statusesOf(answers)).toEqual({ 200: 19, 201: 1 });

@@ -146,6 +146,7 @@ describe('a repeated request', () => {
     expect(await state()).toEqual(after);
   });
 
+  // Adds to test/spec/double-charge: every method of the API, not only POST /charges, and every row of every table.
   it('leaves the database as one request leaves it when ten repeats are sent at once', async () => {
     for (const { name, send } of METHODS.filter(({ changesNothing }) => !changesNothing)) {
       await reset(database);

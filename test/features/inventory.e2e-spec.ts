@@ -46,6 +46,7 @@ describe('PUT /inventory/:item_id', () => {
     expect(await rows()).toEqual(before);
   });
 
+  // Adds to test/spec/double-charge: idempotent without a key, by an upsert.
   it('creates one item when 20 PUTs are sent at once, and answers 201 to one of them', async () => {
     const statuses = (await Promise.all(Array.from({ length: 20 }, () => put(7)))).map(({ status }) => status);
     expect(statuses.sort()).toEqual([...Array<number>(19).fill(200), 201]);

@@ -53,6 +53,7 @@ describe.each(CRASHES)('a charge whose process crashed $crashed', ({ captured })
     expect(retry.headers['idempotent-replayed']).toBe('true');
   });
 
+  // Adds to double-charge: the first request is already half done, and recovery competes with the retries.
   it('finishes a crashed charge once when 20 retries and two recoveries run at once, on two replicas', async () => {
     await leaveBehind(database, { key: 'crashed', captured });
     const [responses] = await Promise.all([
