@@ -1,3 +1,5 @@
+// Goal: prove what the service answers at its edge: bad bodies, unknown routes, broken HTTP, missing secrets, unexpected errors.
+// Method: send raw bytes, check each problem and the page its `type` links to, and count what was stored.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { BODY_LIMIT_BYTES } from '../../src/http/json-body.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -6,9 +8,9 @@ import { effects, NOTHING, ONE_CHARGE, reset } from '../support/state.js';
 import { type Answer, expectProblem, JSON_TYPE, send, sendBytes } from '../support/wire.js';
 
 let database: TestDatabase;
-/** Nobody needs an API key: everybody is acct_demo. */
+/** Has no API keys, so every request belongs to acct_demo. */
 let service: TestService;
-/** Two accounts, on the same database. */
+/** Has API keys for two accounts, on the same database. */
 let guarded: TestService;
 
 beforeAll(async () => {
@@ -26,13 +28,13 @@ afterAll(async () => {
 const KEY = ['Idempotency-Key', 'order_1'];
 const GOOD = JSON.stringify(CHARGE);
 
-/** POST /charges with one key and the very bytes of `body`. */
+/** POST /charges with one key and exactly the bytes of `body`. */
 const post = (body: string | Buffer, type = JSON_TYPE) => send(service.url, { headers: [...type, ...KEY], body });
 
 const isFirst = ({ headers }: Answer) => headers['idempotent-replayed'] === undefined;
 const idOf = ({ text }: Answer) => (JSON.parse(text) as { id: string }).id;
 
-/** The answer is a problem whose `type` leads to what is said about it. */
+/** Expects a problem whose `type` links to a section of the documentation. */
 async function expectExplained(answer: Answer, status: number, code: Parameters<typeof expectProblem>[2]) {
   const problem = expectProblem(answer, status, code);
   const [path = '', fragment = ''] = String(problem['type']).split('#');
@@ -44,7 +46,7 @@ async function expectExplained(answer: Answer, status: number, code: Parameters<
   return problem;
 }
 
-describe('a body that is refused', () => {
+describe('a refused body', () => {
   const nested = (levels: number) => `${GOOD.slice(0, -1)},"metadata":${'['.repeat(levels)}${']'.repeat(levels)}}`;
   const described = (text: string) => `${GOOD.slice(0, -1)},"description":"${text}"}`;
   const json = (body: string | Buffer) => [JSON_TYPE, body] as const;
@@ -53,7 +55,7 @@ describe('a body that is refused', () => {
   it.each([
     ['not valid', ...json('{"amount":0,"currency":"eur"}'), 400, 'validation_failed'],
     ['empty', ...json(''), 400, 'validation_failed'],
-    ['missing, type and all', [], '', 400, 'validation_failed'],
+    ['missing, together with its type', [], '', 400, 'validation_failed'],
     ['null', ...json('null'), 400, 'validation_failed'],
     ['an array', ...json(`[${GOOD}]`), 400, 'validation_failed'],
     ['a number', ...json('1999'), 400, 'validation_failed'],
@@ -61,49 +63,57 @@ describe('a body that is refused', () => {
     ['nested 17 levels deep', ...json(nested(17)), 400, 'validation_failed'],
     ['nested as deeply as the limit allows', ...json(nested(BODY_LIMIT_BYTES / 2 - 100)), 400, 'validation_failed'],
     ['text with U+0000', ...json(described('a\\u0000b')), 400, 'validation_failed'],
-    ['text with half a character', ...json(described('a\\ud83dz')), 400, 'validation_failed'],
+    ['text with half a surrogate pair', ...json(described('a\\ud83dz')), 400, 'validation_failed'],
     ['cut off', ...json(GOOD.slice(0, -1)), 400, 'malformed_json'],
     ['two values', ...json(GOOD + GOOD), 400, 'malformed_json'],
     ['JavaScript', ...json("{amount: 1999, currency: 'eur'}"), 400, 'malformed_json'],
     ['text with a bare line break', ...json(described('a\nb')), 400, 'malformed_json'],
     ['not UTF-8', ...json(Buffer.from(described('caf\u00e9'), 'latin1')), 400, 'malformed_json'],
-    // The three bytes of U+D83D, which UTF-8 does not have.
+    // The three bytes of the surrogate U+D83D, which UTF-8 does not allow.
     [
-      'UTF-8 of half a character',
+      'UTF-8 of half a surrogate pair',
       ...json(Buffer.from(described('\u00ed\u00a0\u00bd'), 'latin1')),
       400,
       'malformed_json',
     ],
-    ['reaching for the prototype', ...json(`${GOOD.slice(0, -1)},"__proto__":{"amount":1}}`), 400, 'validation_failed'],
+    [
+      'JSON with the member __proto__',
+      ...json(`${GOOD.slice(0, -1)},"__proto__":{"amount":1}}`),
+      400,
+      'validation_failed',
+    ],
     ['larger than the limit', ...json(described('x'.repeat(BODY_LIMIT_BYTES))), 413, 'body_too_large'],
     ['plain text', ...typed('text/plain'), 415, 'unsupported_media_type'],
     ['a form', ...typed('application/x-www-form-urlencoded'), 415, 'unsupported_media_type'],
     ['almost JSON', ...typed('application/jsonp'), 415, 'unsupported_media_type'],
-    ['of no type', [], GOOD, 415, 'unsupported_media_type'],
-    ['of card data', ...json(described('4242424242424242')), 400, 'card_data_refused'],
-  ] as const)('because it is %s burns no key: the corrected one may use it', async (_, type, body, status, code) => {
-    const problem = await expectExplained(await post(body, [...type]), status, code);
-    expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
-    expect(await effects(database)).toEqual(NOTHING);
+    ['sent without a type', [], GOOD, 415, 'unsupported_media_type'],
+    ['one with card data', ...json(described('4242424242424242')), 400, 'card_data_refused'],
+  ] as const)(
+    'refuses a body that is %s without using its key, so that the corrected body may use the key',
+    async (_, type, body, status, code) => {
+      const problem = await expectExplained(await post(body, [...type]), status, code);
+      expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
+      expect(await effects(database)).toEqual(NOTHING);
 
-    const corrected = await post(GOOD);
-    expect([corrected.status, isFirst(corrected)]).toEqual([200, true]);
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+      const corrected = await post(GOOD);
+      expect([corrected.status, isFirst(corrected)]).toEqual([200, true]);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 });
 
-describe('a request that goes nowhere', () => {
+describe('a request without a resource', () => {
   it.each([
     ['an unknown route', 'GET', '/charge', 404, 'route_not_found'],
-    ['an unknown route, with a key that is none', 'POST', '/charge', 404, 'route_not_found'],
+    ['an unknown route with a key that is not valid', 'POST', '/charge', 404, 'route_not_found'],
     ['an unknown charge', 'GET', '/charges/ch_00000000000000000000000000000000', 404, 'not_found'],
     ['a broken percent-encoding', 'GET', '/charges/%zz', 400, 'malformed_request'],
-    ['a percent-encoding of no character', 'GET', '/idempotency-keys/%ff', 400, 'malformed_request'],
+    ['a percent-encoding that is not a character', 'GET', '/idempotency-keys/%ff', 400, 'malformed_request'],
     ['half a percent-encoding', 'GET', '/charges/%', 400, 'malformed_request'],
     ['U+0000 in the path', 'GET', '/charges/%00', 400, 'validation_failed'],
-    ['a path that is no id', 'GET', `/charges/${'x'.repeat(766)}`, 414, 'url_too_long'],
-    ['headers without end', 'GET', `/charges?${'x'.repeat(20_000)}`, 400, 'malformed_request'],
-  ] as const)('is told so: %s', async (_, method, path, status, code) => {
+    ['a path that is too long', 'GET', `/charges/${'x'.repeat(766)}`, 414, 'url_too_long'],
+    ['a request line that is too long', 'GET', `/charges?${'x'.repeat(20_000)}`, 400, 'malformed_request'],
+  ] as const)('answers with a problem that explains %s', async (_, method, path, status, code) => {
     await expectExplained(await send(service.url, { method, path, headers: ['Idempotency-Key', 'a b'] }), status, code);
     expect(await effects(database)).toEqual(NOTHING);
   });
@@ -118,8 +128,8 @@ describe('a request that goes nowhere', () => {
     ['POST', '/health/live', ['GET', 'HEAD']],
     ['POST', '/metrics', ['GET', 'HEAD']],
     ['POST', '/docs', ['GET', 'HEAD']],
-  ])('is told what the route allows: %s %s', async (method, path, allowed) => {
-    // Before the body and the API key are looked at: both would be refused.
+  ])('answers 405 with the methods that the route allows to %s %s', async (method, path, allowed) => {
+    // The method is checked before the body and the API key, which would both be refused.
     const answer = await send(guarded.url, {
       method,
       path,
@@ -132,20 +142,20 @@ describe('a request that goes nowhere', () => {
   });
 
   it.each([
-    ['no HTTP at all', 'PAY ME\r\n\r\n'],
+    ['bytes that are not HTTP', 'PAY ME\r\n\r\n'],
     ['a method that does not exist', 'CHARGE /charges HTTP/1.1\r\nHost: localhost\r\n\r\n'],
     ['a control character in the key', 'POST /charges HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: a\x01b\r\n\r\n'],
     ['two lengths', `POST /charges HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}`],
-  ])('is told so: %s', async (_, bytes) => {
+  ])('answers 400 malformed_request to %s', async (_, bytes) => {
     await expectExplained(await sendBytes(service.url, bytes), 400, 'malformed_request');
   });
 });
 
-describe('an error that nobody foresaw', () => {
+describe('an unexpected error', () => {
   beforeEach(() => database.sql('ALTER TABLE charges RENAME COLUMN id TO lost'));
   const repair = () => database.sql('ALTER TABLE charges RENAME COLUMN lost TO id');
 
-  it('is 500 for a reader, and tells nothing of the insides', async () => {
+  it('answers 500 without details to a read that fails unexpectedly', async () => {
     const answers = [await service.http.get('/charges'), await service.http.get('/charges/ch_1')];
     await repair();
     for (const answer of answers) {
@@ -154,7 +164,7 @@ describe('an error that nobody foresaw', () => {
     }
   });
 
-  it('is 500 for a charge, may have had an effect for all we know, and is forgotten', async () => {
+  it('answers 500 with outcome unknown to a charge that fails unexpectedly, and records nothing', async () => {
     const failed = await service.charge('order_1');
     await repair();
     expect(await expectExplained(failed, 500, 'internal_error')).toMatchObject({ outcome: 'unknown', retryable: true });
@@ -166,19 +176,19 @@ describe('an error that nobody foresaw', () => {
   });
 });
 
-describe('accounts', () => {
+describe('the accounts of a service', () => {
   const as = (account: 'a' | 'b') => ({ authorization: `Bearer sk_secret_${account}` });
 
   it.each([
-    ['no Authorization', {}],
+    ['a request without Authorization', {}],
     ['an unknown secret', { authorization: 'Bearer sk_secret_c' }],
     ['a part of a secret', { authorization: 'Bearer sk_secret_' }],
-    ['an account in place of its secret', { authorization: 'Bearer acct_a' }],
+    ['the name of an account instead of its secret', { authorization: 'Bearer acct_a' }],
     ['another scheme', { authorization: 'Basic sk_secret_a' }],
-    ['no scheme', { authorization: 'sk_secret_a' }],
-    ['no secret', { authorization: 'Bearer' }],
+    ['a secret without a scheme', { authorization: 'sk_secret_a' }],
+    ['a scheme without a secret', { authorization: 'Bearer' }],
     ['two secrets', { authorization: 'Bearer sk_secret_a sk_secret_b' }],
-  ])('refuse %s, even where there is a reply to replay', async (_, headers) => {
+  ])('answers 401 to %s, even if there is a reply to replay', async (_, headers) => {
     const id = idOf(await guarded.charge('order_1', CHARGE, as('a')));
     const refused = [
       await guarded.charge('order_1', CHARGE, headers),
@@ -195,11 +205,11 @@ describe('accounts', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('take the scheme in any letter case', async () => {
+  it('accepts the scheme of Authorization in any letter case', async () => {
     expect((await guarded.charge('order_1', CHARGE, { authorization: 'bearer sk_secret_a' })).status).toBe(200);
   });
 
-  it('use the same key and body for two charges, and replay each its own', async () => {
+  it('charges two accounts that send the same key and body, and replays to each its own reply', async () => {
     const [a, b] = [await guarded.charge('k', CHARGE, as('a')), await guarded.charge('k', CHARGE, as('b'))];
     expect([a, b].every(isFirst)).toBe(true);
     expect(a.text).not.toBe(b.text);
@@ -208,7 +218,7 @@ describe('accounts', () => {
     expect((await effects(database)).captures).toBe(2);
   });
 
-  it('never see the charges and keys of another, nor are blocked by them', async () => {
+  it('hides the charges and keys of one account from another, and does not block the other by them', async () => {
     const id = idOf(await guarded.charge('order_1', CHARGE, as('a')));
     const read = (path: string) => guarded.http.get(path).set(as('b'));
     expectProblem(await read(`/charges/${id}`), 404, 'not_found');

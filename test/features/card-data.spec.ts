@@ -1,10 +1,12 @@
+// Goal: prove which texts are recognised as card numbers and CVCs, and which texts that look similar are not.
+// Method: generate numbers of every issuer, in many scripts and groupings, and generate ids, dates and numbers of other kinds.
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { holdsCardData, isCvc } from '../../src/http/card-data.js';
 
 const RUNS = { numRuns: 500 };
 
-/** The digit that makes the sum of all digits, every second of them weighed, a multiple of ten. */
+/** The digit that makes the sum of the digits a multiple of ten, if every second digit is weighed. */
 function checkDigit(digits: string, weigh: (digit: number) => number): string {
   const sum = [...digits].reverse().reduce((total, d, i) => total + (i % 2 === 0 ? weigh(Number(d)) : Number(d)), 0);
   return String((10 - (sum % 10)) % 10);
@@ -16,7 +18,7 @@ const gtin = (digits: string) => digits + checkDigit(digits, (digit) => digit * 
 const digitsOf = (length: number) =>
   fc.array(fc.nat(9), { minLength: length, maxLength: length }).map((digits) => digits.join(''));
 
-/** The first digits of the numbers of an issuer, from and to, and their lengths. */
+/** Ranges of first digits of each issuer, with the lengths of its numbers. */
 const ISSUERS: [from: string, to: string, lengths: number[]][] = [
   ['4', '4', [13, 16, 19]],
   ['51', '55', [16]],
@@ -41,11 +43,11 @@ const cardNumber = fc.constantFrom(...ISSUERS).chain(([from, to, lengths]) =>
   fc
     .tuple(fc.integer({ min: Number(from), max: Number(to) }), fc.constantFrom(...lengths))
     .chain(([prefix, length]) => digitsOf(length - 1 - String(prefix).length).map((rest) => luhn(`${prefix}${rest}`)))
-    // 13 digits that can be the number of an article are taken for one: there are no such cards any more.
+    // 13 digits that are a valid article number (GTIN) are accepted, because no issuer uses 13 digits any more.
     .filter((number) => number.length !== 13 || gtin(number.slice(0, -1)) !== number),
 );
 
-/** The first and last digits of scripts, and of what Unicode has for compatibility. */
+/** The ten digits of each script, and of the compatibility forms of Unicode. */
 const SCRIPTS = [...Intl.supportedValuesOf('numberingSystem')]
   .map((system) => [...Array(10).keys()].map((digit) => new Intl.NumberFormat(`en-u-nu-${system}`).format(digit)))
   // Systems such as Roman numerals have no digits.
@@ -53,7 +55,7 @@ const SCRIPTS = [...Intl.supportedValuesOf('numberingSystem')]
   .concat([[...'⁰¹²³⁴⁵⁶⁷⁸⁹'], [...'₀₁₂₃₄₅₆₇₈₉'], [...'⓪①②③④⑤⑥⑦⑧⑨'], [...'𝟎𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗']]);
 
 const ANY_SEPARATOR = [...' \u00a0\u2009\u3000\u200b\u200d\ufeff\u00ad\t\n-‐–—.·,;:/\\|_*#+~="\'()[]•…', '\u{1f4b3}'];
-/** Those that cannot make a date or a time of digits. */
+/** Separators that cannot turn digits into a date or a time. */
 const PLAIN_SEPARATOR = ANY_SEPARATOR.filter((separator) => !'-./:+'.includes(separator));
 const gap = (separators: string[]) =>
   fc.array(fc.constantFrom(...separators), { minLength: 1, maxLength: 3 }).map((characters) => characters.join(''));
@@ -76,11 +78,11 @@ const gaps = (separators: string[]) => fc.array(gap(separators), { minLength: 19
 const written = cardNumber.chain((number) =>
   fc.oneof(
     fc.constant(number),
-    // Any groups, and the same between all of them.
+    // Groups of any size, with the same separator everywhere.
     fc.tuple(sizes, gap(ANY_SEPARATOR)).map(([s, between]) => grouped(number, 1, () => between, s)),
-    // Any groups, and anything between them.
+    // Groups of any size, with different plain separators.
     fc.tuple(sizes, gaps(PLAIN_SEPARATOR)).map(([s, between]) => grouped(number, 1, (i) => between[i] ?? ' ', s)),
-    // Groups as on a card, and anything between them.
+    // Groups of at least three digits, as on a card, with any separators.
     fc.tuple(sizes, gaps(ANY_SEPARATOR)).map(([s, between]) => grouped(number, 3, (i) => between[i] ?? ' ', s)),
   ),
 );
@@ -111,7 +113,7 @@ describe('a card number', () => {
     ['Maestro', '6759649826438453'],
     ['Maestro of 19 digits', '6799990100000000019'],
     ['Mir', '2200000000000004'],
-  ])('is recognised in the number of a test card: %s %s', (_, number) => {
+  ])('recognises the number of a test card of %s: %s', (_, number) => {
     expect(luhn(number.slice(0, -1))).toBe(number);
     expect(holdsCardData(number)).toBe(true);
   });
@@ -127,11 +129,11 @@ describe('a card number', () => {
     ['in Arabic digits', '٤٢٤٢٤٢٤٢٤٢٤٢٤٢٤٢'],
     ['in digits with keycaps', [...'4242424242424242'].map((digit) => `${digit}\ufe0f\u20e3`).join('')],
     ['as values of a list', '1,4242424242424242,987'],
-  ])('is recognised %s', (_, text) => {
+  ])('recognises a card number %s', (_, text) => {
     expect(holdsCardData(text)).toBe(true);
   });
 
-  it('is recognised for each issuer, in digits of any script and groups of any size, with anything between and around them', () => {
+  it('recognises card numbers of each issuer, in digits of any script, in groups of any size, with text around them', () => {
     fc.assert(
       fc.property(inScripts, before, behind, (number, prefix, suffix) => {
         expect([number, holdsCardData(prefix + number + suffix)]).toEqual([number, true]);
@@ -153,13 +155,13 @@ const time = fc.oneof(
   iso.map((text) => text.slice(11, 19)),
   iso.map((text) => text.slice(11, 23)),
 );
-/** A number of at most 12 digits, as an order or an amount has. */
+/** A number of at most 12 digits, for example of an order or an amount. */
 const number = fc.bigInt({ min: 0n, max: 999_999_999_999n }).map(String);
 const hexadecimal = (length: number) =>
   fc
     .noBias(fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: length, maxLength: length }))
     .map((digits) => digits.join(''));
-/** An id that begins with the milliseconds since an epoch. */
+/** An id whose first bits are the milliseconds since `epochMs`. */
 const snowflake = (epochMs: number) =>
   fc
     .tuple(fc.integer({ min: Date.UTC(2021, 0), max: Date.UTC(2027, 0) }), fc.integer({ min: 0, max: 2 ** 22 - 1 }))
@@ -168,8 +170,8 @@ const snowflake = (epochMs: number) =>
 describe('a text without a card number', () => {
   it.each([
     ['a UUID without hyphens', '0dd8df81679c4239975836248e5b44c9'],
-    ['the same in capital letters, in a text', 'order 0DD8DF81679C4239975836248E5B44C9!'],
-  ])('passes if it is %s, although its digits in a row could be of a card', (_, text) => {
+    ['a UUID in capital letters within a text', 'order 0DD8DF81679C4239975836248E5B44C9!'],
+  ])('accepts %s, although its digits without the letters could be a card number', (_, text) => {
     expect(holdsCardData(text)).toBe(false);
     expect(holdsCardData(text.toLowerCase().replace('0dd8df', ''))).toBe(true);
   });
@@ -184,8 +186,8 @@ describe('a text without a card number', () => {
     ['a day beside numbers', fc.tuple(number, day, number).map((parts) => parts.join(' '))],
     ['a day and a time beside a number', fc.tuple(day, time, number).map((parts) => parts.join(' '))],
     ['digits of a time', moment.map((date) => date.toISOString().replace(/\D/g, ''))],
-    ['an id as of X', snowflake(1_288_834_974_657)],
-    ['an id as of Discord', snowflake(1_420_070_400_000)],
+    ['an id of X', snowflake(1_288_834_974_657)],
+    ['an id of Discord', snowflake(1_420_070_400_000)],
     ['a ULID', fc.noBias(fc.ulid())],
     ['a UUID', fc.uuid()],
     ['a UUID without hyphens', fc.noBias(fc.uuid()).map((id) => id.replaceAll('-', ''))],
@@ -207,7 +209,7 @@ describe('a text without a card number', () => {
         .tuple(fc.constantFrom('49', '43', '44', '1'), digitsOf(11))
         .map(([c, rest]) => `+${c} ${rest.slice(0, 3)} ${rest.slice(3)}`),
     ],
-  ])('passes if it is %s', (_, text) => {
+  ])('accepts %s as a text without a card number', (_, text) => {
     fc.assert(
       fc.property(text, (value) => {
         expect([value, holdsCardData(value)]).toEqual([value, false]);
@@ -219,14 +221,14 @@ describe('a text without a card number', () => {
 
 describe('a CVC', () => {
   it.each(['cvc 987', 'the CVV: 987', 'CVC2 = 9876', 'cvc:٩٨٧', 'card_cvc 987', 'my security code is 987'])(
-    'is recognised in a text that names it: %s',
+    'recognises a CVC in a text that names it: %s',
     (text) => {
       expect(holdsCardData(text)).toBe(true);
     },
   );
 
   it.each(['CSC-2000', 'cvc: none', 'cvc not stored, room 123', 'cid 1234', 'cvc 98765', 'service 123'])(
-    'is not recognised in a text that does not name it: %s',
+    'recognises no CVC in a text that does not name one: %s',
     (text) => {
       expect(holdsCardData(text)).toBe(false);
     },
@@ -242,7 +244,7 @@ describe('a CVC', () => {
     ['cvc', 'none', false],
     ['cvc', '98765', false],
     ['cvc', { toString: 1 }, false],
-  ])('is recognised by the name and the value of a member: %s: %p', (name, value, expected) => {
+  ])('recognises a CVC by the name and the value of a member, for %s: %p', (name, value, expected) => {
     expect(isCvc(name, value)).toBe(expected);
   });
 });

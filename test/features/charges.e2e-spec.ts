@@ -1,3 +1,5 @@
+// Goal: prove which charges are valid, that card data is refused and never stored, and how charges are listed.
+// Method: send charges as raw JSON, compare the problems, and search every table for card data.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { migrate } from '../../src/database/migrate.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -18,13 +20,13 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** A JSON body as text: numbers such as 1e999 have no other form. */
+/** Takes the body as text, because JavaScript cannot write numbers such as 1e999. */
 const post = (body: string) => send(service.url, { headers: [...JSON_TYPE, 'Idempotency-Key', 'order_1'], body });
 
 type Resource = Record<string, unknown> & { id: string };
 const resourceOf = ({ text }: { text: string }) => JSON.parse(text) as Resource;
 
-/** The body of a good charge with one more member, or another. */
+/** The body of a valid charge, with one member added or replaced. */
 const withMember = (name: string, json: string) =>
   `{${Object.entries({ amount: '1999', currency: '"eur"', [name]: json })
     .map(([member, value]) => `${JSON.stringify(member)}:${value}`)
@@ -33,7 +35,7 @@ const withMember = (name: string, json: string) =>
 const pairs = (count: number, name: string, text: string) =>
   JSON.stringify(Object.fromEntries([...Array(count).keys()].map((i) => [`${name}${i}`.slice(-40), text])));
 
-/** Rows of a table with a title that fits into a line before the JSON. */
+/** Adds a title that fits into one line before the JSON of each row. */
 const titled = <Rest extends unknown[]>(rows: [member: string, json: string, ...Rest][]) =>
   rows.map(([member, json, ...rest]): [string, string, string, ...Rest] => [
     `${member} ${json.length > 50 ? `${json.slice(0, 20)}… of ${json.length} characters` : json}`,
@@ -95,14 +97,14 @@ describe('a member of POST /charges', () => {
       ['constructor', '"x"'],
       ['id', '"ch_1"'],
     ]),
-  )('is refused and named: %s', async (_, member, json) => {
+  )('answers 400 and names the member of a charge: %s', async (_, member, json) => {
     const problem = expectProblem(await post(withMember(member, json)), 400, 'validation_failed');
     expect(fieldsOf(problem)).toEqual([member]);
     expect(problem['detail']).toContain(member);
     expect(await effects(database)).toEqual(NOTHING);
   });
 
-  it('is named for each of several faults', async () => {
+  it('names every bad member of a charge', async () => {
     const problem = expectProblem(await post('{"amount":-1,"colour":"red"}'), 400, 'validation_failed');
     expect(fieldsOf(problem).sort()).toEqual(['amount', 'colour', 'currency']);
   });
@@ -120,7 +122,7 @@ describe('a member of POST /charges', () => {
       ['metadata', '{}', {}],
       ['metadata', '{"a":"","":"b"}', { a: '', '': 'b' }],
     ]),
-  )('may be at its limit, and comes back: %s', async (_, member, json, value) => {
+  )('accepts a member of a charge at its limit, and returns it: %s', async (_, member, json, value) => {
     const answer = await post(withMember(member, json));
     expect(answer.status).toBe(200);
     expect(resourceOf(answer)[member]).toEqual(value);
@@ -128,7 +130,7 @@ describe('a member of POST /charges', () => {
   });
 
   it.each(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'then'])(
-    'is never dropped in silence, though JavaScript knows its name: metadata.%s',
+    'returns or refuses metadata with a name that JavaScript objects already have: %s',
     async (name) => {
       const answer = await post(withMember('metadata', JSON.stringify({ [name]: 'text' })));
       if (answer.status !== 200) return void expectProblem(answer, 400, 'validation_failed');
@@ -139,7 +141,7 @@ describe('a member of POST /charges', () => {
   it.each([
     ['ASCII', 'text', 'n'],
     ['Chinese', '\u6f22', '\u5b57'],
-  ])('may be as large as its limits allow: 50 pairs of 40 and 500 characters in %s', async (_, text, name) => {
+  ])('accepts metadata of 50 pairs with 40 and 500 characters, in %s', async (_, text, name) => {
     const metadata = pairs(50, name.repeat(40), text.repeat(500).slice(0, 500));
     const answer = await post(withMember('metadata', metadata));
     expect(answer.status).toBe(200);
@@ -168,7 +170,7 @@ describe('card data', () => {
     ['a number of 15 digits', 'description', '"378282246310005"'],
     ['a number with spaces', 'description', '"4242 4242 4242 4242"'],
     ['a number with hyphens', 'description', '"4242-4242-4242-4242"'],
-    ['a number in spaces of its own', 'description', '"3782 822463 10005"'],
+    ['a number in other groups', 'description', '"3782 822463 10005"'],
     ['a number within a text', 'description', `"paid with ${NUMBER}, thanks"`],
     ['a number within a word', 'description', `"card${NUMBER}visa"`],
     ['a number as an id', 'description', `"ch_${NUMBER}"`],
@@ -184,8 +186,8 @@ describe('card data', () => {
     ['a JSON number with an exponent', 'amount', '4242424242424242e0'],
     ['a number as a value', 'metadata', `{"card":"${NUMBER}"}`],
     ['a number as a name', 'metadata', `{"${NUMBER}":"card"}`],
-    ['a number further in', 'metadata', `{"a":[{"b":"${NUMBER}"}]}`],
-    ['a number in no member', NUMBER, '"card"'],
+    ['a nested number', 'metadata', `{"a":[{"b":"${NUMBER}"}]}`],
+    ['a number as the name of a member', NUMBER, '"card"'],
     ['a number in an unknown member', 'card', `{"number":"${NUMBER}"}`],
     ['a number with no-break spaces', 'description', '"4242\u00a04242\u00a04242\u00a04242"'],
     ['a number with slashes', 'description', '"4242/4242/4242/4242"'],
@@ -199,19 +201,22 @@ describe('card data', () => {
     ['a CVC', 'cvc', `"${CVC}"`],
     ['a CVC in a text', 'description', `"cvc ${CVC}"`],
     ['a CVC in a text', 'metadata', `{"note":"the CVV: ${CVC}"}`],
-  ])('is refused, neither echoed nor stored, and burns no key: %s in %s %s', async (_, member, json) => {
-    const answer = await post(withMember(member, json));
-    expectProblem(answer, 400, 'card_data_refused');
-    expect(answer.text.normalize('NFKC').replace(/[ /_-]/g, '')).not.toMatch(/4242424242|5555555555|37828224|987/);
-    expect((await stored()).normalize('NFKC')).not.toMatch(/4242[ /_-]*4242|5555 ?-?5555|3782 ?8224|\D987\D/);
-    expect(await effects(database)).toEqual(NOTHING);
+  ])(
+    'refuses card data, neither echoes nor stores it, and leaves the key unused: %s in %s %s',
+    async (_, member, json) => {
+      const answer = await post(withMember(member, json));
+      expectProblem(answer, 400, 'card_data_refused');
+      expect(answer.text.normalize('NFKC').replace(/[ /_-]/g, '')).not.toMatch(/4242424242|5555555555|37828224|987/);
+      expect((await stored()).normalize('NFKC')).not.toMatch(/4242[ /_-]*4242|5555 ?-?5555|3782 ?8224|\D987\D/);
+      expect(await effects(database)).toEqual(NOTHING);
 
-    const corrected = await post(JSON.stringify(CHARGE));
-    expect([corrected.status, corrected.headers['idempotent-replayed']]).toEqual([200, undefined]);
-  });
+      const corrected = await post(JSON.stringify(CHARGE));
+      expect([corrected.status, corrected.headers['idempotent-replayed']]).toEqual([200, undefined]);
+    },
+  );
 
   it.each([NUMBER, 'pay-4242-4242-4242-4242', `"${NUMBER}"`])(
-    'is refused as an idempotency key, because keys are stored: %s',
+    'refuses a card number as an idempotency key, because keys are stored: %s',
     async (key) => {
       const answer = await service.charge(key);
       expectProblem(answer, 400, 'card_data_refused');
@@ -220,26 +225,26 @@ describe('card data', () => {
     },
   );
 
-  it('is not looked for in the id of a charge, from which a page goes on', async () => {
+  it('does not search for card data in the id of a charge in starting_after', async () => {
     const answer = await service.http.get('/charges?starting_after=ch_3f0041d6094919339959a83103b500cc');
     expect(answer.status).toBe(200);
   });
 
-  it('does not break the check by being no text at all', async () => {
+  it('answers 400 to a CVC that is an object, without an error in the search for card data', async () => {
     expectProblem(await post(withMember('metadata', '{"cvc":{"toString":1,"valueOf":2}}')), 400, 'validation_failed');
   });
 
   it.each([
     ['query', `/charges?starting_after=${NUMBER}`],
     ['name of a query', `/charges?${NUMBER}=1`],
-  ])('is refused in the %s, too', async (_, path) => {
+  ])('refuses a card number in the %s', async (_, path) => {
     const answer = await service.http.get(path);
     expectProblem(answer, 400, 'card_data_refused');
     expect(answer.text).not.toContain(NUMBER);
   });
 
   it.each(['/charges/', '/idempotency-keys/'])(
-    'is not looked for in the path %s, which is not stored',
+    'does not search for card data in the path %s, because paths are not stored',
     async (path) => {
       const answer = await service.http.get(path + NUMBER);
       expectProblem(answer, 404, 'not_found');
@@ -256,14 +261,14 @@ describe('card data', () => {
     ['a date and a time', '2026-11-24 04:09:14'],
     ['a telephone number', '+49 30 901820'],
     ['a word that begins like a CVC', 'cvc not stored, room 123'],
-    ['a CVC of no digits', 'cvc: none'],
+    ['a CVC without digits', 'cvc: none'],
     ['a time in milliseconds', '1732406954005'],
     ['a date beside a number', 'Invoice 2024-11-05 1234560'],
     ['the name of an article', 'CSC-2000'],
     ['the number of an article', '4006381333023'],
     ['a snowflake', '1850000000000000007'],
     ['the number of a device', '490154203237518'],
-  ])('is not what looks like it: %s', async (_, text) => {
+  ])('accepts a text that resembles card data: %s', async (_, text) => {
     const answer = await post(
       JSON.stringify({ ...CHARGE, description: text, metadata: { note: text, cvc: 'none', cid: '1234' } }),
     );
@@ -273,7 +278,7 @@ describe('card data', () => {
 });
 
 describe('GET /charges', () => {
-  it('gives each of 25 charges once, newest first, in pages of ten', async () => {
+  it('lists each of 25 charges once, newest first, in pages of ten', async () => {
     const made: string[] = [];
     for (let i = 0; i < 25; i++) made.unshift(resourceOf(await service.charge(`order_${i}`)).id);
 
@@ -289,8 +294,8 @@ describe('GET /charges', () => {
     expect(pages.flatMap(({ data }) => data.map(({ id }) => id))).toEqual(made);
   });
 
-  it('ends a page of large charges before its limit, and gives each of them once', async () => {
-    // 17 of them have 256 KiB.
+  it('ends a page of large charges before its limit, and lists each charge once', async () => {
+    // 17 such charges have 256 KiB, the largest page.
     const metadata = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`name_${i}`, 'x'.repeat(500)]));
     const made: string[] = [];
     for (let i = 0; i < 40; i++)
@@ -307,7 +312,7 @@ describe('GET /charges', () => {
     expect(pages.flatMap(({ data }) => data.map(({ id }) => id))).toEqual(made);
   });
 
-  it('is newest first also in a database that sorts digits by the number they make', async () => {
+  it('lists charges newest first also in a database that sorts digits by their numeric value', async () => {
     const numeric = await createDatabase({ empty: true, icuLocale: 'und-u-kn' });
     await migrate(numeric.url);
     const there = await startService(numeric.url);
@@ -328,7 +333,7 @@ describe('GET /charges', () => {
     }
   });
 
-  it('has no more after a page that is full and the last, and shows a charge as POST and GET by id do', async () => {
+  it('says has_more: false after a last page that is full, and lists a charge as POST and GET by id show it', async () => {
     const charge = resourceOf(await service.charge('order_1', { ...CHARGE, metadata: { cashier: 'ada' } }));
     const page = { object: 'list', data: [charge], has_more: false };
     expect((await service.http.get('/charges?limit=1')).body).toEqual(page);
@@ -349,7 +354,7 @@ describe('GET /charges', () => {
     ['starting_after', `ch_${'g'.repeat(32)}`],
     ['starting_after', ''],
     ['offset', '10'],
-  ])('refuses a bad value and names it: %s=%s', async (name, value) => {
+  ])('answers 400 and names the bad parameter of a list: %s=%s', async (name, value) => {
     const problem = expectProblem(await service.http.get(`/charges?${name}=${value}`), 400, 'validation_failed');
     expect(fieldsOf(problem)).toEqual([name]);
   });

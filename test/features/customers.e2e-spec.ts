@@ -1,3 +1,5 @@
+// Goal: prove optimistic concurrency of customers: a change names the version that it read, and no update is lost.
+// Method: send changes with If-Match to two replicas, one by one and at once, with keys and without, and compare versions.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { call as callUrl, type Call, etagOf, isReplay, statusesOf, TWO_ACCOUNTS } from '../support/client.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
@@ -8,7 +10,7 @@ import { expectProblem } from '../support/wire.js';
 
 let database: TestDatabase;
 let service: TestService;
-/** Another replica on the same database. */
+/** A second replica on the same database. */
 let replica: TestService;
 
 beforeAll(async () => {
@@ -34,21 +36,21 @@ const patch = (ifMatch: string | undefined, options?: Call) =>
 const rows = () => database.sql<Record<string, unknown>>('SELECT * FROM customers ORDER BY 1, 2');
 
 describe('PUT /customers/:id', () => {
-  it('makes a customer, with a version as its ETag: 201', async () => {
+  it('creates a customer with 201 and its version as ETag', async () => {
     const made = await put();
     expect([made.status, etagOf(made), made.body]).toEqual([201, '"1"', RESOURCE]);
     const read = await call('GET');
     expect([read.status, etagOf(read), read.body]).toEqual([200, '"1"', RESOURCE]);
   });
 
-  it('replaces all of one that is there, and counts its version on: 200', async () => {
+  it('replaces an existing customer with 200 and increments its version', async () => {
     await put();
     const replaced = await put({ body: { ...ADA, status: 'inactive' } });
     expect([replaced.status, etagOf(replaced)]).toEqual([200, '"2"']);
     expect(replaced.body).toEqual({ ...RESOURCE, status: 'inactive', version: 2 });
   });
 
-  it('refuses an id that looks like a card number, as an order that names it would be', async () => {
+  it('answers 400 to a customer id that looks like a card number, because no order could name the customer', async () => {
     const path = '/customers/4242424242424242';
     expectProblem(await call('PUT', { body: ADA }, path), 400, 'card_data_refused');
     expectProblem(await call('PATCH', { body: ADA, ifMatch: '"1"', key: 'key_1' }, path), 400, 'card_data_refused');
@@ -56,7 +58,7 @@ describe('PUT /customers/:id', () => {
     expectProblem(await call('GET', {}, path), 404, 'not_found');
   });
 
-  it('changes nothing when it is sent again, not even the version', async () => {
+  it('changes nothing, not even the version, when a PUT of a customer is sent again', async () => {
     await put();
     const before = await rows();
     for (let i = 0; i < 5; i++) {
@@ -66,13 +68,14 @@ describe('PUT /customers/:id', () => {
     expect(await rows()).toEqual(before);
   });
 
-  it('makes one customer of many at the same time, and tells one of them that it is new', async () => {
+  // Adds to test/spec/double-charge: idempotent without a key, by an upsert that keeps a version.
+  it('creates one customer when 20 PUTs are sent at once, and answers 201 to one of them', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => put()));
     expect(statusesOf(answers)).toEqual({ 200: 19, 201: 1 });
     expect(answers.map(etagOf)).toEqual(answers.map(() => '"1"'));
   });
 
-  it('honours If-Match: the version that is meant, or 412 with the current one', async () => {
+  it('replaces a customer only if If-Match names its version, and answers 412 with the current version otherwise', async () => {
     await put();
     expect((await put({ ifMatch: '"1"', body: { ...ADA, name: 'A' } })).status).toBe(200);
     const stale = await put({ ifMatch: '"1"', body: { ...ADA, name: 'B' } });
@@ -84,7 +87,7 @@ describe('PUT /customers/:id', () => {
   });
 
   it.each([['"1"'], ['*']])(
-    'makes nothing under If-Match %s: there is no version of what is not there',
+    'creates no customer with If-Match %s, because a missing customer has no version',
     async (ifMatch) => {
       expectProblem(await put({ ifMatch }), 412, 'version_mismatch');
       expect(await rows()).toEqual([]);
@@ -101,28 +104,31 @@ describe('PUT /customers/:id', () => {
     ['status', { ...ADA, status: 'gone' }],
     ['colour', { ...ADA, colour: 'red' }],
     ['version', { ...ADA, version: 7 }],
-  ])('refuses a bad %s, and changes nothing: %j', async (member, body) => {
+  ])('answers 400 to a customer with a bad %s, and changes nothing: %j', async (member, body) => {
     expect(expectProblem(await put({ body }), 400, 'validation_failed')['detail']).toContain(`${member}: `);
     expect(await rows()).toEqual([]);
   });
 });
 
 describe('PATCH /customers/:id', () => {
-  it('changes what it names, of the version that was read', async () => {
+  it('changes the named members of a customer if If-Match names its version', async () => {
     await put();
     const changed = await patch('"1"');
     expect([changed.status, etagOf(changed)]).toEqual([200, '"2"']);
     expect(changed.body).toEqual({ ...RESOURCE, name: 'Ada King', version: 2 });
   });
 
-  it.each([[undefined], ['*']])('is refused with If-Match %s: it would change what was not read', async (ifMatch) => {
-    await put();
-    const problem = expectProblem(await patch(ifMatch), 428, 'version_required');
-    expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
-    expect((await call('GET')).body).toEqual(RESOURCE);
-  });
+  it.each([[undefined], ['*']])(
+    'answers 428 to a change with If-Match %s, because it names no version that the client read',
+    async (ifMatch) => {
+      await put();
+      const problem = expectProblem(await patch(ifMatch), 428, 'version_required');
+      expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
+      expect((await call('GET')).body).toEqual(RESOURCE);
+    },
+  );
 
-  it('is refused when somebody else was faster, and told the current version', async () => {
+  it('answers 412 with the current version when another change was faster', async () => {
     await put();
     await patch('"1"');
     const stale = await patch('"1"', { body: { status: 'inactive' } });
@@ -131,7 +137,7 @@ describe('PATCH /customers/:id', () => {
     expect((await call('GET')).body).toMatchObject({ status: 'active', version: 2 });
   });
 
-  it('lets one of many win who have read the same version, whichever replica they ask', async () => {
+  it('lets one of 20 concurrent changes of the same version win, on two replicas', async () => {
     await put();
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, i) =>
@@ -148,9 +154,9 @@ describe('PATCH /customers/:id', () => {
     expect((await call('GET')).body).toEqual(winner?.body);
   });
 
-  it('loses no update of many that read again and try again', async () => {
+  it('loses no update when eight clients read and retry until they win', async () => {
     await put({ body: { ...ADA, name: '0' } });
-    const countOn = async () => {
+    const incrementName = async () => {
       for (;;) {
         const read = await call('GET');
         const name = String(Number((read.body as { name: string }).name) + 1);
@@ -158,11 +164,11 @@ describe('PATCH /customers/:id', () => {
         if (status === 200) return;
       }
     };
-    await Promise.all(Array.from({ length: 8 }, countOn));
+    await Promise.all(Array.from({ length: 8 }, incrementName));
     expect((await call('GET')).body).toMatchObject({ name: '8', version: 9 });
   });
 
-  it('repeats its reply to the winner that sends it again under its key, instead of refusing it', async () => {
+  it('replays its 200 to the winning change when it is sent again with its key', async () => {
     await put();
     const first = await patch('"1"', { key: 'change_1' });
     const again = await patch('"1"', { key: 'change_1' });
@@ -171,13 +177,14 @@ describe('PATCH /customers/:id', () => {
     expect((await call('GET')).body).toMatchObject({ version: 2 });
   });
 
-  it('refuses the winner that sends it again without a key, since it cannot know who it is', async () => {
+  it('answers 412 to the winning change when it is sent again without a key, because it cannot be recognised', async () => {
     await put();
     expect((await patch('"1"')).status).toBe(200);
     expectProblem(await patch('"1"'), 412, 'version_mismatch');
   });
 
-  it('changes once what is sent many times at once under one key', async () => {
+  // Adds to test/spec/double-charge: a change that needs a version, which a second run would find mismatched.
+  it('changes a customer once when 20 requests with one key are sent at once', async () => {
     await put();
     const answers = await Promise.all(Array.from({ length: 20 }, () => patch('"1"', { key: 'change_1' })));
     expect(statusesOf(answers)).toEqual({ 200: 20 });
@@ -185,7 +192,7 @@ describe('PATCH /customers/:id', () => {
     expect((await call('GET')).body).toMatchObject({ version: 2 });
   });
 
-  it('refuses a key that comes again with another version, since that is another change', async () => {
+  it('answers 422 to a used key with another If-Match, because that is another change', async () => {
     await put();
     expect((await patch('"2"', { key: 'change_1' })).status).toBe(412);
     for (const url of [service.url, replica.url]) {
@@ -198,7 +205,7 @@ describe('PATCH /customers/:id', () => {
     expect((await call('GET')).body).toEqual(RESOURCE);
   });
 
-  it('repeats a refusal under its key', async () => {
+  it('replays a 412 under its key', async () => {
     await put();
     await patch('"1"');
     const refused = await patch('"1"', { key: 'change_1' });
@@ -210,10 +217,10 @@ describe('PATCH /customers/:id', () => {
   it.each([
     ['one of several', '"7", "1"', 200],
     ['with spaces around', '  "1"  ', 200],
-    ['another', '"2"', 412],
+    ['another version', '"2"', 412],
     ['a weak one, which is compared strongly', 'W/"1"', 412],
-    ['one that was never given', '"one"', 412],
-    ['one that only counts like it', '"01"', 412],
+    ['one that is not a number', '"one"', 412],
+    ['one with a leading zero', '"01"', 412],
     ['one with a comma in it', '"7,1"', 412],
     ['one beside a tag with a comma in it', '"a,b", "1"', 200],
     ['one in a list with empty elements', ', "7",, "1",', 200],
@@ -230,23 +237,23 @@ describe('PATCH /customers/:id', () => {
   it.each([
     ['nothing', {}],
     ['an empty name', { name: '' }],
-    ['null, as there is no customer without a name', { name: null }],
-    ['no email', { email: 'ada' }],
-    ['a status that there is not', { status: 'gone' }],
+    ['null as the name', { name: null }],
+    ['an email without @', { email: 'ada' }],
+    ['an unknown status', { status: 'gone' }],
     ['a version', { version: 7 }],
-    ['null, which would take a member away', { name: null }],
-    ['null beside what could be changed', { name: 'Ada King', status: null }],
-  ])('refuses %s, and burns no key', async (_, body) => {
+    ['null, which would remove a member', { name: null }],
+    ['null beside a good member', { name: 'Ada King', status: null }],
+  ])('answers 400 to a change with %s, and leaves its key unused', async (_, body) => {
     await put();
     expectProblem(await patch('"1"', { body, key: 'change_1' }), 400, 'validation_failed');
     expect((await patch('"1"', { key: 'change_1' })).status).toBe(200);
   });
 
-  it('finds no customer where there is none', async () => {
+  it('answers 404 not_started to a change of a missing customer', async () => {
     expect(expectProblem(await patch('"1"'), 404, 'not_found')['outcome']).toBe('not_started');
   });
 
-  it('calls a 404 final that is recorded under a key, because the key repeats it when the customer exists', async () => {
+  it('answers 404 final to a change of a missing customer with a key, because the key replays it even after a PUT', async () => {
     const missing = await patch('"1"', { key: 'change_1' });
     expect(expectProblem(missing, 404, 'not_found')['outcome']).toBe('final');
     await put();
@@ -256,11 +263,11 @@ describe('PATCH /customers/:id', () => {
 });
 
 describe('DELETE /customers/:id', () => {
-  it('says 204, and 204 again, and leaves nothing of the person', async () => {
+  it('answers 204 to a deletion and to its repeats, and keeps no personal data', async () => {
     await put();
     for (let i = 0; i < 3; i++) expect((await call('DELETE')).status).toBe(204);
     expectProblem(await call('GET'), 404, 'not_found');
-    // Nor is there a version of what is left of it.
+    // The row that remains has no version that could match.
     for (const ifMatch of ['"1"', '"2"']) {
       expectProblem(await patch(ifMatch), 404, 'not_found');
       expectProblem(await put({ ifMatch }), 412, 'version_mismatch');
@@ -268,14 +275,14 @@ describe('DELETE /customers/:id', () => {
     expect(JSON.stringify(await rows())).not.toMatch(/Ada|example/);
   });
 
-  it('honours If-Match, and is 204 again when it has been done', async () => {
+  it('deletes a customer only if If-Match names its version, and answers 204 to a repeat', async () => {
     await put();
     expectProblem(await call('DELETE', { ifMatch: '"2"' }), 412, 'version_mismatch');
     expect((await call('DELETE', { ifMatch: '"1"' })).status).toBe(204);
     expect((await call('DELETE', { ifMatch: '"1"' })).status).toBe(204);
   });
 
-  it('never finds a wrong version where none was meant, also when the customer is made at the same time', async () => {
+  it('answers 204 to every deletion without If-Match while the customer is being recreated', async () => {
     for (let round = 0; round < 20; round++) {
       const deletions = Array.from({ length: 5 }, () => [call('DELETE'), put()] as const);
       for (const [deletion, replacement] of deletions) {
@@ -285,15 +292,15 @@ describe('DELETE /customers/:id', () => {
     }
   });
 
-  it('lets no old version match when the customer is made anew', async () => {
+  it('recreates a deleted customer with a version that no old If-Match matches', async () => {
     await put();
     await call('DELETE');
-    const anew = await put();
-    expect([anew.status, etagOf(anew)]).toEqual([201, '"3"']);
+    const recreated = await put();
+    expect([recreated.status, etagOf(recreated)]).toEqual([201, '"3"']);
     expectProblem(await patch('"1"'), 412, 'version_mismatch');
   });
 
-  it('deletes nothing that was made anew, when the version is said that was meant', async () => {
+  it('does not delete a recreated customer if If-Match names the version that was deleted', async () => {
     await put();
     await call('DELETE', { ifMatch: '"1"' });
     await put();
@@ -301,7 +308,7 @@ describe('DELETE /customers/:id', () => {
     expect((await call('GET')).body).toEqual({ ...RESOURCE, version: 3 });
   });
 
-  it('tells one of many that make it anew at the same time that it is new', async () => {
+  it('answers 201 to one of 20 concurrent PUTs that recreate a deleted customer', async () => {
     await put();
     await call('DELETE');
     expect(statusesOf(await Promise.all(Array.from({ length: 20 }, () => put())))).toEqual({ 200: 19, 201: 1 });
@@ -309,43 +316,43 @@ describe('DELETE /customers/:id', () => {
 });
 
 describe('a customer that is deleted at the same time', () => {
-  it('is new to whoever puts it when the deletion has come first', async () => {
+  it('answers 201 to a PUT that waited for a deletion', async () => {
     await put();
     const elsewhere = await connect(database.url);
     await elsewhere.query('BEGIN');
     await elsewhere.query(
       'UPDATE customers SET name = NULL, email = NULL, status = NULL, version = 2, deleted_at = now()',
     );
-    const anew = put();
+    const recreated = put();
     await until(async () => (await lockWaiters(database)) === 1);
     await elsewhere.query('COMMIT');
     await elsewhere.end();
-    expect([(await anew).status, etagOf(await anew)]).toEqual([201, '"3"']);
+    expect([(await recreated).status, etagOf(await recreated)]).toEqual([201, '"3"']);
   });
 
-  it('is gone for whoever deletes it too, though it is made anew at once: no version was meant', async () => {
+  it('answers 204 to a second deletion without If-Match although the customer is recreated during it', async () => {
     await put();
     await call('DELETE');
-    // As soon as the second deletion has found nothing.
+    // The trigger recreates the customer when the statement of the second deletion has found nothing.
     await database.sql(`
-      CREATE FUNCTION make_anew() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      CREATE FUNCTION recreate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF pg_trigger_depth() = 1 THEN
           UPDATE customers SET name = 'Ada', email = 'ada@example.com', status = 'active', version = 3, deleted_at = NULL;
         END IF;
         RETURN NULL;
       END $$;
-      CREATE TRIGGER make_anew AFTER UPDATE ON customers FOR EACH STATEMENT EXECUTE FUNCTION make_anew()`);
+      CREATE TRIGGER recreate AFTER UPDATE ON customers FOR EACH STATEMENT EXECUTE FUNCTION recreate()`);
     try {
       expect((await call('DELETE')).status).toBe(204);
       expect(await rows()).toMatchObject([{ version: 3, deleted_at: null }]);
     } finally {
-      await database.sql('DROP FUNCTION make_anew CASCADE');
+      await database.sql('DROP FUNCTION recreate CASCADE');
     }
   });
 });
 
 describe('the customers of two accounts', () => {
-  it('are apart: neither sees, changes or deletes the other’s, and keys do not cross', async () => {
+  it('keeps the customers and keys of two accounts apart', async () => {
     await put();
     const theirs = { account: 'acct_b' } as const;
     expectProblem(await call('GET', theirs), 404, 'not_found');

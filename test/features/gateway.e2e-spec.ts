@@ -1,3 +1,5 @@
+// Goal: prove how the service talks to a bank over HTTP: what it sends, and that only an understood answer decides a charge.
+// Method: start an HTTP server as the bank, answer as each test says, and compare requests, charges and log.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
@@ -8,7 +10,7 @@ import { killAll, spawnService } from '../support/process.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
 import { effects, NOTHING, reset } from '../support/state.js';
 
-/** What the bank was sent. */
+/** A request that the bank received. */
 interface Received {
   key: string | string[] | undefined;
   body: unknown;
@@ -16,11 +18,11 @@ interface Received {
 
 let database: TestDatabase;
 let service: TestService;
-/** Gives the bank up after a moment. */
+/** Gives up on the bank after 0.3 s. */
 let hasty: TestService;
 let bank: Server;
 let received: Received[];
-/** How the bank answers; each test says. */
+/** Answers a request to the bank. Each test sets its own. */
 let answer: (response: ServerResponse) => void;
 
 const answerWith = (status: number, body: string) => (response: ServerResponse) =>
@@ -57,7 +59,7 @@ afterAll(async () => {
 });
 
 describe('a gateway over HTTP', () => {
-  it('is asked for the money with the id of the charge as its idempotency key', async () => {
+  it('asks the bank to capture with the id of the charge as the idempotency key', async () => {
     answer = CAPTURED;
     const charge = await service.charge('asked', { ...CHARGE, source: 'tok_mastercard' });
     expect(charge.status).toBe(200);
@@ -68,7 +70,7 @@ describe('a gateway over HTTP', () => {
     expect(await effects(database)).toEqual({ ...NOTHING, succeeded: 1, completed: 1 });
   });
 
-  it('declines with 402 and its reason, which is recorded like a success', async () => {
+  it('records a decline of the bank, with its reason, as the 402 that every retry gets', async () => {
     answer = answerWith(402, '{"decline_code": "do_not_honor"}');
     const replies = [await service.charge('declined'), await service.charge('declined')];
     expect(replies.map(({ status }) => status)).toEqual([402, 402]);
@@ -93,22 +95,25 @@ describe('a gateway over HTTP', () => {
     ['an empty body', answerWith(200, '')],
     ['a capture that is longer than 4 KiB', answerWith(200, `{"id": "${'x'.repeat(4_096)}"}`)],
     ['a connection that breaks', (response: ServerResponse) => void response.destroy()],
-  ])('decides nothing with %s: the charge is pending, and the retry asks with the same key', async (_, failure) => {
-    answer = failure;
-    const first = await service.charge('undecided');
-    expect({ status: first.status, body: first.body as unknown }).toMatchObject({
-      status: 503,
-      body: { code: 'gateway_unavailable', outcome: 'unknown', retryable: true },
-    });
-    expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, in_progress: 1 });
-    answer = CAPTURED;
-    expect((await service.charge('undecided')).status).toBe(200);
-    expect(received).toHaveLength(2);
-    expect(received[1]).toEqual(received[0]);
-  });
+  ])(
+    'leaves the charge pending when the bank answers with %s, and asks again with the same key',
+    async (_, failure) => {
+      answer = failure;
+      const first = await service.charge('undecided');
+      expect({ status: first.status, body: first.body as unknown }).toMatchObject({
+        status: 503,
+        body: { code: 'gateway_unavailable', outcome: 'unknown', retryable: true },
+      });
+      expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, in_progress: 1 });
+      answer = CAPTURED;
+      expect((await service.charge('undecided')).status).toBe(200);
+      expect(received).toHaveLength(2);
+      expect(received[1]).toEqual(received[0]);
+    },
+  );
 
   it.each(['do_not_honor', '51', 'R1-a.b', 'x'.repeat(64)])(
-    'declines with the code %s, which is the reason that the client gets',
+    'passes the decline code %s of the bank on to the client',
     async (code) => {
       answer = answerWith(402, JSON.stringify({ decline_code: code, more: 'is ignored' }));
       const declined = await service.charge('coded');
@@ -116,25 +121,25 @@ describe('a gateway over HTTP', () => {
     },
   );
 
-  it('captures with a JSON object of up to 4 KiB, the content of which is the own business of the bank', async () => {
+  it('accepts any JSON object of up to 4 KiB as the answer to a capture', async () => {
     answer = answerWith(200, JSON.stringify({ id: 'x'.repeat(4_000), amount: null }));
     expect((await service.charge('wordy')).status).toBe(200);
   });
 
-  it('is hung up on when its answer does not end, so that one answer cannot fill the memory', async () => {
+  it('closes the connection to a bank whose answer does not end, so that one answer cannot fill the memory', async () => {
     const hungUp = new Promise((resolve) => {
       answer = (response) => {
         response.writeHead(200, { 'content-type': 'application/json' });
         response.once('close', resolve);
         const more = () => {
-          // Faster than any limit in time could end it.
+          // Writes so fast that the limit in size is reached before any limit in time.
           while (!response.destroyed && response.write('x'.repeat(65_536)));
           response.once('drain', more);
         };
         more();
       };
     });
-    // Far from the limit in time, so that the limit in size ends the answer.
+    // The limit in time is an hour, so that only the limit in size can end the answer.
     const patient = await startService(database.url, { GATEWAY_URL: bankUrl(), GATEWAY_TIMEOUT_MS: '3600000' });
     try {
       expect((await patient.charge('endless')).body).toMatchObject({ code: 'gateway_unavailable', outcome: 'unknown' });
@@ -144,7 +149,7 @@ describe('a gateway over HTTP', () => {
     }
   });
 
-  it('is never quoted in the log when its answer is not understood', async () => {
+  it('never quotes an answer of the bank in the log when it does not understand the answer', async () => {
     const served = await spawnService(database.url, { GATEWAY_URL: bankUrl() });
     for (const [status, body] of [
       [402, '{"decline_code": "a secret, in words"}'],
@@ -162,10 +167,10 @@ describe('a gateway over HTTP', () => {
     expect(log).not.toContain('secret');
   });
 
-  it('that does not answer in time is 504, and recovery asks again with the same key', async () => {
+  it('answers 504 when the bank does not answer in time, and recovery asks again with the same key', async () => {
     answer = () => undefined;
     let late = await hasty.charge('late');
-    // A busy machine may give up before the bank has been asked at all.
+    // On a busy machine the timeout may end before the request reaches the bank.
     while (received.length === 0) late = await hasty.charge('late');
     expect({ status: late.status, code: (late.body as { code: string }).code }).toEqual({
       status: 504,

@@ -1,3 +1,5 @@
+// Goal: prove for every method that a repeated request leaves the database as the first request left it.
+// Method: compare every row of every table before a request, after it, and after its repeats. The table of methods is the README's.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Relay } from '../../src/messaging/index.js';
@@ -24,7 +26,7 @@ const ADA = { name: 'Ada Lovelace', email: 'ada@example.com', status: 'active' }
 const ORDER = { order_id: 'order_1', items: [{ item_id: 'beans', quantity: 2, unit_amount: 1000 }] };
 const CHARGE = { amount: 1999, currency: 'eur' };
 
-/** There is one of everything before each request, but for the orders and charges that it may make. */
+/** Each request finds one item and one customer, and no orders or charges. */
 beforeEach(async () => {
   await reset(database);
   await call('PUT', '/inventory/beans', { body: { stock: 10 } });
@@ -43,14 +45,14 @@ async function state(): Promise<unknown> {
 }
 
 interface Method {
-  /** As in the README. */
+  /** As in the table of the README. */
   name: string;
   send: () => ReturnType<typeof call>;
-  /** What it is answered with, and what a repeat is. */
+  /** Statuses of the first request and of each repeat. */
   statuses: [first: number, repeat: number];
-  /** Safe, or refused. */
+  /** Whether the request is safe or refused, so that even the first one changes nothing. */
   changesNothing: boolean;
-  /** Whether the repeat is marked as a reply that was recorded. */
+  /** Whether repeats are marked as replays. */
   replayed?: boolean;
 }
 
@@ -125,8 +127,8 @@ const METHODS: Method[] = [
   },
 ];
 
-describe('a request that is repeated', () => {
-  it.each(METHODS)('ends in the state that the first has left: $name, $statuses', async (method) => {
+describe('a repeated request', () => {
+  it.each(METHODS)('leaves the database as the first request left it: $name, $statuses', async (method) => {
     const before = await state();
     const first = await method.send();
     const after = await state();
@@ -144,7 +146,8 @@ describe('a request that is repeated', () => {
     expect(await state()).toEqual(after);
   });
 
-  it('ends there also when it is repeated at the same time', async () => {
+  // Adds to test/spec/double-charge: every method of the API, not only POST /charges, and every row of every table.
+  it('leaves the database as one request leaves it when ten repeats are sent at once', async () => {
     for (const { name, send } of METHODS.filter(({ changesNothing }) => !changesNothing)) {
       await reset(database);
       await call('PUT', '/inventory/beans', { body: { stock: 10 } });
@@ -156,14 +159,14 @@ describe('a request that is repeated', () => {
     }
   });
 
-  it('is in the table of the README, and nothing else is', () => {
+  it('covers exactly the methods in the table of the README', () => {
     const [, table = ''] = readFileSync('README.md', 'utf8').split('HTTP has its own word on it');
     const rows = [...table.matchAll(/^\| (.+?) +\| (yes|no) +\| (yes|no) +\|/gm)].map(([, name = '', safe]) => ({
       names: name.split(', '),
       safe: safe === 'yes',
     }));
     expect(rows.flatMap(({ names }) => names).sort()).toEqual([...new Set(METHODS.map(({ name }) => name))].sort());
-    // What is refused changes nothing, and is no safe method for that.
+    // A refused request changes nothing, but that does not make its method safe.
     for (const { names, safe } of rows) expect([names, safe]).toEqual([names, names.includes('`GET`')]);
   });
 });

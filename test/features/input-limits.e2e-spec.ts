@@ -1,3 +1,5 @@
+// Goal: prove that large input is refused early and cheaply, and that input at each limit is accepted.
+// Method: send bodies, queries and headers just above and at each limit.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
@@ -6,7 +8,7 @@ import { expectProblem, JSON_TYPE, send } from '../support/wire.js';
 
 let database: TestDatabase;
 let service: TestService;
-/** The same, with an API key. */
+/** Needs an API key. */
 let guarded: TestService;
 
 beforeAll(async () => {
@@ -147,16 +149,16 @@ describe('the query', () => {
       'query',
       'expected at most 16 parameters',
     ],
-    ['one parameter as often', 'limit=1&'.repeat(17), 'query', 'expected at most 16 parameters'],
+    ['one parameter 17 times', 'limit=1&'.repeat(17), 'query', 'expected at most 16 parameters'],
     ['a text that is too long', `limit=${'1.'.repeat(513)}`, 'limit', 'expected a shorter text'],
     ['a name that is too long', 'n'.repeat(129), 'query', 'expected shorter names of members'],
-  ])('is refused before validation if it has %s', async (_, query, field, message) => {
+  ])('refuses a query with %s before validation', async (_, query, field, message) => {
     const problem = expectProblem(await service.http.get(`/charges?${query}`), 400, 'validation_failed');
     expect(errorsOf(problem)).toEqual([{ field, message }]);
   });
 
   it.each(['/health/live', '/health/ready', '/metrics', '/docs/errors', '/openapi.json'])(
-    'is ignored on a public route: %s',
+    'ignores the query on the public route %s',
     async (path) => {
       expect((await service.http.get(`${path}?card=4242424242424242&a=${'1.'.repeat(5_000)}`)).status).toBe(200);
     },
@@ -168,7 +170,7 @@ describe('a request without the API key that it needs', () => {
     ['not JSON', '{'],
     ['too deep', '['.repeat(100_000)],
     ['card data', '{"description":"4242424242424242"}'],
-  ])('gets 401 before its body is parsed, even if the body is %s', async (_, body) => {
+  ])('answers 401 to a request without an API key before it parses a body that is %s', async (_, body) => {
     const answer = await send(guarded.url, { headers: [...JSON_TYPE, 'Idempotency-Key', 'order_1'], body });
     expectProblem(answer, 401, 'unauthorized');
   });
@@ -182,7 +184,7 @@ describe('the headers of a request', () => {
     ['no key at all', []],
     ['a key', ['Idempotency-Key', 'one']],
     ['two keys', ['Idempotency-Key', 'one', 'Idempotency-Key', 'two']],
-  ])('are refused if there are more of them than Node keeps, because these may hide %s', async (_, keys) => {
+  ])('refuses more headers than Node keeps, because the dropped ones may hide %s', async (_, keys) => {
     await database.sql("INSERT INTO inventory VALUES ('acct_demo', 'beans', 10)");
     const headers = [...JSON_TYPE, ...others(1_100), ...keys];
     const problem = expectProblem(
@@ -194,9 +196,9 @@ describe('the headers of a request', () => {
     expect(await database.sql('SELECT stock FROM inventory')).toEqual([{ stock: 10 }]);
   });
 
-  it('are accepted if there are 200 of them', async () => {
+  it('accepts a request with 200 headers', async () => {
     const body = JSON.stringify(CHARGE);
-    // Four are of HTTP, the type and the key.
+    // 195 of 200, because the request has Host, Content-Length, Connection, Content-Type and Idempotency-Key as well.
     const answer = await send(service.url, {
       headers: [...others(195), ...JSON_TYPE, 'Idempotency-Key', 'order_1'],
       body,
@@ -212,21 +214,24 @@ describe('the length of a text', () => {
     ['order_id', '❤️', 127],
     ['description', '😀', 500],
     ['description', '❤️', 250],
-  ])('is counted in Unicode code points, as PostgreSQL and OpenAPI do: %s of %s', async (member, text, most) => {
-    const longest = text.repeat(most);
-    const answer = await post(withMember(member, longest));
-    expect([answer.status, (JSON.parse(answer.text) as Record<string, unknown>)[member]]).toEqual([200, longest]);
-    const [length] = await database.sql(`SELECT length(${member}) FROM charges`);
-    expect(length).toEqual({ length: [...longest].length });
+  ])(
+    'counts the length of a text in Unicode code points, as PostgreSQL and OpenAPI do: %s of %s',
+    async (member, text, most) => {
+      const longest = text.repeat(most);
+      const answer = await post(withMember(member, longest));
+      expect([answer.status, (JSON.parse(answer.text) as Record<string, unknown>)[member]]).toEqual([200, longest]);
+      const [length] = await database.sql(`SELECT length(${member}) FROM charges`);
+      expect(length).toEqual({ length: [...longest].length });
 
-    const longer = await send(service.url, {
-      headers: [...JSON_TYPE, 'Idempotency-Key', 'longer'],
-      body: withMember(member, longest + text),
-    });
-    expect(errorsOf(expectProblem(longer, 400, 'validation_failed'))).toMatchObject([{ field: member }]);
-  });
+      const longer = await send(service.url, {
+        headers: [...JSON_TYPE, 'Idempotency-Key', 'longer'],
+        body: withMember(member, longest + text),
+      });
+      expect(errorsOf(expectProblem(longer, 400, 'validation_failed'))).toMatchObject([{ field: member }]);
+    },
+  );
 
-  it('is counted in Unicode code points for metadata and for the names of customers', async () => {
+  it('counts the length of metadata and of customer names in Unicode code points', async () => {
     const tooLong = [{ ['😀'.repeat(41)]: 'text' }, { name: '😀'.repeat(501) }];
     for (const metadata of tooLong) {
       const problem = expectProblem(await post(withMember('metadata', metadata)), 400, 'validation_failed');

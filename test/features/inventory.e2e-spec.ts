@@ -1,3 +1,5 @@
+// Goal: prove that PUT and DELETE of inventory are idempotent by their method, without a key.
+// Method: repeat requests, one by one and at once, and compare the rows.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { call as callUrl, type Call, TWO_ACCOUNTS } from '../support/client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -24,33 +26,34 @@ const put = (stock: unknown, item = 'beans', options?: Call) =>
 const rows = () => database.sql('SELECT account_id, item_id, stock FROM inventory ORDER BY 1, 2');
 
 describe('PUT /inventory/:item_id', () => {
-  it('makes an item, and says so: 201', async () => {
+  it('creates an item with 201', async () => {
     const made = await put(10);
     expect([made.status, made.body]).toEqual([201, { item_id: 'beans', object: 'inventory_item', stock: 10 }]);
     expect(await rows()).toEqual([{ account_id: 'acct_a', item_id: 'beans', stock: 10 }]);
   });
 
-  it('sets the stock of one that is there: 200', async () => {
+  it('sets the stock of an existing item with 200', async () => {
     await put(10);
     const set = await put(3);
     expect([set.status, set.body]).toEqual([200, { item_id: 'beans', object: 'inventory_item', stock: 3 }]);
     expect((await call('GET', '/inventory/beans')).body).toEqual(set.body);
   });
 
-  it('leaves the same state however often it is sent', async () => {
+  it('leaves the same stock when a PUT of an item is sent five more times', async () => {
     await put(10);
     const before = await rows();
     for (let i = 0; i < 5; i++) expect((await put(10)).status).toBe(200);
     expect(await rows()).toEqual(before);
   });
 
-  it('makes one item of many at the same time, and tells one of them that it is new', async () => {
+  // Adds to test/spec/double-charge: idempotent without a key, by an upsert.
+  it('creates one item when 20 PUTs are sent at once, and answers 201 to one of them', async () => {
     const statuses = (await Promise.all(Array.from({ length: 20 }, () => put(7)))).map(({ status }) => status);
     expect(statuses.sort()).toEqual([...Array<number>(19).fill(200), 201]);
     expect(await rows()).toEqual([{ account_id: 'acct_a', item_id: 'beans', stock: 7 }]);
   });
 
-  it('is new again after it was deleted', async () => {
+  it('answers 201 to a PUT of an item that was deleted', async () => {
     await put(10);
     await call('DELETE', '/inventory/beans');
     expect((await put(10)).status).toBe(201);
@@ -63,28 +66,28 @@ describe('PUT /inventory/:item_id', () => {
     ['nothing', undefined],
     ['null', null],
     ['a list', [10]],
-    ['more than there can be', 1_000_000_000],
-  ])('refuses %s, and changes nothing', async (_, stock) => {
+    ['more than the largest stock', 1_000_000_000],
+  ])('answers 400 to a stock of %s, and changes nothing', async (_, stock) => {
     const problem = expectProblem(await put(stock), 400, 'validation_failed');
     expect(problem['detail']).toMatch(/^stock: expected/);
     expect(await rows()).toEqual([]);
   });
 
-  it('refuses members that there are not', async () => {
+  it('answers 400 to an unknown member of an item', async () => {
     const refused = await call('PUT', '/inventory/beans', { body: { stock: 1, colour: 'red' } });
     expect(expectProblem(refused, 400, 'validation_failed')['detail']).toContain('colour');
   });
 
   it.each([
     ['with a space', 'two%20words'],
-    ['too long', 'i'.repeat(256)],
+    ['that is too long', 'i'.repeat(256)],
     ['with a slash', 'a%2Fb'],
     ['with U+0000', 'a%00b'],
-  ])('refuses an item_id %s', async (_, item) => {
+  ])('answers 400 to an item_id %s', async (_, item) => {
     expect(expectProblem(await put(1, item), 400, 'validation_failed')['detail']).toContain('item_id');
   });
 
-  it('refuses an item_id that looks like a card number, because no order could name it', async () => {
+  it('answers 400 to an item_id that looks like a card number, because no order could name it', async () => {
     expectProblem(await put(1, '4242-4242-4242-4242'), 400, 'card_data_refused');
     expect(await rows()).toEqual([]);
     expectProblem(await call('GET', '/inventory/4242424242424242'), 404, 'not_found');
@@ -92,7 +95,7 @@ describe('PUT /inventory/:item_id', () => {
   });
 
   it.each(['CSC-2000', '4006381333023', '1732406954138', 'cid:1234'])(
-    'sets the stock of an item_id that an order can then name: %s',
+    'accepts an item_id that resembles card data, and an order that names it: %s',
     async (item) => {
       expect((await put(10, item)).status).toBe(201);
       const items = [{ item_id: item, quantity: 1, unit_amount: 1 }];
@@ -100,7 +103,7 @@ describe('PUT /inventory/:item_id', () => {
     },
   );
 
-  it('refuses what is no JSON, and what is another type', async () => {
+  it('refuses a stock that is not valid JSON, has another type, or is too large', async () => {
     const wire = (headers: string[], body: string) =>
       send(service.url, {
         method: 'PUT',
@@ -115,7 +118,7 @@ describe('PUT /inventory/:item_id', () => {
 });
 
 describe('DELETE /inventory/:item_id', () => {
-  it('says 204, and 204 again', async () => {
+  it('answers 204 to a deletion of an item and to its repeats', async () => {
     await put(10);
     await put(5, 'cups');
     for (let i = 0; i < 3; i++) {
@@ -126,13 +129,13 @@ describe('DELETE /inventory/:item_id', () => {
     expectProblem(await call('GET', '/inventory/beans'), 404, 'not_found');
   });
 
-  it('says 204 of what never was', async () => {
+  it('answers 204 to the deletion of an item that never existed', async () => {
     expect((await call('DELETE', '/inventory/nothing')).status).toBe(204);
   });
 });
 
 describe('the stock of two accounts', () => {
-  it('is apart: neither sees, sets or deletes the other’s', async () => {
+  it('keeps the stock of two accounts apart', async () => {
     await put(10);
     const theirs = { account: 'acct_b' } as const;
     expectProblem(await call('GET', '/inventory/beans', theirs), 404, 'not_found');

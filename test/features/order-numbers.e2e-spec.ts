@@ -1,3 +1,5 @@
+// Goal: prove that the numbers of an order are compared by value and added exactly.
+// Method: send orders as raw JSON, because JavaScript writes every number in one way only.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startService, type TestService } from '../support/service.js';
@@ -17,7 +19,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** Sends an order as it is written, since JavaScript writes every number in one way. */
+/** POST /orders with these texts as the items. */
 const order = (...items: string[]) =>
   send(service.url, {
     path: '/orders',
@@ -26,7 +28,7 @@ const order = (...items: string[]) =>
   });
 
 describe('the numbers of an order', () => {
-  it('are the same however they are written', async () => {
+  it('places one order when the same numbers are written in five ways', async () => {
     await database.sql("INSERT INTO inventory VALUES ('acct_demo', 'beans', 10)");
     const line = (unit_amount: string) => `{"item_id": "beans", "quantity": 2.0, "unit_amount": ${unit_amount}}`;
     const [first, ...others] = await Promise.all(['-0', '-0', '0', '0.0', '-0e1'].map((zero) => order(line(zero))));
@@ -38,18 +40,18 @@ describe('the numbers of an order', () => {
     expect(await database.sql('SELECT stock FROM inventory')).toEqual([{ stock: 8 }]);
   });
 
-  it('are added exactly, also those of the largest order, and larger ones are refused', async () => {
+  it('adds the numbers of the largest order exactly, and refuses larger quantities', async () => {
     await database.sql(
       "INSERT INTO inventory SELECT 'acct_demo', 'item_' || n, 999999999 FROM generate_series(1, 100) n",
     );
     const lines = (quantity: number) =>
       Array.from({ length: 100 }, (_, i) => {
-        // One piece less of one of them, so that the sum is odd.
+        // One piece fewer of the first item, so that the sum is odd and a rounded double would differ.
         const pieces = i === 0 ? quantity - 1 : quantity;
         return `{"item_id": "item_${i + 1}", "quantity": ${pieces}, "unit_amount": 99999999}`;
       });
     const amount = (quantity: number) => (100n * BigInt(quantity) - 1n) * 99_999_999n;
-    // Down to the largest quantity that is accepted.
+    // Tries smaller quantities until one is accepted.
     for (let quantity = 1_000_000; ; quantity /= 10) {
       const { status, text } = await order(...lines(quantity));
       if (status === 400) continue;

@@ -1,3 +1,5 @@
+// Goal: prove that an order is placed once under its order_id, takes stock all or nothing, and is paid by the charges that name it.
+// Method: send orders to two replicas, one by one, at once and in one commit, and compare orders and stock.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';
 import { DataSource } from 'typeorm';
@@ -15,7 +17,7 @@ import { expectProblem, JSON_TYPE, send } from '../support/wire.js';
 
 let database: TestDatabase;
 let service: TestService;
-/** Another replica on the same database. */
+/** A second replica on the same database. */
 let replica: TestService;
 
 beforeAll(async () => {
@@ -43,14 +45,14 @@ const order = (body: object = ORDER, options?: Call, url?: string) =>
 const numbered = (i: number, ...items: OrderLineInput[]) => ({ order_id: `order_${i}`, items });
 const times = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i));
 
-/** Sets the stock of an account directly: what is tested is what orders take of it. */
+/** Inserts the stock of an account without the API, because only orders are tested here. */
 const stock = (stocks: Record<string, number>, account = 'acct_a') =>
   Promise.all(
     Object.entries(stocks).map(([item, count]) =>
       database.sql('INSERT INTO inventory VALUES ($1, $2, $3)', [account, item, count]),
     ),
   );
-const left = async (account = 'acct_a') =>
+const stockLeft = async (account = 'acct_a') =>
   Object.fromEntries(
     (
       await database.sql<{ item_id: string; stock: number }>(
@@ -79,10 +81,10 @@ describe('POST /orders', () => {
       created_at: expect.stringMatching(/Z$/),
       paid_at: null,
     });
-    expect(await left()).toEqual({ beans: 8, cups: 2 });
+    expect(await stockLeft()).toEqual({ beans: 8, cups: 2 });
   });
 
-  it('finds the order when it is sent again, and takes nothing', async () => {
+  it('returns the existing order when the order is sent again, and takes no more stock', async () => {
     await stock({ beans: 10 });
     const first = await order();
     const before = await orders();
@@ -90,10 +92,10 @@ describe('POST /orders', () => {
       const again = await order(ORDER, {}, url);
       expect([again.status, again.text, isReplay(again)]).toEqual([200, first.text, false]);
     }
-    expect([await orders(), await left()]).toEqual([before, { beans: 8 }]);
+    expect([await orders(), await stockLeft()]).toEqual([before, { beans: 8 }]);
   });
 
-  it('finds it whatever the order of the members, and with what is the default said or not', async () => {
+  it('returns the existing order when the members are in another order or a default is written out', async () => {
     await stock({ beans: 10 });
     const first = await order();
     const again = await order({
@@ -111,46 +113,47 @@ describe('POST /orders', () => {
     ['one more item', { items: [line('beans', 2), line('cups')] }],
     ['another currency', { currency: 'usd' }],
     ['a customer', { customer_id: 'ada' }],
-  ])('refuses the order_id with other content, and changes nothing: %s', async (_, other) => {
+  ])('answers 422 to a used order_id with other content, and changes nothing: %s', async (_, other) => {
     await stock({ beans: 10, cups: 10 });
     await order();
     const before = await orders();
     const problem = expectProblem(await order({ ...ORDER, ...other }), 422, 'order_id_reused');
     expect(problem).toMatchObject({ outcome: 'final', retryable: false });
-    expect([await orders(), await left()]).toEqual([before, { beans: 8, cups: 10 }]);
+    expect([await orders(), await stockLeft()]).toEqual([before, { beans: 8, cups: 10 }]);
   });
 
-  it('takes nothing of any item when there is not enough of one, and says of which', async () => {
+  it('takes no item of an order when one item is short of stock, and names the items that are short', async () => {
     await stock({ beans: 10, cups: 1 });
     const body = { order_id: 'order_1', items: [line('beans', 2), line('cups', 3), line('spoons')] };
     const problem = expectProblem(await order(body), 409, 'insufficient_stock');
-    // Nothing is recorded without a key, so the next attempt is judged by the stock of its time.
+    // Without a key nothing is recorded, so the next attempt depends on the stock at that time.
     expect(problem['outcome']).toBe('not_started');
     expect(problem['items']).toEqual([
       { item_id: 'cups', requested: 3, available: 1 },
       { item_id: 'spoons', requested: 1, available: 0 },
     ]);
-    expect([await orders(), await left()]).toEqual([[], { beans: 10, cups: 1 }]);
+    expect([await orders(), await stockLeft()]).toEqual([[], { beans: 10, cups: 1 }]);
   });
 
-  it('judges an order anew that had no luck, once there is stock', async () => {
+  it('places a refused order that is sent again without a key once there is stock', async () => {
     expect((await order()).status).toBe(409);
     await stock({ beans: 2 });
     expect((await order()).status).toBe(200);
-    expect(await left()).toEqual({ beans: 0 });
+    expect(await stockLeft()).toEqual({ beans: 0 });
   });
 });
 
-describe('orders at the same time', () => {
-  it('are one order under one order_id, and all get it, whichever replica they ask', async () => {
+describe('concurrent orders', () => {
+  // Adds to test/spec/double-charge: no idempotency key, because the natural key order_id makes the order unique.
+  it('places one order when 40 requests with one order_id reach two replicas at once, and returns it to all', async () => {
     await stock({ beans: 10 });
     const answers = await Promise.all(times(40, (i) => order(ORDER, {}, (i % 2 ? service : replica).url)));
     expect(statusesOf(answers)).toEqual({ 200: 40 });
     expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
-    expect([(await orders()).length, await left()]).toEqual([1, { beans: 8 }]);
+    expect([(await orders()).length, await stockLeft()]).toEqual([1, { beans: 8 }]);
   });
 
-  it('are one order under one order_id with different content, and the others are told', async () => {
+  it('places one order when concurrent requests with one order_id differ, and answers 422 to the different ones', async () => {
     await stock({ beans: 100 });
     const answers = await Promise.all(
       times(20, (i) =>
@@ -160,13 +163,13 @@ describe('orders at the same time', () => {
     expect(statusesOf(answers)).toEqual({ 200: 5, 422: 15 });
     const [only] = await orders();
     const taken = (only?.['items'] as OrderLineInput[])[0]?.quantity ?? 0;
-    expect(await left()).toEqual({ beans: 100 - taken });
+    expect(await stockLeft()).toEqual({ beans: 100 - taken });
   });
 
   it.each([
     ['without keys', () => undefined],
-    ['each under a key', (i: number) => `key_${i}`],
-  ])('sell no piece twice, and each that there is: %s', async (_, keyOf) => {
+    ['each with a key', (i: number) => `key_${i}`],
+  ])('sells each of ten pieces once to 30 concurrent orders, %s', async (_, keyOf) => {
     await stock({ beans: 10 });
     const answers = await Promise.all(
       times(30, (i) => {
@@ -176,10 +179,10 @@ describe('orders at the same time', () => {
     );
     expect(statusesOf(answers)).toEqual({ 200: 10, 409: 20 });
     expect(answers.filter(({ status }) => status === 409).map(codeOf)).toEqual(Array(20).fill('insufficient_stock'));
-    expect([(await orders()).length, await left()]).toEqual([10, { beans: 0 }]);
+    expect([(await orders()).length, await stockLeft()]).toEqual([10, { beans: 0 }]);
   });
 
-  it('take their items in whatever order, and never wait for each other in a circle', async () => {
+  it('places concurrent orders that list the same items in different order without a deadlock', async () => {
     await stock({ beans: 1000, cups: 1000, spoons: 1000 });
     const shuffled = (i: number) => {
       const items = [line('beans'), line('cups'), line('spoons')];
@@ -189,14 +192,14 @@ describe('orders at the same time', () => {
       times(60, (i) => order({ order_id: `order_${i}`, items: shuffled(i) }, {}, (i % 2 ? service : replica).url)),
     );
     expect(statusesOf(answers)).toEqual({ 200: 60 });
-    expect(await left()).toEqual({ beans: 940, cups: 940, spoons: 940 });
+    expect(await stockLeft()).toEqual({ beans: 940, cups: 940, spoons: 940 });
     const [{ deadlocks } = { deadlocks: '' }] = await database.sql<{ deadlocks: string }>(
       'SELECT deadlocks::text FROM pg_stat_database WHERE datname = current_database()',
     );
     expect(deadlocks).toBe('0');
   });
 
-  it('wait for one that is being placed elsewhere, and find what became of it', async () => {
+  it('makes an order wait for a transaction that is placing the same order_id, and then follow its result', async () => {
     await stock({ beans: 10 });
     const elsewhere = await connect(database.url);
     const insert = `INSERT INTO orders (account_id, order_id, status, amount, currency, items, created_at)
@@ -213,7 +216,7 @@ describe('orders at the same time', () => {
       expect((await answer).status).toBe(status);
     }
     await elsewhere.end();
-    expect(await left()).toEqual({ beans: 8 });
+    expect(await stockLeft()).toEqual({ beans: 8 });
   });
 });
 
@@ -224,7 +227,7 @@ describe('orders in one commit', () => {
       return (await placeOrder(manager, items)).map(({ status }) => status);
     });
 
-  it('compete for the last pieces in their order, each all or nothing', async () => {
+  it('gives the last pieces to the orders of one commit in their sequence, each all or nothing', async () => {
     await stock({ beans: 3, cups: 1 });
     const statuses = await inOneCommit(
       numbered(1, line('beans', 2)),
@@ -233,50 +236,50 @@ describe('orders in one commit', () => {
       numbered(4, line('cups'), line('beans')),
     );
     expect(statuses).toEqual([200, 409, 409, 200]);
-    expect([(await orders()).map((row) => row['order_id']), await left()]).toEqual([
+    expect([(await orders()).map((row) => row['order_id']), await stockLeft()]).toEqual([
       ['order_1', 'order_4'],
       { beans: 0, cups: 0 },
     ]);
   });
 
-  it('are one order under one order_id: the same content gets it, other content is refused', async () => {
+  it('places one order for one order_id in a commit: 200 for the same content, 422 for other content', async () => {
     await stock({ beans: 10 });
     expect(await inOneCommit(ORDER, ORDER, { ...ORDER, currency: 'usd' }, ORDER)).toEqual([200, 200, 422, 200]);
-    expect([(await orders()).length, await left()]).toEqual([1, { beans: 8 }]);
+    expect([(await orders()).length, await stockLeft()]).toEqual([1, { beans: 8 }]);
   });
 
-  it('judges different orders under one order_id in their order, as if each were alone, and throws for none of them', async () => {
+  it('treats different orders with one order_id in a commit in sequence, as if each were alone, without an error', async () => {
     const small = { ...ORDER, items: [line('beans')] };
     await stock({ beans: 1 });
     expect(await inOneCommit(ORDER, ORDER)).toEqual([409, 409]);
-    expect([await orders(), await left()]).toEqual([[], { beans: 1 }]);
+    expect([await orders(), await stockLeft()]).toEqual([[], { beans: 1 }]);
 
     expect(await inOneCommit(ORDER, small, ORDER, { ...ORDER, order_id: 'order_2' }, small)).toEqual([
       409, 200, 422, 409, 200,
     ]);
     expect(await orders()).toMatchObject([{ order_id: 'order_1', items: small.items }]);
-    expect(await left()).toEqual({ beans: 0 });
+    expect(await stockLeft()).toEqual({ beans: 0 });
   });
 
-  it('refuses every one of different orders under one order_id that have no stock, and leaves nothing of them', async () => {
+  it('answers 409 to every order with one order_id in a commit that lacks stock, and stores none of them', async () => {
     await stock({ beans: 1 });
     const inputs = times(20, (i) => ({ ...ORDER, items: [line('beans', 2 + i)] }));
     expect(await inOneCommit(...inputs)).toEqual(times(20, () => 409));
-    expect([await orders(), await left()]).toEqual([[], { beans: 1 }]);
+    expect([await orders(), await stockLeft()]).toEqual([[], { beans: 1 }]);
   });
 
-  it('are answered all the same when they came as requests', async () => {
+  it('places one order when different orders with one order_id arrive as requests with keys', async () => {
     await stock({ beans: 1 });
     const answers = await Promise.all(
       times(20, (i) => order({ order_id: 'order_1', items: [line('beans', 1 + (i % 2))] }, { key: `key_${i}` })),
     );
     for (const { status } of answers) expect([200, 409, 422]).toContain(status);
-    expect([(await orders()).length, await left()]).toEqual([1, { beans: 0 }]);
+    expect([(await orders()).length, await stockLeft()]).toEqual([1, { beans: 0 }]);
   });
 });
 
-describe('POST /orders with an Idempotency-Key on top', () => {
-  it('repeats the reply itself, also when the order has been paid meanwhile', async () => {
+describe('POST /orders with an Idempotency-Key', () => {
+  it('replays the first reply to an order with a key even after the order has been paid', async () => {
     await stock({ beans: 10 });
     const first = await order(ORDER, { key: 'key_1' });
     await database.sql("UPDATE orders SET status = 'paid', paid_at = now()");
@@ -285,7 +288,7 @@ describe('POST /orders with an Idempotency-Key on top', () => {
     expect((await order()).body).toMatchObject({ status: 'paid' });
   });
 
-  it('repeats a refusal, also when stock has come meanwhile', async () => {
+  it('replays the refusal of an order with a key even after stock has arrived', async () => {
     const refused = await order(ORDER, { key: 'key_1' });
     expect(expectProblem(refused, 409, 'insufficient_stock')['outcome']).toBe('final');
     await stock({ beans: 10 });
@@ -294,55 +297,56 @@ describe('POST /orders with an Idempotency-Key on top', () => {
     expect((await order(ORDER, { key: 'key_2' })).status).toBe(200);
   });
 
-  it('refuses the key with another order, and the order_id with another key and other content', async () => {
+  it('answers 422 to a used key with another order, and to a used order_id with another key and other content', async () => {
     await stock({ beans: 10 });
     await order(ORDER, { key: 'key_1' });
     expectProblem(await order({ ...ORDER, order_id: 'order_2' }, { key: 'key_1' }), 422, 'idempotency_key_reused');
     expectProblem(await order({ ...ORDER, currency: 'usd' }, { key: 'key_2' }), 422, 'order_id_reused');
     expect((await order(ORDER, { key: 'key_3' })).status).toBe(200);
-    expect(await left()).toEqual({ beans: 8 });
+    expect(await stockLeft()).toEqual({ beans: 8 });
   });
 
-  it('finds the order after the key has expired: the natural key outlives it', async () => {
+  it('returns the existing order after its idempotency key has expired', async () => {
     await stock({ beans: 10 });
     const first = await order(ORDER, { key: 'key_1' });
     await database.sql("UPDATE processed_requests SET created_at = now() - interval '25 hours'");
     const later = await order(ORDER, { key: 'key_1' });
     expect([later.status, later.text, isReplay(later)]).toEqual([200, first.text, false]);
-    expect(await left()).toEqual({ beans: 8 });
+    expect(await stockLeft()).toEqual({ beans: 8 });
   });
 
-  it('commits order, stock and reply together, or none of them', async () => {
+  it('commits order, stock and reply together, or none of them, when the reply cannot be recorded', async () => {
     await stock({ beans: 10 });
     await database.sql(`
       ALTER TABLE processed_requests ADD CONSTRAINT refuses CHECK (response_status IS NULL) NOT VALID`);
     try {
       expect((await order(ORDER, { key: 'key_1' })).status).toBe(500);
-      expect([await orders(), await left()]).toEqual([[], { beans: 10 }]);
+      expect([await orders(), await stockLeft()]).toEqual([[], { beans: 10 }]);
     } finally {
       await database.sql('ALTER TABLE processed_requests DROP CONSTRAINT refuses');
     }
     expect((await order(ORDER, { key: 'key_1' })).status).toBe(200);
-    expect(await left()).toEqual({ beans: 8 });
+    expect(await stockLeft()).toEqual({ beans: 8 });
   });
 
-  it('is placed once when it is sent many times at once under one key', async () => {
+  // Adds to test/spec/double-charge: an operation of one commit whose effect is in our own database.
+  it('places one order when 30 requests with one key reach two replicas at once', async () => {
     await stock({ beans: 10 });
     const answers = await Promise.all(
       times(30, (i) => order(ORDER, { key: 'key_1' }, (i % 2 ? service : replica).url)),
     );
     expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
     expect(answers.filter((answer) => !isReplay(answer))).toHaveLength(1);
-    expect(await left()).toEqual({ beans: 8 });
+    expect(await stockLeft()).toEqual({ beans: 8 });
   });
 
-  it.each([['two words'], ['']])('refuses a key that is none: "%s"', async (key) => {
+  it.each([['two words'], ['']])('answers 400 to an order with a key that is not valid: "%s"', async (key) => {
     expectProblem(await order(ORDER, { key }), 400, 'idempotency_key_invalid');
     expect(await orders()).toEqual([]);
   });
 });
 
-describe('an order', () => {
+describe('the payment of an order', () => {
   const pay = (amount: number, options: { key: string; currency?: string; account?: Call['account'] }) =>
     call('POST', '/charges', {
       key: options.key,
@@ -356,7 +360,7 @@ describe('an order', () => {
 
   beforeEach(() => stock({ beans: 10 }));
 
-  it('is paid once a charge that names it covers its amount', async () => {
+  it('marks an order as paid once a charge that names the order covers its amount', async () => {
     await order();
     expect(await status()).toBe('placed');
     await pay(2000, { key: 'charge_1' });
@@ -365,13 +369,13 @@ describe('an order', () => {
     expect(paid.body).toMatchObject({ status: 'paid', paid_at: expect.stringMatching(/Z$/) });
   });
 
-  it('is paid when the payment came first', async () => {
+  it('marks an order as paid when its payment was delivered before the order was placed', async () => {
     await pay(2000, { key: 'charge_1' });
     await deliver();
     expect((await order()).body).toMatchObject({ status: 'paid' });
   });
 
-  it('is paid whichever of the two is committed first, however close they are', async () => {
+  it('marks an order as paid when order and payment are committed at the same time', async () => {
     for (let i = 0; i < 10; i++) {
       await reset(database);
       await stock({ beans: 10 });
@@ -381,7 +385,7 @@ describe('an order', () => {
     }
   });
 
-  it('is paid by several charges together, and not before', async () => {
+  it('marks an order as paid once several charges together cover its amount, and not earlier', async () => {
     await order();
     await pay(1500, { key: 'charge_1' });
     await deliver();
@@ -391,7 +395,7 @@ describe('an order', () => {
     expect(await status()).toBe('paid');
   });
 
-  it('is paid once: what is paid beyond its amount changes nothing', async () => {
+  it('does not change a paid order when another charge names it', async () => {
     await order();
     for (const [i, amount] of [2000, 1].entries()) {
       const before = await orders();
@@ -403,8 +407,8 @@ describe('an order', () => {
 
   it.each([
     ['in another currency', { key: 'charge_1', currency: 'usd' }],
-    ['by another account', { key: 'charge_1', account: 'acct_b' as const }],
-  ])('is not paid %s', async (_, options) => {
+    ['of another account', { key: 'charge_1', account: 'acct_b' as const }],
+  ])('does not mark an order as paid by charges %s', async (_, options) => {
     await pay(2000, options);
     await deliver();
     await order();
@@ -415,7 +419,7 @@ describe('an order', () => {
     expect(await status()).toBe('placed');
   });
 
-  it('is not paid twice by one charge that is sent again and delivered again', async () => {
+  it('counts a charge for its order once, although it is sent again and delivered again', async () => {
     await order();
     await pay(1000, { key: 'charge_1' });
     await pay(1000, { key: 'charge_1' });
@@ -427,8 +431,8 @@ describe('an order', () => {
 });
 
 describe('GET /orders', () => {
-  it('ends a page of large orders before its limit, and gives each of them once', async () => {
-    // 9 of them have 256 KiB.
+  it('ends a page of large orders before its limit, and lists each order once', async () => {
+    // Nine such orders have 256 KiB, the largest page.
     const items = Array.from({ length: 100 }, (_, i) => line(`${i}`.padStart(255, 'x')));
     await stock(Object.fromEntries(items.map(({ item_id }) => [item_id, 100])));
     for (let i = 0; i < 10; i++) expect((await order(numbered(i, ...items))).status).toBe(200);
@@ -443,7 +447,7 @@ describe('GET /orders', () => {
     expect(await page('&starting_after=order_1')).toEqual([['order_0'], false]);
   });
 
-  it('has pages, newest first, and of one order', async () => {
+  it('lists orders in pages, newest first, and shows a single order', async () => {
     await stock({ beans: 10 });
     for (let i = 0; i < 5; i++) await order(numbered(i, line('beans')));
     const page = async (query: string) => {
@@ -458,7 +462,7 @@ describe('GET /orders', () => {
       expect(await page('?limit=2')).toEqual([['order_4', 'order_3'], true]);
       expect(await page('?limit=2&starting_after=order_3')).toEqual([['order_2', 'order_1'], true]);
       expect(await page('?limit=2&starting_after=order_1')).toEqual([['order_0'], false]);
-      // And by their order_id, when they are of the same time.
+      // In the second round all orders have the same time, so order_id decides the sequence.
       await database.sql('UPDATE orders SET created_at = clock.now FROM (SELECT now()) AS clock');
     }
     expect(await page('?starting_after=order_0')).toEqual([[], false]);
@@ -470,9 +474,9 @@ describe('GET /orders', () => {
   });
 });
 
-describe('GET /orders with a starting_after that is not an order of the account', () => {
+describe('GET /orders with an unknown starting_after', () => {
   it.each(['order_9', 'order_of_b'])(
-    'is refused, because an empty page would be the end of the list: %s',
+    'answers 404 to a starting_after that is not an order of the account, because an empty page would end the list: %s',
     async (id) => {
       await stock({ beans: 10 });
       await stock({ beans: 10 }, 'acct_b');
@@ -485,7 +489,7 @@ describe('GET /orders with a starting_after that is not an order of the account'
 });
 
 describe('the orders of two accounts', () => {
-  it('are apart: an order_id, stock and keys of one are nothing to the other', async () => {
+  it('keeps the orders, stock and keys of two accounts apart', async () => {
     await stock({ beans: 10 });
     await stock({ beans: 1 }, 'acct_b');
     const theirs = { account: 'acct_b' } as const;
@@ -494,7 +498,7 @@ describe('the orders of two accounts', () => {
     expect((await order({ ...ORDER, items: [line('beans')] }, theirs)).status).toBe(200);
     expect((await call('GET', '/orders/order_1', theirs)).body).toMatchObject({ amount: 1000 });
     expect((await call('GET', '/orders', theirs)).body).toMatchObject({ data: [{ amount: 1000 }] });
-    expect([await left(), await left('acct_b')]).toEqual([{ beans: 8 }, { beans: 0 }]);
+    expect([await stockLeft(), await stockLeft('acct_b')]).toEqual([{ beans: 8 }, { beans: 0 }]);
   });
 });
 
@@ -528,7 +532,7 @@ describe('a member of POST /orders', () => {
         ['status', { status: 'paid' }],
       ] as [string, object][]
     ).map(([member, change]) => [member, JSON.stringify(change).slice(0, 60), change] as const),
-  )('is refused and named: %s in %s', async (member, _, change) => {
+  )('answers 400 and names the member %s of the order in %s', async (member, _, change) => {
     await stock({ beans: 10, cups: 10 });
     const problem = expectProblem(await order({ ...ORDER, ...change }), 400, 'validation_failed');
     const fields = (problem['errors'] as { field: string }[]).map(({ field }) => field);
@@ -537,7 +541,7 @@ describe('a member of POST /orders', () => {
   });
 
   it.each([['items: null'], ['items: [null]'], ['items: ["beans"]'], ['items: [[]]']])(
-    'is refused when it is not an object where one is due: %s',
+    'answers 400 to an order whose items are not a list of objects: %s',
     async (text) => {
       const body = `{"order_id": "order_1", ${text.replace('items', '"items"')}}`;
       const headers = [...JSON_TYPE, 'Authorization', 'Bearer sk_a'];
@@ -550,13 +554,13 @@ describe('a member of POST /orders', () => {
     },
   );
 
-  it('is refused when it looks like a card number, wherever it is', async () => {
+  it('answers 400 to an order with a card number in any member', async () => {
     for (const change of [{ customer_id: '4242424242424242' }, { order_id: '4242-4242-4242-4242' }]) {
       expectProblem(await order({ ...ORDER, ...change }), 400, 'card_data_refused');
     }
   });
 
-  it('burns no key when it is refused', async () => {
+  it('leaves the key of an order unused when validation refuses the order', async () => {
     await stock({ beans: 10 });
     expect((await order({ ...ORDER, items: [] }, { key: 'key_1' })).status).toBe(400);
     expect((await order(ORDER, { key: 'key_1' })).status).toBe(200);

@@ -1,3 +1,5 @@
+// Goal: prove that the pages without an API key cannot take the database connections of customers.
+// Method: request the pages many times at once, count connections, lock tables, and break the line to the database.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Client, Pool } from 'pg';
 import { DataSource } from 'typeorm';
@@ -30,7 +32,7 @@ const get = async (path: string) => service.http.get(path);
 const statusOf = async (path: string) => (await get(path)).status;
 const asked = (count: number, path: string) => Promise.all(Array.from({ length: count }, () => statusOf(path)));
 
-/** Counts the connections that are taken from the pool of the customers: in all, and at the same time. */
+/** Counts the connections that are taken from the pool: in total, now, and the most at one time. */
 function watchPool() {
   const { master } = service.nest.get(DataSource).driver as unknown as { master: Pool };
   const taken = { total: 0, now: 0, most: 0 };
@@ -40,7 +42,7 @@ function watchPool() {
 }
 
 describe('the pages that need no API key', () => {
-  it('ask the database one question at a time, and fewer questions than they are asked', async () => {
+  it('uses one connection at a time for 100 requests of public pages, and fewer queries than requests', async () => {
     const taken = watchPool();
     const statuses = await Promise.all([asked(50, '/metrics'), asked(50, '/health/ready')]);
     expect(new Set(statuses.flat())).toEqual(new Set([200]));
@@ -48,7 +50,7 @@ describe('the pages that need no API key', () => {
     expect(taken.total).toBeLessThan(statuses.flat().length);
   });
 
-  it('leave a connection to the customers while the database does not answer them', async () => {
+  it('leaves a connection for charges while the queries of public pages are blocked', async () => {
     holder = await connect(database.url);
     await holder.query('BEGIN; LOCK TABLE migrations, failed_messages IN ACCESS EXCLUSIVE MODE');
     const pages = Promise.all([asked(20, '/metrics'), asked(20, '/health/ready')]);
@@ -56,31 +58,31 @@ describe('the pages that need no API key', () => {
     expect((await service.charge('order_1')).status).toBe(200);
     expect(await waiting()).toBe(1);
 
-    // Metrics are shown without what is not known.
+    // The page of metrics leaves out the values that it could not read.
     const [metrics, readiness] = await pages;
     expect([new Set(metrics), new Set(readiness)]).toEqual([new Set([200]), new Set([503])]);
     await holder.query('ROLLBACK');
     await until(async () => (await statusOf('/health/ready')) === 200);
   });
 
-  it('render one page of metrics for several who ask at once', async () => {
+  it('renders one page of metrics for several concurrent requests', async () => {
     const texts = await Promise.all(Array.from({ length: 50 }, async () => (await get('/metrics')).text));
     expect(new Set(texts).size).toBeLessThan(texts.length);
   });
 
-  it('show later metrics a little later', async () => {
+  it('renders new metrics a little later', async () => {
     const { text } = await get('/metrics');
     await until(async () => (await get('/metrics')).text !== text);
   });
 
-  it('do not include the document in YAML, which would be rendered for each request', async () => {
+  it('serves no OpenAPI document in YAML, because it would be rendered for each request', async () => {
     expect(await statusOf('/docs-yaml')).toBe(404);
   });
 });
 
 describe('readiness', () => {
   it.each(['cut', 'stall'] as const)(
-    'notices that the line to the database is broken, and that it is whole again: %s',
+    'answers 503 to readiness while the line to the database is broken, and 200 once it is mended: %s',
     async (fault) => {
       await until(async () => (await statusOf('/health/ready')) === 200);
       line[fault]();

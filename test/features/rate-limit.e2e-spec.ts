@@ -1,3 +1,5 @@
+// Goal: prove that RATE_LIMIT_PER_SECOND bounds each account, and that a refused request has no effect.
+// Method: send ten requests at once until some are refused, and compare the answers with the keys and captures.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';
 import { call, type Call, isReplay, TWO_ACCOUNTS } from '../support/client.js';
@@ -8,7 +10,7 @@ import { until } from '../support/waiting.js';
 import { type Answer, expectProblem, JSON_TYPE, send } from '../support/wire.js';
 
 let database: TestDatabase;
-/** Takes one request of each account in a second. */
+/** Accepts one request of each account per second. */
 let service: TestService;
 
 beforeAll(async () => {
@@ -23,7 +25,7 @@ afterAll(async () => {
 
 const ask = (method: string, path: string, options: Call = {}) => call(service.url, method, path, options);
 
-/** Sends ten requests at once, again and again, until some are over the limit and some are not. */
+/** Sends ten requests at once, repeatedly, until some answers are 429 and some are not. */
 async function exceed<Sent extends { status: number }>(sendOne: (i: number) => Promise<Sent>): Promise<Sent[]> {
   const answers: Sent[] = [];
   await until(async () => {
@@ -43,7 +45,7 @@ function expectRefused(answer: Answer): void {
 }
 
 describe('an account that sends more requests than RATE_LIMIT_PER_SECOND', () => {
-  it('gets 429 for those beyond it, and of these nothing is charged or recorded', async () => {
+  it('answers 429 to charges beyond the rate limit, and neither charges nor records them', async () => {
     const answers = await exceed(async (i) => ({
       i,
       ...replyTo(await ask('POST', '/charges', { key: `key_${i}`, body: CHARGE })),
@@ -56,7 +58,7 @@ describe('an account that sends more requests than RATE_LIMIT_PER_SECOND', () =>
     expect((await effects(database)).captures).toBe(charged.length);
   });
 
-  it('gets 429 for replays as well', async () => {
+  it('answers 429 to replays beyond the rate limit', async () => {
     const answers = await exceed(() => ask('POST', '/charges', { key: 'order_1', body: CHARGE }));
     answers.filter(isRefused).forEach(expectRefused);
     const first = answers.filter((answer) => !isRefused(answer) && !isReplay(answer));
@@ -64,7 +66,7 @@ describe('an account that sends more requests than RATE_LIMIT_PER_SECOND', () =>
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('gets its answer when it sends the same request again, after a while', async () => {
+  it('accepts a request that was refused by the rate limit when it is sent again later', async () => {
     await exceed(() => ask('GET', '/charges'));
     let answer: Response | undefined;
     await until(async () => (answer = await ask('POST', '/charges', { key: 'order_1', body: CHARGE })).status !== 429);
@@ -75,7 +77,7 @@ describe('an account that sends more requests than RATE_LIMIT_PER_SECOND', () =>
   it.each([
     ['key', ['Idempotency-Key', 'not a key'], JSON.stringify(CHARGE), 'idempotency_key_invalid'],
     ['body', ['Idempotency-Key', 'order_1'], '{', 'malformed_json'],
-  ] as const)('gets 429 before its %s is looked at', async (_, headers, body, code) => {
+  ] as const)('answers 429 before it checks the %s of a request', async (_, headers, body, code) => {
     const authorized = [...JSON_TYPE, 'Authorization', 'Bearer sk_a', ...headers];
     const answers = await exceed(() => send(service.url, { headers: authorized, body }));
     for (const answer of answers) {
@@ -84,26 +86,26 @@ describe('an account that sends more requests than RATE_LIMIT_PER_SECOND', () =>
     }
   });
 
-  it('takes nothing from another account', async () => {
+  it('does not count the requests of one account against the rate limit of another', async () => {
     const answers = await exceed(() => ask('GET', '/charges'));
     expect(answers.some(isRefused)).toBe(true);
     expect((await ask('POST', '/charges', { account: 'acct_b', key: 'order_1', body: CHARGE })).status).toBe(200);
   });
 });
 
-describe('the limit of requests', () => {
+describe('RATE_LIMIT_PER_SECOND', () => {
   const statuses = async (sendOne: () => Promise<{ status: number }>) =>
     new Set((await Promise.all(Array.from({ length: 20 }, sendOne))).map(({ status }) => status));
 
-  it('does not hold for public routes', async () => {
+  it('does not limit public routes', async () => {
     expect(await statuses(() => send(service.url, { method: 'GET', path: '/health/live' }))).toEqual(new Set([200]));
   });
 
-  it('does not hold for requests without an API key, which are refused with 401', async () => {
+  it('does not limit requests without an API key, which get 401', async () => {
     expect(await statuses(() => send(service.url, { headers: JSON_TYPE, body: '{}' }))).toEqual(new Set([401]));
   });
 
-  it('is off by default', async () => {
+  it('has no rate limit by default', async () => {
     const unlimited = await startService(database.url);
     expect(await statuses(() => send(unlimited.url, { method: 'GET' }))).toEqual(new Set([200]));
     await unlimited.stop();

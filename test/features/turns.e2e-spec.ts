@@ -1,3 +1,5 @@
+// Goal: prove that requests without a group commit take turns between accounts, so that no account keeps every connection.
+// Method: block one row in the database while another account charges, and call `Turns` directly.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Turns } from '../../src/accounts/turns.js';
 import { call, statusesOf, TWO_ACCOUNTS } from '../support/client.js';
@@ -17,8 +19,8 @@ afterAll(async () => {
   await database?.drop();
 });
 
-describe('requests of one account that all wait for one row', () => {
-  it('leave connections for the charges of another account', async () => {
+describe('a row that blocks one account', () => {
+  it('leaves connections for the charges of one account while 20 requests of another wait for one row', async () => {
     const put = () => call(service.url, 'PUT', '/inventory/beans', { account: 'acct_a', body: { stock: 1 } });
     await put();
     const holder = await connect(database.url);
@@ -36,10 +38,10 @@ describe('requests of one account that all wait for one row', () => {
   });
 });
 
-describe('turns', () => {
+describe('Turns', () => {
   const PATIENT_MS = 60_000;
 
-  it('go round between the accounts that wait, however many requests of each do', async () => {
+  it('gives turns to the waiting accounts one after the other, however many requests each has', async () => {
     const turns = new Turns(1, PATIENT_MS);
     const end = await turns.wait('a', 0);
     const order: string[] = [];
@@ -53,7 +55,7 @@ describe('turns', () => {
     expect(order).toEqual(['a', 'b', 'c', 'a', 'b', 'a', 'a']);
   });
 
-  it('are given again when they have ended', async () => {
+  it('gives a turn to the next request when a turn ends', async () => {
     const turns = new Turns(2, PATIENT_MS);
     for (let i = 0; i < 5; i++) (await turns.wait('a', 0))();
     const ends = [await turns.wait('a', 0), await turns.wait('a', 0)];
@@ -65,7 +67,7 @@ describe('turns', () => {
     expect(isIn).toBe(true);
   });
 
-  it('are refused to a request that has waited too long, and the others come to theirs', async () => {
+  it('refuses a turn to a request that has waited too long, and still gives turns to others', async () => {
     const turns = new Turns(1, 1);
     const end = await turns.wait('a', 0);
     await expect(turns.wait('a', 0)).rejects.toThrow('too late');
@@ -74,7 +76,7 @@ describe('turns', () => {
     (await turns.wait('a', 0))();
   });
 
-  it('are refused to an account that takes half of the memory of all that wait, and to no other account', async () => {
+  it('refuses a turn to an account whose waiting requests use half of the memory, and to no other account', async () => {
     const turns = new Turns(1, PATIENT_MS);
     const end = await turns.wait('a', 0);
     const waiting = Array.from({ length: 2_048 }, () => turns.wait('a', 0).then((endOfTurn) => endOfTurn()));

@@ -4,7 +4,7 @@ import type { TestDatabase } from '../support/database.js';
 import { narrow, type State } from './contract.js';
 import { isPaid, type Ledger } from './ledger.js';
 
-/** Holds when the database has what may be so by the model, and no more. */
+/** Expects that the database agrees with one of the possible states, and contains nothing else. */
 export async function expectAgreement(database: TestDatabase, possible: readonly State[]): Promise<void> {
   const [a, b] = [await rowsOf(database, 'acct_a'), await rowsOf(database, 'acct_b')];
   narrow(possible, ({ acct_a, acct_b }) => {
@@ -48,7 +48,7 @@ function compare({ facts, settled, pending, captured, toBeCaptured }: Rows, ledg
   expect(settled).toEqual(expect.arrayContaining([...ledger.charges].map(([id, charge]) => ({ id, ...charge }))));
   expect(settled).toHaveLength(ledger.charges.size + ledger.unseenCharges);
   expect(pending).toHaveLength([...ledger.keys.values()].filter(({ reply }) => !reply).length);
-  // Money was taken for each charge that succeeded, and for each of which nobody knows that yet.
+  // The bank has captured each charge that succeeded, and each pending charge whose answer was lost.
   expect(captured).toEqual(toBeCaptured);
 }
 
@@ -71,6 +71,6 @@ function expectedOf(ledger: Ledger) {
   };
 }
 
-/** By their first member, the name. */
+/** Sorts rows by their first member, which is their name. */
 const sorted = <Row extends object>(rows: Row[]) =>
   rows.sort((one, other) => (String(Object.values(one)[0]) < String(Object.values(other)[0]) ? -1 : 1));

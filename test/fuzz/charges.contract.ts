@@ -9,10 +9,10 @@ const DECLINES: Record<string, string> = {
 };
 
 /**
- * POST /charges.
+ * Judges the answer to POST /charges, and notes its effect in the ledger.
  *
- * @param isResumed whether an attempt before it was left unfinished
- * @returns whether the answer is final
+ * @param isResumed whether an earlier attempt is unfinished
+ * @returns true if the answer is final
  */
 export function judge(ledger: Ledger, { body = {} }: Request, answer: Answer, isResumed: boolean): boolean {
   const source = sourceOf(body);
@@ -25,7 +25,7 @@ export function judge(ledger: Ledger, { body = {} }: Request, answer: Answer, is
   const decline_code = DECLINES[source] ?? null;
   if (decline_code === null) {
     see(ledger, body, answer, true);
-    ledger.untold.push(amountsOf(body));
+    ledger.undelivered.push(amountsOf(body));
     return true;
   }
   const problem = expectProblem(answer, 402, 'card_declined');
@@ -34,7 +34,7 @@ export function judge(ledger: Ledger, { body = {} }: Request, answer: Answer, is
   return true;
 }
 
-/** Sees a charge that succeeded for the first time. @param isOurs whether its own request made it, rather than recovery */
+/** Notes a charge that the client sees for the first time. @param isOurs true if the request made it, false if recovery did */
 export function see(ledger: Ledger, body: Record<string, Json> = {}, answer: Answer, isOurs = false): void {
   expect(answer.status).toBe(200);
   const charge = JSON.parse(answer.text) as { id: string };
@@ -59,14 +59,14 @@ function keep({ charges }: Ledger, id: string, charge: Charge): void {
   charges.set(id, charge);
 }
 
-/** Finishes, without their clients, the charges that the bank has captured. @returns how many */
+/** Marks the unfinished charges that the bank has captured as finished by recovery. @returns their number */
 export function recover(ledger: Ledger): number {
   const unfinished = [...ledger.keys.values()].filter(({ reply }) => reply === undefined);
   const captured = unfinished.filter(({ body = {} }) => sourceOf(body) === 'tok_timeout');
   for (const held of captured) {
     held.reply = 'unseen';
     ledger.unseenCharges++;
-    ledger.untold.push(amountsOf(held.body ?? {}));
+    ledger.undelivered.push(amountsOf(held.body ?? {}));
   }
   return captured.length;
 }

@@ -9,25 +9,25 @@ import type { TestDatabase } from '../support/database.js';
 import type { TestService } from '../support/service.js';
 import { recover } from './charges.contract.js';
 import { attemptsOf, explain, narrow, type State } from './contract.js';
-import { tell } from './ledger.js';
+import { deliverMessages } from './ledger.js';
 import { type IfMatch, lostCharge, type Request, request, sendTo } from './requests.js';
 
 export interface Model {
-  /** What may be so, as far as anybody was told. */
+  /** The states that agree with every answer so far. Answers to concurrent requests can leave several. */
   possible: State[];
-  /** Requests that change something, to be sent again with the same If-Match. */
+  /** Requests that may have changed something, which can be sent again with the same If-Match. */
   sent: Sent[];
-  /** How many requests there were. */
+  /** Number of requests sent, which alternate between the replicas. */
   requests: number;
 }
 
 export interface Real {
-  /** Of the service, on one database. They are sent requests in turn. */
+  /** Two replicas of the service on one database. */
   replicas: [TestService, TestService];
   database: TestDatabase;
 }
 
-/** A request, and what it says in If-Match. */
+/** A request with its value of If-Match. */
 interface Sent {
   request: Request;
   tag: string | undefined;
@@ -35,7 +35,7 @@ interface Sent {
 
 type Command = fc.AsyncCommand<Model, Real>;
 
-/** Sends requests over as many connections at once, and explains the answers. */
+/** Sends requests at once, each on its own connection, and explains the answers. */
 class Send implements Command {
   constructor(private readonly requests: readonly Request[]) {}
 
@@ -50,7 +50,7 @@ class Send implements Command {
   toString = () => `send ${JSON.stringify(this.requests)}`;
 }
 
-/** Sends an earlier request again, as it was or spelt in another way. */
+/** Sends an earlier request again, with the same JSON or with another spelling of it. */
 class SendAgain implements Command {
   constructor(
     private readonly which: number,
@@ -61,7 +61,7 @@ class SendAgain implements Command {
   check = ({ sent }: Readonly<Model>) => sent.length > 0;
 
   async run(model: Model, real: Real): Promise<void> {
-    // The latest first.
+    // Counts backwards from the latest request.
     const earlier = model.sent.at(-1 - (this.which % model.sent.length));
     if (!earlier) return;
     const again = { ...earlier, request: { ...earlier.request, isSpeltOddly: this.isSpeltOddly } };
@@ -97,8 +97,8 @@ function tagOf([state]: readonly State[], { account, id = '', ifMatch }: Request
   return ifMatch && tags[ifMatch];
 }
 
-/** Has all messages delivered, and compares the balance. */
-class Tell implements Command {
+/** Delivers all messages, and compares the balance. */
+class DeliverMessages implements Command {
   check = () => true;
 
   async run(model: Model, { replicas: [service] }: Real): Promise<void> {
@@ -106,7 +106,7 @@ class Tell implements Command {
     for (const account of ['acct_a', 'acct_b'] as const) {
       const answer = await call(service.url, 'GET', '/balance', { account });
       model.possible = narrow(model.possible, (state) => {
-        tell(state[account]);
+        deliverMessages(state[account]);
         const balances = [...state[account].balances].map(([currency, amount]) => ({ currency, amount }));
         balances.sort((one, other) => (one.currency < other.currency ? -1 : 1));
         expect(answer).toMatchObject({ status: 200, body: { balances } });
@@ -114,16 +114,16 @@ class Tell implements Command {
     }
   }
 
-  toString = () => 'tell';
+  toString = () => 'deliver messages';
 }
 
-/** Finishes what is unfinished, without the clients. */
+/** Finishes unfinished requests without their clients. */
 class Recover implements Command {
   check = () => true;
 
   async run(model: Model, { replicas: [service], database }: Real): Promise<void> {
     const unfinished = await database.sql('SELECT FROM processed_requests WHERE completed_at IS NULL');
-    // A run ends at what fails, and that is at the end of the queue then.
+    // A run stops at a request that fails, which then moves to the end of the queue. So several runs may be needed.
     let recovered = 0;
     for (let i = 0; i <= unfinished.length; i++) recovered += await service.nest.get(Recovery).runOnce();
     model.possible = narrow(model.possible, ({ acct_a, acct_b }) =>
@@ -134,11 +134,11 @@ class Recover implements Command {
   toString = () => 'recover';
 }
 
-/** Empties the memory of replicas, which do not see that rows were aged or deleted. */
+/** Empties the reply caches of the replicas, because they cannot see that a test has aged or deleted rows. */
 export const forget = (replicas: readonly TestService[]) =>
   replicas.forEach(({ nest }) => nest.get(Idempotency).replies['replies']?.clear());
 
-/** Has a day gone by for the keys of an account. */
+/** Makes the keys of an account older than the retention of 24 hours. */
 class Expire implements Command {
   constructor(private readonly account: Account) {}
 
@@ -153,7 +153,7 @@ class Expire implements Command {
     model.possible = narrow(model.possible, (state) => {
       const { keys, expired } = state[this.account];
       for (const [key, { reply }] of keys) {
-        // What is unfinished does not expire.
+        // Unfinished requests do not expire.
         if (reply && keys.delete(key)) expired.add(key);
       }
     });
@@ -162,7 +162,7 @@ class Expire implements Command {
   toString = () => `expire ${this.account}`;
 }
 
-/** Deletes the expired keys, and no other. */
+/** Runs the sweep, which must delete the expired keys and no others. */
 class Sweep implements Command {
   check = () => true;
 
@@ -178,9 +178,9 @@ class Sweep implements Command {
   toString = () => 'sweep';
 }
 
-/** Sequences of at most so many commands. */
+/** Generates sequences of at most `maxCommands` commands. */
 export function commandsOf(maxCommands: number) {
-  // A charge is two commits: who looks up its key between them is told that it is in progress.
+  // Key look-ups are not sent at once with charges, because the model does not know the state between the two commits of a charge.
   const atOnce = request.filter(({ resource }) => resource !== 'idempotency-keys');
   const requests = fc.oneof(
     { arbitrary: request.map((one) => [one]), weight: 30 },
@@ -197,9 +197,9 @@ export function commandsOf(maxCommands: number) {
   const expire = fc.constantFrom<Account>('acct_a', 'acct_b').map((account) => new Expire(account));
   const upkeep: fc.Arbitrary<Command>[] = [
     expire,
-    ...[new Tell(), new Recover(), new Sweep()].map((command) => fc.constant(command)),
+    ...[new DeliverMessages(), new Recover(), new Sweep()].map((command) => fc.constant(command)),
   ];
-  // Each as likely as the others, so what happens often is there often.
+  // Every entry is equally likely, so repeated entries make a command more frequent.
   return fc.commands([send, send, send, send, send, send, send, sendAgain, sendAgain, sendAgain, ...upkeep], {
     maxCommands,
     size: 'max',

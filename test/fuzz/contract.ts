@@ -8,11 +8,11 @@ import * as charges from './charges.contract.js';
 import { pathOf, type Request } from './requests.js';
 import { copyOf, type Ledger, type Recorded } from './ledger.js';
 
-/** A request, what it said in If-Match, who was asked, and how it was answered. */
+/** A request, its value of If-Match, the replica that received it, and the answer. */
 export interface Exchange {
   request: Request;
   tag: string | undefined;
-  /** Its number. */
+  /** Index of the replica. */
   replica: number;
   answer: Answer;
 }
@@ -20,11 +20,11 @@ export interface Exchange {
 export type State = Record<Account, Ledger>;
 
 /**
- * Explains the answers to requests that were sent at once: finds the orders in which each is what the contract says.
+ * Explains the answers to concurrent requests: finds every sequence of them in which each answer is what the contract says.
  *
- * @param possible what may be so before them
- * @returns what may be so after them: of two that set a stock, say, nobody was told who came last
- * @throws what contradicts the contract, when there is no such order
+ * @param possible the states that are possible before the requests
+ * @returns the states that are possible after them; for example two, if two requests set a stock and either may have been last
+ * @throws the first contradiction to the contract, if there is no such sequence
  */
 export function explain(possible: readonly State[], exchanges: readonly Exchange[]): State[] {
   if (exchanges.length === 0) return distinct(possible);
@@ -43,8 +43,8 @@ export function explain(possible: readonly State[], exchanges: readonly Exchange
 }
 
 /**
- * The attempts that there were: a duplicate that has waited in one process for the one before it shares its reply, and its
- * failure too, which nothing but the answer tells of.
+ * The exchanges that were attempts of their own. A duplicate that waited in the same process for another request shares the
+ * failure of that request. A shared failure is recognised only by its text.
  */
 export const attemptsOf = (exchanges: readonly Exchange[]): Exchange[] =>
   exchanges.filter((exchange, i) => !exchanges.slice(0, i).some((earlier) => sharesFailure(exchange, earlier)));
@@ -56,10 +56,10 @@ const sharesFailure = (one: Exchange, other: Exchange) =>
   one.answer.text === other.answer.text;
 
 /**
- * Leaves out what cannot be so.
+ * Keeps the states that agree with an observation.
  *
- * @param observe throws for that; may note on its copy what has happened
- * @throws what it throws, when nothing is left
+ * @param observe throws if a state disagrees; may update its copy of the state
+ * @throws the first error of `observe`, if no state agrees
  */
 export function narrow(possible: readonly State[], observe: (state: State) => void): State[] {
   const left: State[] = [];
@@ -83,7 +83,7 @@ function distinct(states: readonly State[]): State[] {
   return [...new Map(states.map((state) => [JSON.stringify(state, entries), state])).values()];
 }
 
-/** Compares an answer with the contract, and notes what the request has done. */
+/** Compares an answer with the contract, and notes the effect of the request in the ledger. */
 function judge(ledger: Ledger, exchange: Exchange): void {
   const { request, tag, answer } = exchange;
   const { key } = request;
@@ -103,7 +103,7 @@ function judge(ledger: Ledger, exchange: Exchange): void {
   ledger.expired.delete(key);
 }
 
-/** @returns whether the answer is final, and on record if there is a key */
+/** @returns true if the answer is final, so that it is recorded if the request has a key */
 function judgeEffect(ledger: Ledger, { request, tag, answer }: Exchange, isResumed: boolean): boolean {
   switch (request.resource) {
     case 'charges':
@@ -123,7 +123,7 @@ function judgeEffect(ledger: Ledger, { request, tag, answer }: Exchange, isResum
   }
 }
 
-/** Everything that is wrong with a request in itself, whatever was before it. Nothing of it is recorded. */
+/** The errors of the request itself, which do not depend on earlier requests. A request with such an error is not recorded. */
 function refusalsOf({ request: { method, resource, keyHeaders, key, refusal, ifMatch } }: Exchange): ProblemCode[] {
   const refusals: ProblemCode[] = refusal ? [refusal] : [];
   if (keyHeaders.length > 0 && key === undefined) refusals.push('idempotency_key_invalid');
@@ -133,7 +133,7 @@ function refusalsOf({ request: { method, resource, keyHeaders, key, refusal, ifM
   return refusals;
 }
 
-/** Which of several is named first is not part of the contract. */
+/** Expects one of the errors. The contract does not say which of several errors the answer names. */
 function expectRefused(answer: Answer, refusals: ProblemCode[]): void {
   const { code } = JSON.parse(answer.text) as { code: ProblemCode };
   expect(refusals).toContain(code);
@@ -150,7 +150,7 @@ const replyOf = ({ status, headers, text }: Answer) => ({
 
 function expectReplay(ledger: Ledger, held: Recorded, answer: Answer): void {
   expect(answer.headers['idempotent-replayed']).toBe('true');
-  // Finished by recovery: nobody has seen the reply yet.
+  // Recovery has finished the request, so its reply has not been seen yet.
   if (held.reply === 'unseen') {
     charges.see(ledger, held.body, answer);
     held.reply = replyOf(answer);

@@ -3,7 +3,7 @@ import { type Answer, expectProblem } from '../support/wire.js';
 import type { Ledger } from './ledger.js';
 import type { Json, Request } from './requests.js';
 
-/** PUT, PATCH, GET and DELETE of customers. @param tag what If-Match says */
+/** Judges PUT, PATCH, GET and DELETE of customers. @param tag the value of If-Match */
 export function judge(ledger: Ledger, request: Request, tag: string | undefined, answer: Answer): void {
   const { method, id = '', body = {} } = request;
   const held = ledger.customers.get(id) ?? { version: 0, content: undefined };
@@ -32,7 +32,7 @@ export function judge(ledger: Ledger, request: Request, tag: string | undefined,
       expect(versionOf(answer)).toBe(version);
   }
 
-  /** What nobody has read yet has a version that nobody has either. */
+  /** Stores the new content. The version may be any larger number, because several changes may have been sent at once. */
   function change(to: Record<string, Json>, status: number): void {
     expectCustomer(id, to, answer, status);
     expect(versionOf(answer)).toBeGreaterThan(version);

@@ -1,6 +1,6 @@
 import type { Json } from './requests.js';
 
-/** A recorded reply. `etag` is undefined where there is none. */
+/** A recorded reply. `etag` is undefined if the reply has none. */
 interface Reply {
   status: number;
   text: string;
@@ -8,13 +8,13 @@ interface Reply {
   etag: string | undefined;
 }
 
-/** What is on record of a key. */
+/** The record of a key. */
 export interface Recorded {
-  /** What makes another request the same: method, path and content. */
+  /** Method, path, content and If-Match, which must be equal in a repeat. */
   identity: string;
   operation: string;
   body: Record<string, Json> | undefined;
-  /** Undefined while the request is unfinished. */
+  /** Undefined while the request is unfinished; `unseen` if recovery has finished it. */
   reply: Reply | 'unseen' | undefined;
 }
 
@@ -33,24 +33,24 @@ export interface Charge {
   order_id: string | null;
 }
 
-/** What an account knows of itself, as the contract has it: plain maps, that can be copied. */
+/** The model of one account, in plain maps that can be copied. */
 export interface Ledger {
   keys: Map<string, Recorded>;
-  /** Completed keys that are too old, and that neither a request nor the sweep has removed. */
+  /** Completed keys past their retention that neither a request nor the sweep has removed. */
   expired: Set<string>;
   stock: Map<string, number>;
   orders: Map<string, Order>;
-  /** `content` is undefined once a customer is deleted; its version has gone on, nobody knows how far. */
+  /** `content` is undefined once a customer is deleted; the real version is then larger than `version`. */
   customers: Map<string, { version: number; content: Record<string, Json> | undefined }>;
-  /** By id. */
+  /** Charges by id. */
   charges: Map<string, Charge>;
-  /** Charges that recovery has finished, and whose ids nobody has seen. */
+  /** Number of charges that recovery has finished and whose ids no answer has shown yet. */
   unseenCharges: number;
-  /** Captured, and not told to the consumers yet. */
-  untold: Omit<Charge, 'status'>[];
-  /** By currency, of what was told. */
+  /** Captured charges whose messages have not been delivered yet. */
+  undelivered: Omit<Charge, 'status'>[];
+  /** Balance by currency, of the delivered messages. */
   balances: Map<string, number>;
-  /** By order and currency, of what was told. */
+  /** Paid amount by order and currency, of the delivered messages. */
   paid: Map<string, number>;
 }
 
@@ -62,12 +62,12 @@ export const emptyLedger = (): Ledger => ({
   customers: new Map(),
   charges: new Map(),
   unseenCharges: 0,
-  untold: [],
+  undelivered: [],
   balances: new Map(),
   paid: new Map(),
 });
 
-/** The same, to be changed by itself. */
+/** A copy that can be changed without changing the original. */
 export const copyOf = (ledger: Ledger): Ledger => ({
   keys: new Map([...ledger.keys].map(([key, recorded]) => [key, { ...recorded }])),
   expired: new Set(ledger.expired),
@@ -76,14 +76,14 @@ export const copyOf = (ledger: Ledger): Ledger => ({
   customers: new Map(ledger.customers),
   charges: new Map(ledger.charges),
   unseenCharges: ledger.unseenCharges,
-  untold: [...ledger.untold],
+  undelivered: [...ledger.undelivered],
   balances: new Map(ledger.balances),
   paid: new Map(ledger.paid),
 });
 
-/** What the consumers do with what they are told. */
-export function tell(ledger: Ledger): void {
-  for (const { amount, currency, order_id } of ledger.untold.splice(0)) {
+/** Applies the undelivered messages to balances and paid amounts, as the consumers do. */
+export function deliverMessages(ledger: Ledger): void {
+  for (const { amount, currency, order_id } of ledger.undelivered.splice(0)) {
     add(ledger.balances, currency, amount);
     if (order_id !== null) add(ledger.paid, `${order_id} ${currency}`, amount);
   }
@@ -91,6 +91,6 @@ export function tell(ledger: Ledger): void {
 
 const add = (sums: Map<string, number>, name: string, amount: number) => sums.set(name, (sums.get(name) ?? 0) + amount);
 
-/** Whether charges that name the order, and were told, cover it. */
+/** True if the delivered charges that name the order cover its amount. */
 export const isPaid = ({ paid }: Ledger, id: string, { amount, currency }: Pick<Order, 'amount' | 'currency'>) =>
   (paid.get(`${id} ${currency}`) ?? 0) >= amount;

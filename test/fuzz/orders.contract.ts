@@ -9,7 +9,7 @@ interface Line {
   unit_amount: number;
 }
 
-/** POST and GET of orders. */
+/** Judges POST and GET of orders. */
 export function judgeOrder(ledger: Ledger, { method, id, body = {} }: Request, answer: Answer): void {
   if (method === 'GET') {
     const order = ledger.orders.get(id ?? '');
@@ -63,7 +63,7 @@ function expectOrder(ledger: Ledger, order_id: string, order: Order, answer: Ans
   });
 }
 
-/** PUT, GET and DELETE of inventory. */
+/** Judges PUT, GET and DELETE of inventory. */
 export function judgeStock({ stock }: Ledger, { method, id = '', body }: Request, answer: Answer): void {
   const held = stock.get(id);
   if (method === 'DELETE') {

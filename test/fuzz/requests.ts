@@ -5,24 +5,25 @@ import { type Answer, JSON_TYPE, send } from '../support/wire.js';
 
 export type Json = null | string | number | Json[] | { [name: string]: Json };
 
-/** A request that the model can judge. Everything is of a small pool, so that requests often collide. */
+/** A request that the model can judge. Its parts come from small pools, so that requests often collide. */
 export interface Request {
   account: Account;
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   resource: 'charges' | 'orders' | 'inventory' | 'customers' | 'idempotency-keys';
   id?: string;
-  /** Values of Idempotency-Key, in as many headers. */
+  /** Values of Idempotency-Key, one header each. */
   keyHeaders: string[];
-  /** What they name: none, when there is no header, or it is malformed. */
+  /** The key in these headers; undefined if there is no header or it is malformed. */
   key?: string;
   ifMatch?: IfMatch;
   body?: Record<string, Json>;
-  /** Why the body is refused. */
+  /** The error of a body that must be refused. */
   refusal?: ProblemCode;
+  /** Sends the same JSON in an unusual spelling. */
   isSpeltOddly: boolean;
 }
 
-/** Which version a client means, as far as is known before the request is sent. */
+/** The version in If-Match, relative to the version that the model knows before the request is sent. */
 export type IfMatch = 'current' | 'old' | '*' | 'malformed';
 
 const KEYS = ['key_1', 'key_2', 'key_3'];
@@ -40,7 +41,7 @@ const CHARGES: Record<string, Json>[] = [
   { amount: 700, currency: 'eur', source: 'tok_insufficientFunds' },
   { amount: 900, currency: 'eur', source: 'tok_unavailable', order_id: 'order_1' },
 ];
-/** The bank takes as long to lose an answer as it is given, so that is rare. At once it is only sent again. */
+/** A charge whose bank answer is lost. It is generated rarely, and sent at once with other requests only as a repeat. */
 const LOST_CHARGE: Record<string, Json> = { amount: 100, currency: 'usd', source: 'tok_timeout' };
 const REFUSED_CHARGES: [Record<string, Json>, ProblemCode][] = [
   [{ amount: 0, currency: 'eur' }, 'validation_failed'],
@@ -92,7 +93,7 @@ const REFUSAL: ProblemCode = 'validation_failed';
 const refused = (bodies: Record<string, Json>[]) =>
   fc.constantFrom(...bodies).map((body) => ({ body, refusal: REFUSAL }));
 
-/** Members that make up a request, each by itself or some together. */
+/** Generates requests from generators of some of their members. */
 function requestOf(
   method: Request['method'],
   resource: Request['resource'],
@@ -115,7 +116,7 @@ const orderBody = fc
   .map(([order_id, part]) => ({ ...part, body: { order_id, ...part.body } }));
 const refusedCharge = fc.constantFrom(...REFUSED_CHARGES).map(([body, refusal]) => ({ body, refusal }));
 
-/** Requests that may be sent at once. */
+/** Generates requests that may be sent at once. */
 export const request: fc.Arbitrary<Request> = fc.oneof(
   often(chargeOf(fc.oneof(often(accepted(CHARGES), 10), often(refusedCharge, 2))), 6),
   often(requestOf('POST', 'orders', optionalKey, orderBody), 10),
@@ -133,12 +134,12 @@ export const request: fc.Arbitrary<Request> = fc.oneof(
   often(requestOf('GET', 'idempotency-keys', named(KEYS))),
 );
 
-/** A charge that the bank captures, and does not answer at first. */
+/** Generates a charge that the bank captures and does not answer at first. */
 export const lostCharge = chargeOf(fc.constant({ body: LOST_CHARGE }));
 
 export const pathOf = ({ resource, id }: Request) => (id === undefined ? `/${resource}` : `/${resource}/${id}`);
 
-/** Sends it over a connection of its own. @param tag what it says in If-Match */
+/** Sends a request on its own connection. @param tag the value of If-Match */
 export function sendTo(url: string, request: Request, tag: string | undefined): Promise<Answer> {
   const { account, method, keyHeaders, body, isSpeltOddly } = request;
   return send(url, {
@@ -154,7 +155,7 @@ export function sendTo(url: string, request: Request, tag: string | undefined): 
   });
 }
 
-/** The same JSON: members the other way round, white space, 1 as 1.0, letters as escapes. */
+/** Writes the same JSON with members in reverse, white space, 1 as 1.0, and letters as escapes. */
 function spellOddly(value: Json): string {
   if (value === null) return 'null';
   if (typeof value === 'number') return Number.isInteger(value) ? `${value}.0` : `${value}e0`;

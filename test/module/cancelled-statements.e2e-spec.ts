@@ -1,3 +1,5 @@
+// Goal: prove that no cancelled statement leaves half an operation, although later statements of the same connection still run.
+// Method: cancel BEGIN, COMMIT or a waiting statement at a known point, then cancel statements at random during 200 operations.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Client } from 'pg';
 import { Recovery } from '../../src/idempotency/index.js';
@@ -8,8 +10,8 @@ import { effects, NOTHING, ONE_CHARGE, reset } from '../support/state.js';
 import { until } from '../support/waiting.js';
 
 /**
- * PostgreSQL may cancel any statement: an operator calls pg_cancel_backend, or a server is about to promote. The connection lives on, so
- * whatever was sent behind that statement is run.
+ * PostgreSQL may cancel any statement, for example because an operator calls pg_cancel_backend or because a standby is promoted.
+ * The connection stays open, so PostgreSQL runs the statements that were already sent behind the cancelled one.
  */
 
 let database: TestDatabase;
@@ -22,7 +24,7 @@ let holder: Client;
 beforeAll(async () => {
   database = await createDatabase();
   proxy = await startProxy(database.url);
-  // The bank takes its 2 s where a test needs them, and a lease that has lapsed is not waited for.
+  // Longer than the 2 s that the bank takes for `tok_slow`.
   service = await startService(proxy.url, { GATEWAY_TIMEOUT_MS: '5000' });
   holder = await connect(database.url);
 });
@@ -42,23 +44,26 @@ const keys = async () => (await database.sql('SELECT FROM processed_requests')).
 const stockOf = async () => (await database.sql<{ stock: number }>('SELECT stock FROM inventory'))[0]?.stock;
 const stockUp = () => database.sql(`INSERT INTO inventory VALUES ('acct_demo', 'beans', 10)`);
 
-describe('a BEGIN that is cancelled', () => {
+describe('a cancelled BEGIN', () => {
   it.each<[string, BeginFault]>([
-    ['itself', 'cancel begin'],
-    ['with the settings of its transaction', 'cancel behind begin'],
-  ])('leaves nothing of the claim that was sent behind it, and the retry charges once (%s)', async (_, fault) => {
-    proxy.failBegin(fault);
-    const before = proxy.landed;
-    const refused = await service.charge('cancelled');
-    expect(proxy.landed).toBe(before + 1);
-    expect(refused.body).toMatchObject({ ...UNAVAILABLE, outcome: 'not_started' });
-    expect(await effects(database)).toEqual(NOTHING);
-    const retry = await service.charge('cancelled');
-    expect([retry.status, retry.headers['idempotent-replayed']]).toEqual([200, undefined]);
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+    ['BEGIN alone', 'cancel begin'],
+    ['BEGIN with the settings of its transaction', 'cancel behind begin'],
+  ])(
+    'leaves nothing of the claim that was sent behind a cancelled BEGIN, and the retry charges once (%s)',
+    async (_, fault) => {
+      proxy.failBegin(fault);
+      const before = proxy.landed;
+      const refused = await service.charge('cancelled');
+      expect(proxy.landed).toBe(before + 1);
+      expect(refused.body).toMatchObject({ ...UNAVAILABLE, outcome: 'not_started' });
+      expect(await effects(database)).toEqual(NOTHING);
+      const retry = await service.charge('cancelled');
+      expect([retry.status, retry.headers['idempotent-replayed']]).toEqual([200, undefined]);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 
-  it('leaves nothing of an order that was sent behind it, and the retry orders once', async () => {
+  it('leaves nothing of an order that was sent behind a cancelled BEGIN, and the retry orders once', async () => {
     await stockUp();
     proxy.failBegin('cancel begin');
     expect((await order('cancelled')).body).toMatchObject({ ...UNAVAILABLE, outcome: 'not_started' });
@@ -68,23 +73,26 @@ describe('a BEGIN that is cancelled', () => {
   });
 });
 
-describe('a COMMIT that is cancelled before it runs', () => {
+describe('a cancelled COMMIT', () => {
   it.each([
     ['of the claim', 0],
     ['of the completion', 1],
-  ])('%s is resolved by claiming the key again, and its transaction does not go back to the pool', async (_, skip) => {
-    proxy.failCommit('cancel commit', skip);
-    const before = proxy.landed;
-    expect((await service.charge('cancelled')).status).toBe(200);
-    expect(proxy.landed).toBe(before + 1);
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-    const open = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`;
-    expect(await database.sql(open)).toEqual([]);
-  });
+  ])(
+    'resolves a cancelled COMMIT %s by claiming the key again, and returns no open transaction to the pool',
+    async (_, skip) => {
+      proxy.failCommit('cancel commit', skip);
+      const before = proxy.landed;
+      expect((await service.charge('cancelled')).status).toBe(200);
+      expect(proxy.landed).toBe(before + 1);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+      const open = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`;
+      expect(await database.sql(open)).toEqual([]);
+    },
+  );
 });
 
-describe('a statement that is cancelled with others sent behind it', () => {
-  /** Cancels the statement of the service that waits for the lock of `holder`. */
+describe('a cancelled statement with others sent behind it', () => {
+  /** Cancels the statement of the service that waits for a lock of `holder`. */
   const cancelWaiting = async () => {
     const cancel = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
       WHERE datname = current_database() AND application_name = 'payments' AND wait_event_type = 'Lock'`;
@@ -94,23 +102,26 @@ describe('a statement that is cancelled with others sent behind it', () => {
   it.each([
     ['the phase', 'charges'],
     ['the completion', 'processed_requests'],
-  ])('is unknown, not an internal error, and the retry finishes the charge: %s', async (_, table) => {
-    const body = { ...CHARGE, source: 'tok_slow' };
-    const pending = service.charge('cancelled', body);
-    await until(async () => (await effects(database)).captures === 1);
-    await holder.query(`BEGIN; SELECT FROM ${table} FOR UPDATE`);
-    await cancelWaiting();
-    expect((await pending).body).toMatchObject({ ...UNAVAILABLE, outcome: 'unknown' });
-    await holder.query('ROLLBACK');
-    expect((await service.charge('cancelled', body)).status).toBe(200);
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+  ])(
+    'answers 503 unknown when the statement of %s is cancelled, and the retry finishes the charge',
+    async (_, table) => {
+      const body = { ...CHARGE, source: 'tok_slow' };
+      const pending = service.charge('cancelled', body);
+      await until(async () => (await effects(database)).captures === 1);
+      await holder.query(`BEGIN; SELECT FROM ${table} FOR UPDATE`);
+      await cancelWaiting();
+      expect((await pending).body).toMatchObject({ ...UNAVAILABLE, outcome: 'unknown' });
+      await holder.query('ROLLBACK');
+      expect((await service.charge('cancelled', body)).status).toBe(200);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 });
 
 describe('statements that are cancelled at random', () => {
   const CLIENTS = 8;
   const OPERATIONS_EACH = 25;
-  /** One of the service's connections at a time, as often as the server can. A connection that is idle takes no notice. */
+  /** Cancels a statement of a random connection of the service, 100 times. An idle connection ignores that. */
   const CANCEL = `
     DO $$
     DECLARE pids integer[] := ARRAY(
@@ -121,7 +132,7 @@ describe('statements that are cancelled at random', () => {
       END LOOP;
     END $$`;
 
-  it('leave no key without its intent, and no answer claims more than is known', async () => {
+  it('leaves no key without its intent, and no false outcome, when statements are cancelled at random', async () => {
     await database.sql(`INSERT INTO inventory VALUES ('acct_demo', 'beans', 100000)`);
     let isOver = false;
     const storm = async () => {

@@ -1,3 +1,5 @@
+// Goal: prove which errors mean that the database is unavailable, that a connection is lost, or that a transaction lost a race.
+// Method: provoke each error on a real PostgreSQL and classify it.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Pool } from 'pg';
 import { DataSource, type QueryRunner } from 'typeorm';
@@ -13,7 +15,7 @@ import { startProxy } from '../../harness/proxy.js';
 import { until } from '../support/waiting.js';
 
 let database: TestDatabase;
-/** Two connections. */
+/** Its pool has two connections. */
 let dataSource: DataSource;
 
 beforeAll(async () => {
@@ -43,14 +45,14 @@ async function failureOf(work: (runner: QueryRunner) => Promise<unknown>): Promi
 const raise = (code: string) => (runner: QueryRunner) =>
   runner.query(`DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '${code}'; END $$`);
 
-/** Patience is short for this statement alone: the others take as long as a busy machine needs. */
+/** Only this statement has a short timeout, because every other statement may take long on a busy machine. */
 async function takeTooLong(runner: QueryRunner): Promise<void> {
   await runner.startTransaction();
   await runner.query('SET LOCAL statement_timeout = 100');
   await runner.query('SELECT pg_sleep(60)').finally(() => runner.rollbackTransaction());
 }
 
-/** Patience is short once both connections are taken, since making one takes long on a busy machine. */
+/** Shortens the timeout only when both connections are taken, because connecting may take long on a busy machine. */
 async function findNoConnection(runner: QueryRunner): Promise<void> {
   const others = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
   await Promise.all(others.map((other) => other.connect()));
@@ -65,7 +67,7 @@ async function findNoConnection(runner: QueryRunner): Promise<void> {
 
 const endOwnConnection = (runner: QueryRunner) => runner.query('SELECT pg_terminate_backend(pg_backend_pid())');
 
-describe('a database that cannot serve now is told from one that refuses:', () => {
+describe('isDatabaseUnavailable', () => {
   it.each([
     ['a connection that is ended within a statement', endOwnConnection],
     [
@@ -88,14 +90,14 @@ describe('a database that cannot serve now is told from one that refuses:', () =
     ['a pool without a free connection', findNoConnection],
     ['too many connections', raise('53300')],
     ['a shutdown', raise('57P01')],
-    ['a race that was lost for good', raise('40001')],
+    ['a race that was lost in every attempt', raise('40001')],
     ['a full disk', raise('53100')],
     ['a standby that is not promoted yet', raise('25006')],
-  ])('%s', async (_, work) => {
+  ])('recognises an unavailable database by %s', async (_, work) => {
     expect(isDatabaseUnavailable(await failureOf(work))).toBe(true);
   });
 
-  it('a network that has forgotten the connection', async () => {
+  it('recognises an unavailable database by a network that drops every packet', async () => {
     const proxy = await startProxy(database.url);
     const forgotten = await new DataSource(dataSourceOptions(`${proxy.url}?query_timeout=100`)).initialize();
     proxy.fallSilent('both ways');
@@ -106,12 +108,12 @@ describe('a database that cannot serve now is told from one that refuses:', () =
   });
 
   it.each<[string, (url: URL) => unknown]>([
-    ['that is not there', (url) => (url.port = '1')],
-    ['whose Unix socket is not there', (url) => url.searchParams.set('host', '/nowhere')],
-    ['that does not know the role', (url) => (url.username = 'nobody')],
+    ['that does not exist', (url) => (url.port = '1')],
+    ['whose Unix socket does not exist', (url) => url.searchParams.set('host', '/nowhere')],
+    ['that does not know the role', (url) => (url.username = 'unknown')],
     ['that does not know the database', (url) => (url.pathname = '/nowhere')],
-    ['whose database takes no connections', (url) => (url.pathname = '/template0')],
-  ])('a server %s', async (_, change) => {
+    ['whose database accepts no connections', (url) => (url.pathname = '/template0')],
+  ])('recognises an unavailable database by a server %s', async (_, change) => {
     const url = new URL(database.url);
     change(url);
     const error: unknown = await open(url.href).catch((failure: unknown) => failure);
@@ -122,23 +124,23 @@ describe('a database that cannot serve now is told from one that refuses:', () =
     ['a violated constraint', raise('23505')],
     ['a mistake in a statement', (runner: QueryRunner) => runner.query('SELECT nothing')],
     ['a value that is out of range', (runner: QueryRunner) => runner.query('SELECT 1 / 0')],
-  ])('but not %s', async (_, work) => {
+  ])('does not take %s for an unavailable database', async (_, work) => {
     expect(isDatabaseUnavailable(await failureOf(work))).toBe(false);
   });
 
-  it('nor what is no error of a database at all', () => {
+  it('does not take a value that is not a database error for an unavailable database', () => {
     for (const value of [undefined, null, 'ECONNREFUSED', new TypeError('x is undefined'), {}]) {
       expect(isDatabaseUnavailable(value)).toBe(false);
     }
   });
 });
 
-describe('a transaction that only lost a race may be run again:', () => {
-  it.each(['40001', '40P01'])('%s', async (code) => {
+describe('isConflict', () => {
+  it.each(['40001', '40P01'])('recognises a transaction that lost a race by SQLSTATE %s', async (code) => {
     expect(isConflict(await failureOf(raise(code)))).toBe(true);
   });
 
-  it('but not one that waited for a lock in vain, which is known as such', async () => {
+  it('classifies a lock timeout as a lock timeout, not as a lost race', async () => {
     const error = await failureOf(raise('55P03'));
     expect([isConflict(error), isLockTimeout(error)]).toEqual([false, true]);
   });

@@ -1,3 +1,5 @@
+// Goal: prove that accounts share group commits fairly, and that an account that makes groups fail is kept apart.
+// Method: hold every group (`holdGroups`) until units of several accounts wait, and record which accounts each phase call contains.
 import { describe, expect, it } from '@jest/globals';
 import type { EntityManager } from 'typeorm';
 import type { CommitResult } from '../../src/idempotency/commit/committer.js';
@@ -19,12 +21,12 @@ import { Barrier, until } from '../support/waiting.js';
 const [, PIPELINES = CLIENTS[0]] = CLIENTS;
 type Item = PhaseItem<Wish>;
 
-describe('accounts that wait for a commit at the same time', () => {
+describe('accounts that wait for a group commit', () => {
   const at = replicasOf(PIPELINES as (typeof CLIENTS)[number]);
 
-  /** Which accounts were in each call of a phase, in order, and how often. */
+  /** For each call of a phase, in order, the number of items of each account. */
   let calls: Record<string, number>[];
-  /** A phase that notes its calls, and does something before it returns. */
+  /** A phase that records its calls, and runs `first` before it returns. */
   const noting = (first: (items: readonly Item[], tx: EntityManager) => unknown = () => undefined) => {
     calls = [];
     const phase: Phase<Wish, Reply> = async (tx, items) => {
@@ -36,7 +38,7 @@ describe('accounts that wait for a commit at the same time', () => {
   };
   const commit = (account: string, names: string[], phase: Phase<never, Reply>) =>
     names.map((name) => groupCommit(at.toy).commit(unitOf(name, phase, account)));
-  /** Has all of `units` wait, and lets them go at once. */
+  /** Makes all units wait, and releases them at once. */
   async function together(units: () => Promise<CommitResult>[]): Promise<PromiseSettledResult<CommitResult>[]> {
     const letGo = await holdGroups(at.toy);
     const outcomes = Promise.allSettled(units());
@@ -58,7 +60,7 @@ describe('accounts that wait for a commit at the same time', () => {
     const phase = noting();
     const outcomes = await together(() => [...commit('a', namesOf(1_000), phase), ...commit('b', ['one'], phase)]);
     expect(outcomes.filter(isCommitted)).toHaveLength(1_001);
-    // Up to four groups start before any has ended, and any of them may come to its phase first. In one line, b would be in the 16th.
+    // Up to four groups start before the first ends, and any of them may reach its phase first. In one queue, b would be in the 16th.
     expect(calls.slice(0, 4)).toContainEqual({ a: 63, b: 1 });
   });
 
@@ -69,7 +71,7 @@ describe('accounts that wait for a commit at the same time', () => {
       ...commit('b', namesOf(30), phase),
       ...commit('c', namesOf(10), phase),
     ]);
-    // All four groups start before any has ended, so any of them may come to its phase first.
+    // All four groups start before the first ends, so any of them may reach its phase first.
     expect(calls).toHaveLength(4);
     expect(calls).toEqual(expect.arrayContaining([{ a: 27, b: 27, c: 10 }, { a: 61, b: 3 }, { a: 64 }, { a: 48 }]));
   });
@@ -85,7 +87,7 @@ describe('accounts that wait for a commit at the same time', () => {
     expect(await left(at.database)).toMatchObject({ keys: 8, completed: 8 });
   });
 
-  it('keeps an account that has made a group throw out of the groups of others, and nobody else', async () => {
+  it('keeps an account that has made a group throw out of the groups of others, and no other account', async () => {
     const phase = throwing();
     await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase), ...commit('c', ['c'], phase)]);
     calls = [];
@@ -99,7 +101,7 @@ describe('accounts that wait for a commit at the same time', () => {
     expect(calls).toContainEqual({ b: 4, c: 4 });
   });
 
-  it('does the same with an account that waits for a lock in vain, because each group with it would wait as long', async () => {
+  it('keeps an account that waits for a lock in vain out of the groups of others, because each group with it would wait as long', async () => {
     const phase = noting(async (items, tx) => {
       if (items.some(isBad)) await tx.query(`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '55P03'; END $$`);
     });
@@ -114,12 +116,12 @@ describe('accounts that wait for a commit at the same time', () => {
     expect(calls).toContainEqual({ b: 4, c: 1 });
   });
 
-  it('has the requests that the account had waiting leave the shared queue as well', async () => {
+  it('removes the waiting requests of an account that made a group throw from the shared queue', async () => {
     const phase = throwing();
     await together(() =>
       namesOf(300).flatMap((name) => [...commit('a', [`bad ${name}`], phase), ...commit('b', [name], phase)]),
     );
-    // As many groups can be under way when the first of them throws; without it there would be ten.
+    // Four groups can be under way when the first of them throws. Without the removal there would be ten mixed groups.
     const mixed = calls.filter((call) => 'a' in call && 'b' in call);
     expect(mixed.length).toBeLessThanOrEqual(4);
     expect(await left(at.database)).toMatchObject({ keys: 300, completed: 300 });
@@ -149,7 +151,7 @@ describe('accounts that wait for a commit at the same time', () => {
     expect(calls[0]).toEqual({ a: 8, b: 8 });
   });
 
-  it('commits what others send while all that an account has is slow, and apart', async () => {
+  it('commits requests of other accounts while an account that is kept apart has slow requests', async () => {
     const phase = throwing();
     await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase)]);
     const slow = [new Barrier(), new Barrier()];
@@ -157,7 +159,7 @@ describe('accounts that wait for a commit at the same time', () => {
       await Promise.all(slow.splice(0, 1).map(({ pass }) => pass()));
     });
     const [first, second] = [...slow] as [Barrier, Barrier];
-    // Half of the transactions that accounts can have of their own, and no more.
+    // One account may use half of the transactions for accounts that are kept apart.
     const held = commit('a', ['held 1'], holding);
     await first.reached.given;
     held.push(...commit('a', ['held 2'], holding));

@@ -1,8 +1,10 @@
+// Goal: prove that accounts share a bounded resource and a queue fairly.
+// Method: call `FairShare` and `FairQueue` directly.
 import { describe, expect, it } from '@jest/globals';
 import { FairQueue } from '../../src/idempotency/commit/fair-queue.js';
 import { FairShare } from '../../src/idempotency/commit/fair-share.js';
 
-/** Takes as much as is allowed, one at a time, in turn. Returns what each account has. */
+/** Lets the accounts take one unit in turn until none may take more. Returns what each account holds. */
 function fill(share: FairShare, accounts: string[]): number[] {
   const held = accounts.map(() => 0);
   while (accounts.some((account) => share.allows(account))) {
@@ -26,7 +28,7 @@ describe('a fair share', () => {
       ['a', 'b', 'c', 'd'],
       [20, 20, 20, 20],
     ],
-  ])('of 100 lets %j take %j, and leaves something for the next account', (accounts, expected) => {
+  ])('lets the accounts %j take %j of 100, and leaves a share for the next account', (accounts, expected) => {
     const share = new FairShare(100);
     expect(fill(share, accounts)).toEqual(expected);
     expect(share.exhausted.sort()).toEqual(accounts);
@@ -40,7 +42,7 @@ describe('a fair share', () => {
     expect([share.allows('a', 40), share.allows('a', 41)]).toEqual([true, false]);
   });
 
-  it('takes back what was taken once, however often that is given back', () => {
+  it('takes back a share once, however often it is given back', () => {
     const share = new FairShare(2);
     const giveBack = share.take('a');
     share.take('b', 5);
@@ -51,7 +53,7 @@ describe('a fair share', () => {
   });
 });
 
-/** Items that count how often they are looked at. */
+/** An item of an account, with the name of its key. */
 interface Item {
   accountId: string;
   name: string;

@@ -1,3 +1,5 @@
+// Goal: prove that the fingerprint is the SHA-256 of the canonical form (RFC 8785), so that equal requests, and only they, are equal.
+// Method: compare generated JSON values with another implementation, beside the examples of the RFC.
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
@@ -7,14 +9,14 @@ import { canonicalJson, fingerprint } from '../../src/idempotency/http/fingerpri
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
-// What canonicalisers stumble over: names that objects have already, that sort as numbers, that are no ASCII.
+// Names that are hard to canonicalise: inherited by every object, sorted as numbers, or not ASCII.
 const names = fc.oneof(
   fc.constantFrom('__proto__', 'constructor', 'toJSON', 'length', '', '9', '10', '-1', 'é', 'e\u0301', '\ufb33', '😀'),
   fc.string({ unit: 'grapheme' }),
 );
 const numbers = fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.integer(), fc.maxSafeInteger());
 
-/** JSON values as a parser makes them, in which `__proto__` is a member like any other. */
+/** Generates JSON values as JSON.parse returns them, in which `__proto__` is an ordinary member. */
 const json = fc
   .letrec<{ value: Json }>((tie) => ({
     value: fc.oneof(
@@ -32,7 +34,7 @@ const json = fc
 
 const write = (name: string, member: Json) => `${JSON.stringify(name)}:${JSON.stringify(member)}`;
 
-/** The same value, as another client would write it: members from the last to the first, and air in between. */
+/** Writes the same value differently: members in reverse order, with white space. */
 function rewrite(value: Json): string {
   if (Array.isArray(value)) return `[ ${value.map(rewrite).join(' ,\n')} ]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
@@ -46,20 +48,20 @@ function double(bits: string): number {
 }
 
 describe('the canonical form of a JSON value', () => {
-  it('is what another implementation of RFC 8785 makes of it', () => {
+  it('gives the same canonical form as another implementation of RFC 8785', () => {
     fc.assert(fc.property(json, (value) => expect(canonicalJson(value)).toBe(canonicalize(value))));
   });
 
-  it('does not depend on member order and white space', () => {
+  it('gives the same canonical form for any member order and white space', () => {
     fc.assert(
       fc.property(json, (value) => expect(canonicalJson(JSON.parse(rewrite(value)))).toBe(canonicalJson(value))),
     );
   });
 
-  it('loses nothing: different values differ', () => {
+  it('gives a canonical form that parses to the same value, so that different values differ', () => {
     fc.assert(
       fc.property(json, (value) => {
-        // Zero has one form, and a parser makes two of it.
+        // JSON.stringify writes -0 as 0, so both zeros have one form.
         const exact = JSON.parse(JSON.stringify(value)) as Json;
         expect(isDeepStrictEqual(JSON.parse(canonicalJson(value)), exact)).toBe(true);
       }),
@@ -81,7 +83,7 @@ describe('the canonical form of a JSON value', () => {
     ['0.1', '0.10000000000000002'],
     ['"a"', '"A"'],
     ['""', 'null'],
-  ])('tells %s from %s', (a, b) => {
+  ])('gives %s and %s different canonical forms', (a, b) => {
     expect(canonicalJson(JSON.parse(a))).not.toBe(canonicalJson(JSON.parse(b)));
   });
 
@@ -94,11 +96,11 @@ describe('the canonical form of a JSON value', () => {
     ['"\\n"', '"\\u000a"'],
     ['{"b":1,"a":2}', '{"\\u0061":2,"b":1.0}'],
     ['{"a":1,"a":2}', '{"a":2}'],
-  ])('does not tell %s from %s', (a, b) => {
+  ])('gives %s and %s the same canonical form', (a, b) => {
     expect(canonicalJson(JSON.parse(a))).toBe(canonicalJson(JSON.parse(b)));
   });
 
-  it('has the example of RFC 8785, section 3.2.2', () => {
+  it('gives the canonical form of the example in RFC 8785, section 3.2.2', () => {
     const value: unknown = JSON.parse(String.raw`{
       "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
       "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
@@ -115,7 +117,7 @@ describe('the canonical form of a JSON value', () => {
     expect(canonicalJson(backwards)).toBe(`{${sorted.map((name, i) => `${JSON.stringify(name)}:${i}`).join()}}`);
   });
 
-  // RFC 8785, appendix B.
+  // The samples of RFC 8785, appendix B.
   it.each([
     ['0000000000000000', '0'],
     ['8000000000000000', '0'],
@@ -145,7 +147,7 @@ describe('the canonical form of a JSON value', () => {
     expect(canonicalJson(double(bits))).toBe(text);
   });
 
-  it('gives numbers beyond a double a form of their own, so that 1e999 is no null', () => {
+  it('gives numbers beyond a double a canonical form of their own, so that 1e999 differs from null', () => {
     const values: unknown[] = [
       JSON.parse('1e999') as number,
       JSON.parse('-1e999') as number,
@@ -161,7 +163,7 @@ describe('the canonical form of a JSON value', () => {
 });
 
 describe('the fingerprint of a request', () => {
-  it('is the SHA-256 of operation, route parameters and body as one canonical array', () => {
+  it('makes a fingerprint that is the SHA-256 of operation, route parameters and body as one canonical array', () => {
     fc.assert(
       fc.property(fc.string(), fc.dictionary(fc.string(), fc.string()), json, (operation, parameters, body) => {
         const text = canonicalize([operation, parameters, body]) ?? '';
@@ -170,7 +172,7 @@ describe('the fingerprint of a request', () => {
     );
   });
 
-  it('never changes, since rows in the database hold it', () => {
+  it('makes the same fingerprint in every version, because the database stores fingerprints', () => {
     expect(fingerprint('POST /charges', {}, { currency: 'eur', amount: 1999 }).toString('hex')).toBe(
       createHash('sha256').update('["POST /charges",{},{"amount":1999,"currency":"eur"}]').digest('hex'),
     );
@@ -182,12 +184,12 @@ describe('the fingerprint of a request', () => {
     ['route parameters', ['PUT /orders/:id', { id: 'a' }, {}], ['PUT /orders/:id', { id: 'b' }, {}]],
     ['names of route parameters', ['PUT /:a', { a: 'x' }, {}], ['PUT /:a', { b: 'x' }, {}]],
     ['bodies', ['POST /charges', {}, { amount: 1 }], ['POST /charges', {}, { amount: 2 }]],
-    ['parameters and bodies', ['POST /', { a: 'b' }, {}], ['POST /', {}, { a: 'b' }]],
-    ['parts that look alike when joined', ['POST /a', {}, ',{}'], ['POST /a,{}', {}, '']],
+    ['whether a value is a parameter or a body', ['POST /', { a: 'b' }, {}], ['POST /', {}, { a: 'b' }]],
+    ['parts that are equal when joined', ['POST /a', {}, ',{}'], ['POST /a,{}', {}, '']],
     ['quotes that close a part', ['POST /a","b', {}, {}], ['POST /a', {}, 'b']],
-    ['an empty body and none', ['POST /', {}, {}], ['POST /', {}, undefined]],
-    ['a number beyond a double and null', ['POST /', {}, { amount: Infinity }], ['POST /', {}, { amount: null }]],
-  ])('tells apart %s', (_, a, b) => {
+    ['whether the body is empty or missing', ['POST /', {}, {}], ['POST /', {}, undefined]],
+    ['a number beyond a double or null', ['POST /', {}, { amount: Infinity }], ['POST /', {}, { amount: null }]],
+  ])('makes different fingerprints for two requests that differ in %s', (_, a, b) => {
     expect(fingerprint(...a).equals(fingerprint(...b))).toBe(false);
   });
 });

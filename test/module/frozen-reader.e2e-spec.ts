@@ -1,3 +1,5 @@
+// Goal: prove that a process that stops reading from PostgreSQL holds no locks for long, however large the replies are.
+// Method: stop a service process with SIGSTOP, or pause a socket, while PostgreSQL sends megabytes, and use the locked keys elsewhere.
 import type { Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Client } from 'pg';
@@ -25,7 +27,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** Records a reply with a body of so many bytes, as if a charge had been answered with it. */
+/** Inserts a completed charge whose reply has a body of `bytes` bytes. */
 const recordLarge = (account: string, key: string, bytes: number) =>
   database.sql(
     `INSERT INTO processed_requests
@@ -37,7 +39,7 @@ const recordLarge = (account: string, key: string, bytes: number) =>
 describe('a process that is frozen while PostgreSQL answers its claims', () => {
   const ACCOUNTS = { API_KEYS: 'acct_a:sk_a,acct_b:sk_b' };
   const QUIET = { RELAY_INTERVAL_MS: '3600000', RECOVERY_INTERVAL_MS: '3600000', IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *' };
-  /** As long as the test may need to gather the claims, and without the end that TCP would make: the claims must not need it. */
+  /** Longer than the test needs to gather the claims. TCP's own timeout is off, because the limit under test must not need it. */
   const LIMITS = 'lock_timeout=60000&statement_timeout=60000&query_timeout=90000&options=-c%20tcp_user_timeout%3D0';
   const LARGE = { replies: 16, bytes: 4_000_000 };
   afterEach(killAll);
@@ -49,7 +51,7 @@ describe('a process that is frozen while PostgreSQL answers its claims', () => {
       body: JSON.stringify(CHARGE),
     });
 
-  it('keeps no new key of another account, however large the replies are that share its commit', async () => {
+  it('releases the new keys of another account when a frozen process was reading large replies in the same commit', async () => {
     const [frozen, other] = await Promise.all([
       spawnService(`${database.url}?${LIMITS}`, { ...QUIET, ...ACCOUNTS }),
       spawnService(database.url, { ...QUIET, ...ACCOUNTS }),
@@ -57,7 +59,7 @@ describe('a process that is frozen while PostgreSQL answers its claims', () => {
     const large = Array.from({ length: LARGE.replies }, (_, i) => `large-${i}`);
     const fresh = Array.from({ length: LARGE.replies / 2 }, (_, i) => `fresh-${i}`);
     for (const key of large) await recordLarge('acct_a', key, LARGE.bytes);
-    // Holds up every claim until all are on their way. Those that come meanwhile share the next groups.
+    // Blocks every claim until all requests have been sent. Requests that arrive in the meantime share the next groups.
     await holder.query('BEGIN; LOCK TABLE processed_requests IN ACCESS EXCLUSIVE MODE');
     const sent = large.flatMap((key, i) => {
       const another = fresh[i / 2];
@@ -75,8 +77,8 @@ describe('a process that is frozen while PostgreSQL answers its claims', () => {
 });
 
 describe('a transaction whose client does not read', () => {
-  it('is ended by the server, although a server that is sending takes no notice of its own timeouts', async () => {
-    // Not by the client's own limit, which a frozen client would not keep.
+  it('ends a transaction whose client does not read, although PostgreSQL ignores its own timeouts while it sends', async () => {
+    // The client's own limit is long here, because a frozen client could not apply it.
     const dataSource = await new DataSource(dataSourceOptions(`${database.url}?query_timeout=90000`)).initialize();
     const runner = dataSource.createQueryRunner();
     const client = (await runner.connect()) as Client & { connection: { stream: Socket } };
@@ -109,26 +111,26 @@ describe('a recorded reply that is too large to be read with its claim', () => {
   });
 
   it.each([
-    ['with the claim, up to 64 KiB', 60_000, 3],
-    ['by a statement after the transaction of the claim, beyond', 70_000, 4],
-  ])('is read %s, and replayed as it was', async (_, bytes, statements) => {
+    ['with its claim, up to 64 KiB', 60_000, 3],
+    ['in a statement after the claim, above 64 KiB', 70_000, 4],
+  ])('reads a recorded reply %s, and replays it unchanged', async (_, bytes, statements) => {
     await recordLarge('acct_demo', 'large', bytes);
     await service.http.get('/charges');
     const before = proxy.statements;
     const { status, text, headers } = await service.charge('large');
-    // BEGIN, claim, COMMIT; and the reply, unless it came with the claim.
+    // BEGIN, claim, COMMIT. The fourth statement reads the reply, if it did not come with the claim.
     expect(proxy.statements - before).toBe(statements);
     expect([status, headers['idempotent-replayed'], text]).toEqual([200, 'true', JSON.stringify('x'.repeat(bytes))]);
   });
 
-  it('is looked for again by a claim if it was deleted in between', async () => {
+  it('claims again if a large reply was deleted between its claim and its reading', async () => {
     await recordLarge('acct_demo', 'large', 70_000);
     const [row] = await database.sql<{ lock_token: string }>('SELECT lock_token FROM processed_requests');
     const large = { kind: 'large-reply', status: 200, lockToken: row?.lock_token ?? '', expiresAt: Infinity } as const;
     const store = service.nest.get(GroupStore);
     const identity = new RequestIdentity('acct_demo', 'large', 'POST /charges', Buffer.alloc(0));
     expect(await store.readReply(identity, large)).toMatchObject({ kind: 'completed', lockToken: row?.lock_token });
-    // Swept, and the key is used for another request, which is completed as well.
+    // The sweep deletes the row, and another request with the key is completed.
     await database.sql('DELETE FROM processed_requests');
     await recordLarge('acct_demo', 'large', 80_000);
     expect(await store.readReply(identity, large)).toEqual({ kind: 'in_progress' });

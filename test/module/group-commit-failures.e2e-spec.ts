@@ -1,3 +1,5 @@
+// Goal: prove that in a group of eight requests only the request fails or waits that causes it, and that no COMMIT is lost.
+// Method: make the third request (`ODD`) different from the others (`OTHERS`), release all eight into one group, and compare rows.
 import { describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';
 import type { EntityManager } from 'typeorm';
@@ -26,8 +28,8 @@ import { Barrier, until } from '../support/waiting.js';
 describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
   const at = replicasOf(client);
 
-  describe('of which one', () => {
-    it('is refused by its phase: that is recorded and replayed, and the others are not concerned', async () => {
+  describe('a group with one request that differs', () => {
+    it('replays a refusal only to the request that was refused, when eight share a commit', async () => {
       const isPoor = ({ input }: PhaseItem<Wish>) => input.name === ODD;
       const refusal = { status: 402, body: { reason: 'poor' } };
       at.toy.handler = completing(async (tx, items) => {
@@ -74,27 +76,30 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
           return replies;
         },
       ],
-    ])('%s: it alone fails, and its key can be used again', async (_, spoil) => {
-      const calls: number[] = [];
-      at.toy.handler = completing(async (tx, items) => {
-        calls.push(items.length);
-        const replies = await place(tx, items);
-        const bad = items.findIndex(({ input }) => input.name === ODD);
-        return bad < 0 ? replies : spoil(tx, replies, bad);
-      });
-      const answers = await answersOf(await inOneGroup(at.toy, NAMES));
-      expect(answers).toEqual(NAMES.map((name) => ({ status: name === ODD ? 500 : 201, isReplay: false })));
-      // Then each alone; who lost a race once more, perhaps with others who did, and never again all together.
-      expect(calls.length).toBeGreaterThan(2);
-      expect(calls[0]).toBe(NAMES.length);
-      expect(Math.max(...calls.slice(1))).toBeLessThan(NAMES.length);
-      await at.expectEachOnce(OTHERS);
-      at.toy.handler = oneCommit;
-      expect(isReplay(await sendWish(at.toy, ODD))).toBe(false);
-      await at.expectEachOnce();
-    });
+    ])(
+      'fails only the request that %s, when eight share a commit, and lets its key be used again',
+      async (_, spoil) => {
+        const calls: number[] = [];
+        at.toy.handler = completing(async (tx, items) => {
+          calls.push(items.length);
+          const replies = await place(tx, items);
+          const bad = items.findIndex(({ input }) => input.name === ODD);
+          return bad < 0 ? replies : spoil(tx, replies, bad);
+        });
+        const answers = await answersOf(await inOneGroup(at.toy, NAMES));
+        expect(answers).toEqual(NAMES.map((name) => ({ status: name === ODD ? 500 : 201, isReplay: false })));
+        // Each request is then retried alone. Requests that lose a race again may share a group, but never all eight.
+        expect(calls.length).toBeGreaterThan(2);
+        expect(calls[0]).toBe(NAMES.length);
+        expect(Math.max(...calls.slice(1))).toBeLessThan(NAMES.length);
+        await at.expectEachOnce(OTHERS);
+        at.toy.handler = oneCommit;
+        expect(isReplay(await sendWish(at.toy, ODD))).toBe(false);
+        await at.expectEachOnce();
+      },
+    );
 
-    it('only lost a race: each is run again, alone', async () => {
+    it('retries each request alone when a group of eight has lost a race', async () => {
       const calls: number[] = [];
       const losing = placeAfter((tx, { length }) => {
         calls.push(length);
@@ -106,19 +111,19 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       await at.expectEachOnce();
     });
 
-    it('has a duplicate: that gets the same reply, and another request with its key is refused', async () => {
+    it('gives a duplicate of a grouped request the same reply, and answers 422 to another request with its key', async () => {
       const letGo = await holdGroups(at.toy);
       const others = OTHERS.map((name) => sendWish(at.toy, name));
       const first = sendWish(at.toy, ODD);
       await until(() => waiting(at.toy) === 8);
       const [duplicate, forged] = [sendWish(at.toy, ODD), at.toy.send(ODD, { body: { name: 'forged' } })];
-      // The duplicate waits for the first, and not for a group.
+      // The duplicate waits for the first request, not for a group.
       await until(() => at.toy.asked === 10 && waiting(at.toy) === 9);
       await letGo();
       expect(await answersOf(others)).toEqual(firstReplies(OTHERS));
       const { status, text } = await first;
       expect(await duplicate).toMatchObject({ status, text });
-      // Of the two requests, which are not in one group, either may be the faster.
+      // Either of the two different requests may be first, because they are not in one group.
       const refused = status === 201 ? await forged : await first;
       expect([status, (await forged).status].sort()).toEqual([201, 422]);
       expect(errorOf(refused)).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
@@ -126,7 +131,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       expect(await left(at.database)).toEqual({ keys: 8, completed: 8, intents: 0, effects: 8 });
     });
 
-    it('has the same key in another account: they have nothing to do with each other', async () => {
+    it('commits requests of several accounts with the same key together, each with its own reply', async () => {
       const letGo = await holdGroups(at.toy);
       const accounts = ['a', 'aa', 'b'];
       const sent = accounts.flatMap((account) =>
@@ -144,41 +149,44 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
     it.each([
       ['under a running lease', (hold: () => Promise<void>) => twoCommits(hold), 1],
       ['within a transaction', (hold: () => Promise<void>) => completing(placeAfter(hold)), 0],
-    ])('is in flight elsewhere, %s: it waits for that, and the others do not', async (_, held, intents) => {
-      const elsewhere = new Barrier();
-      at.replica.handler = held(elsewhere.pass);
-      const first = sendWish(at.replica, ODD);
-      await elsewhere.reached.given;
-      const replies = await inOneGroup(at.toy, NAMES);
-      const waiter = replies.splice(2, 1);
-      expect(await answersOf(replies)).toEqual(firstReplies(OTHERS));
-      expect(commitSizes(at.toy)[0]).toBe(8);
-      expect(await fulfilled(at.database)).toEqual(OTHERS);
-      elsewhere.open();
-      expect(await answersOf(waiter)).toEqual([{ status: 201, isReplay: true }]);
-      expect(replyOf((await waiter[0]) as Response)).toEqual(replyOf(await first));
-      await at.expectEachOnce(NAMES, intents);
-    });
+    ])(
+      'makes only the request wait that is in flight on another replica %s, when eight share a commit',
+      async (_, held, intents) => {
+        const elsewhere = new Barrier();
+        at.replica.handler = held(elsewhere.pass);
+        const first = sendWish(at.replica, ODD);
+        await elsewhere.reached.given;
+        const replies = await inOneGroup(at.toy, NAMES);
+        const waiter = replies.splice(2, 1);
+        expect(await answersOf(replies)).toEqual(firstReplies(OTHERS));
+        expect(commitSizes(at.toy)[0]).toBe(8);
+        expect(await fulfilled(at.database)).toEqual(OTHERS);
+        elsewhere.open();
+        expect(await answersOf(waiter)).toEqual([{ status: 201, isReplay: true }]);
+        expect(replyOf((await waiter[0]) as Response)).toEqual(replyOf(await first));
+        await at.expectEachOnce(NAMES, intents);
+      },
+    );
 
-    it('is locked by a stranger: it waits for that, and the others do not', async () => {
+    it('makes only the request wait whose key another session has locked, when eight share a commit', async () => {
       const hasty = await at.start({ limits: { ...client.limits, lock_timeout: 100 } });
-      const stranger = await connect(at.database.url);
-      await stranger.query('BEGIN');
-      await stranger.query(
+      const session = await connect(at.database.url);
+      await session.query('BEGIN');
+      await session.query(
         `INSERT INTO processed_requests VALUES
-           ('somebody', $1, gen_random_uuid(), 'x', sha256('x'), gen_random_uuid(), 'infinity', NULL, NULL, NULL, now())`,
+           ('acct_1', $1, gen_random_uuid(), 'x', sha256('x'), gen_random_uuid(), 'infinity', NULL, NULL, NULL, now())`,
         [ODD],
       );
       const replies = await inOneGroup(hasty, NAMES);
       const waiter = replies.splice(2, 1);
       expect(await answersOf(replies)).toEqual(firstReplies(OTHERS));
-      await stranger.query('ROLLBACK');
-      await stranger.end();
+      await session.query('ROLLBACK');
+      await session.end();
       expect(await answersOf(waiter)).toEqual(firstReplies([ODD]));
       await at.expectEachOnce();
     });
 
-    it('has been taken over: it gets the reply of the other, and the others complete', async () => {
+    it('gives a request that was taken over the reply of the takeover, and completes the other seven', async () => {
       let other: Response | undefined;
       const replies = await completedInOneGroup(at.toy, NAMES, async () => {
         await at.database.sql('UPDATE processed_requests SET locked_until = now() WHERE idempotency_key = $1', [ODD]);
@@ -194,8 +202,8 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
     });
   });
 
-  describe('that are cut off', () => {
-    it('are not committed, and each can be sent again', async () => {
+  describe('a group that loses its connection', () => {
+    it('commits nothing of a group whose connection is terminated, and lets each request be sent again', async () => {
       const held = new Barrier();
       at.toy.handler = completing(placeAfter(held.pass));
       const replies = await inOneGroup(at.toy, NAMES);
@@ -218,18 +226,18 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       return (await at.database.sql(waiters, [at.far.name])).length > 0;
     };
 
-    describe.each(['drop request', 'drop reply', 'late'] as const)('at their COMMIT (%s)', (fault) => {
+    describe.each(['drop request', 'drop reply', 'late'] as const)('a group whose COMMIT is lost (%s)', (fault) => {
       const resolve = async (replies: Promise<Response>[], before: number) => {
         await until(() => at.proxy.landed === before + 1);
         if (fault === 'late') {
           await until(isWaitedFor);
           await at.proxy.releaseLate();
         }
-        // Recorded by these very attempts, so these are first replies.
+        // These attempts recorded the replies, so none of the replies is a replay.
         expect(await answersOf(replies)).toEqual(firstReplies());
       };
 
-      it('each find out what became of them', async () => {
+      it('finds out for each of eight requests whether their lost COMMIT was done', async () => {
         const calls: number[] = [];
         at.far.handler = completing(placeAfter((_, { length }) => calls.push(length)));
         const before = at.proxy.landed;
@@ -239,7 +247,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
         await at.expectEachOnce();
       });
 
-      it('each find out what became of their claims', async () => {
+      it('finds out for each of eight claims whether their lost COMMIT was done', async () => {
         at.far.handler = twoCommits();
         const before = at.proxy.landed;
         at.proxy.failCommit(fault);
@@ -247,7 +255,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
         await at.expectEachOnce(NAMES, 8);
       });
 
-      it('each find out what became of their completions', async () => {
+      it('finds out for each of eight completions whether their lost COMMIT was done', async () => {
         const before = at.proxy.landed;
         await resolve(await completedInOneGroup(at.far, NAMES, () => at.proxy.failCommit(fault)), before);
         expect(at.far.events.filter(({ type }) => type === 'fenced_off')).toEqual([]);

@@ -1,3 +1,5 @@
+// Goal: prove that requests in one commit keep the promise of requests alone, and how large groups become.
+// Method: hold every group (`holdGroups`) until requests wait, release them into one group, and compare commits, replies and rows.
 import { describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';
 import type { Phase, Reply } from '../../src/idempotency/index.js';
@@ -22,8 +24,8 @@ import { Barrier, until } from '../support/waiting.js';
 describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
   const at = replicasOf(client);
 
-  describe('that do well', () => {
-    it('run each phase once, and get a reply each', async () => {
+  describe('a group without an error', () => {
+    it('runs each phase once for a group of eight, and gives each request its own reply', async () => {
       const calls: string[][] = [];
       const noting: Phase<Wish, Reply> = (tx, items) => {
         calls.push(items.map(({ input }) => input.name));
@@ -43,7 +45,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       }
     });
 
-    it('share their claims and their completions', async () => {
+    it('commits the completions of eight claimed requests together', async () => {
       expect(await answersOf(await completedInOneGroup(at.toy, NAMES, () => (at.toy.events = [])))).toEqual(
         firstReplies(),
       );
@@ -51,7 +53,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       await at.expectEachOnce(NAMES, 8);
     });
 
-    it('are grouped by nothing but a commit under way', async () => {
+    it('groups only requests that wait for a commit under way, so that a lone request commits at once', async () => {
       expect(isReplay(await sendWish(at.toy, 'alone'))).toBe(false);
       expect(commitSizes(at.toy)).toEqual([1]);
       expect(await left(at.database)).toEqual(ONE_COMMIT);
@@ -66,14 +68,14 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
     it.each([
       { maxGroupSize: 3, sizes: [3, 3, 2] },
       { maxGroupSize: 1, sizes: [1, 1, 1, 1, 1, 1, 1, 1] },
-    ])('are $maxGroupSize at most', async ({ maxGroupSize, sizes }) => {
+    ])('commits at most $maxGroupSize requests together if that is the limit', async ({ maxGroupSize, sizes }) => {
       const small = await at.start({ maxGroupSize });
       expect(await answersOf(await inOneGroup(small, NAMES))).toEqual(firstReplies());
       expect(commitSizes(small).sort().reverse()).toEqual(sizes);
       await at.expectEachOnce();
     });
 
-    it('are told the very bytes of their own reply, whatever is in it, under whatever key', async () => {
+    it('gives each request of a group the exact bytes of its own reply, also with unusual bodies and keys', async () => {
       const bodies = ['', '"', '\\', '\\"', '{"a",b}', 'NULL', '\0\n', 'é😀\ud800', undefined, null, 0];
       const keys = bodies.map((_, i) => String.raw`"{\"${i}\",NULL\\,'}"`);
       at.toy.handler = completing((_, items) =>
@@ -91,7 +93,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       expect(again.map(replyOf)).toEqual(answers.map(replyOf));
     });
 
-    it('do not hold up others for long: a slow group is no longer counted, but four are all there are', async () => {
+    it('starts further groups beside slow ones, but never more than four groups at once', async () => {
       const slow = [new Barrier(), new Barrier(), new Barrier(), new Barrier()];
       for (const [i, { pass, reached }] of slow.entries()) {
         if (i > 0) expect((await sendWish(at.toy, `while-${i}-hold`)).status).toBe(201);
@@ -109,11 +111,12 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
     });
   });
 
-  describe('that are many', () => {
-    it('have one effect each when two processes get them at once in opposite order', async () => {
+  describe('two processes with the same keys', () => {
+    // Adds to test/spec/double-charge: 64 keys in shared commits, whose rows two processes lock in opposite order.
+    it('gives each of 64 requests one effect without a deadlock when two processes receive them in opposite order', async () => {
       const [one, other] = [await at.start(), await at.start()];
       const names = namesOf(64);
-      // Slow enough that the two are at it at the same time.
+      // Slow enough that the transactions of the two processes overlap.
       await at.database.sql(`
         CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
         CREATE TRIGGER dawdle BEFORE INSERT ON processed_requests FOR EACH ROW EXECUTE FUNCTION dawdle()`);
@@ -133,7 +136,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
       }
       expect([one, other].map((each) => Math.max(...commitSizes(each)))).toEqual([64, 64]);
       await at.database.sql('DROP FUNCTION dawdle CASCADE');
-      // A backend reports what it has counted when it ends.
+      // A backend reports its counts when it ends.
       const ending = 'SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name IN ($1, $2)';
       await at.database.sql(ending, [one.name, other.name]);
       const counted = 'SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database()';

@@ -1,3 +1,5 @@
+// Goal: prove how the Idempotency-Key header is read, and that request ids are unique and sorted by time.
+// Method: generate keys and headers with fast-check, beside tables of single cases.
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { validate, version } from 'uuid';
@@ -9,13 +11,13 @@ const range = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, i) => String.fromCharCode(from + i));
 const VISIBLE = range(0x21, 0x7e);
 
-/** Keys of visible ASCII; `quotes` false for those that can be sent bare. */
+/** Generates keys of visible ASCII characters. Keys without `quotes` can be sent bare. */
 const keys = ({ quotes = true, minLength = 1, maxLength = 255 } = {}) => {
   const unit = fc.constantFrom(...VISIBLE.filter((character) => quotes || character !== '"'));
   return fc.string({ unit, minLength, maxLength, size: 'max' });
 };
 
-/** As a client writes it that follows RFC 8941: in quotes, with quotes and backslashes escaped. */
+/** The key as an RFC 8941 string: in quotes, with quotes and backslashes escaped. */
 const quoted = (key: string) => `"${key.replace(/["\\]/g, '\\$&')}"`;
 
 function refusalOf(read: () => string): object {
@@ -32,15 +34,15 @@ const INVALID = { status: 400, code: 'idempotency_key_invalid', outcome: 'not_st
 const MISSING = { status: 400, code: 'idempotency_key_missing', outcome: 'not_started' };
 
 describe('an idempotency key', () => {
-  it('stands for itself when it is bare: 1 to 255 visible ASCII characters without a quote', () => {
+  it('reads a bare key of 1 to 255 visible ASCII characters without a quote as it is', () => {
     fc.assert(fc.property(keys({ quotes: false }), (key) => expect(parseIdempotencyKey(key)).toBe(key)));
   });
 
-  it('is the same in quotes, where quotes and backslashes are escaped', () => {
+  it('reads a quoted key without its quotes and escapes', () => {
     fc.assert(fc.property(keys(), (key) => expect(parseIdempotencyKey(quoted(key))).toBe(key)));
   });
 
-  it('is refused with any other character, bare or in quotes', () => {
+  it('refuses a key with any other character, bare or quoted', () => {
     const others = fc.oneof(
       fc.constantFrom(' ', '\t', '\0', '\x1f', '\x7f', '\x80', 'é', 'ÿ', '\ufeff'),
       fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }).filter((unit) => !VISIBLE.includes(unit)),
@@ -54,7 +56,7 @@ describe('an idempotency key', () => {
     );
   });
 
-  it('is refused when it is longer than 255 characters, which escapes are not', () => {
+  it('refuses a key of more than 255 characters, not counting escapes', () => {
     fc.assert(
       fc.property(keys({ minLength: 256, maxLength: 600 }), (key) => {
         expect(refusalOf(() => parseIdempotencyKey(quoted(key)))).toEqual(INVALID);
@@ -82,7 +84,7 @@ describe('an idempotency key', () => {
     ['"a\\"b"', 'a"b'],
     ['"\\"\\""', '""'],
     ['%22a%22', '%22a%22'],
-  ])('is read from %j as %j', (value, key) => {
+  ])('reads the header value %j as the key %j', (value, key) => {
     expect(parseIdempotencyKey(value)).toBe(key);
   });
 
@@ -104,28 +106,28 @@ describe('an idempotency key', () => {
     ['a\nb', 'two lines'],
     ['a\n', 'a line end'],
     ['Ａ', 'a letter that looks like ASCII'],
-  ])('is refused as %j: %s', (value) => {
+  ])('refuses the header value %j: %s', (value) => {
     expect(refusalOf(() => parseIdempotencyKey(value))).toEqual(INVALID);
   });
 });
 
 describe('the header of an idempotency key', () => {
   it.each([
-    ['in any case', ['IDEMPOTENCY-Key', 'k'], { key: 'k' }],
-    ['among others', ['Host', 'localhost', 'idempotency-key', '"k"', 'accept', '*/*'], { key: 'k' }],
-    ['not taken from the value of another', ['x-note', 'idempotency-key', 'x-more', 'k'], MISSING],
-    ['not taken from a longer name', ['x-idempotency-key', 'k', 'idempotency-key-2', 'k'], MISSING],
+    ['written in another case', ['IDEMPOTENCY-Key', 'k'], { key: 'k' }],
+    ['among other headers', ['Host', 'localhost', 'idempotency-key', '"k"', 'accept', '*/*'], { key: 'k' }],
+    ['only the value of another header', ['x-note', 'idempotency-key', 'x-more', 'k'], MISSING],
+    ['only part of a longer name', ['x-idempotency-key', 'k', 'idempotency-key-2', 'k'], MISSING],
     ['missing', ['host', 'localhost'], MISSING],
-    ['missing, as all others', [], MISSING],
+    ['missing, like every other header', [], MISSING],
     ['empty', ['idempotency-key', ''], INVALID],
     ['sent twice', ['idempotency-key', 'a', 'idempotency-key', 'b'], INVALID],
     ['sent twice with the same key', ['idempotency-key', 'k', 'accept', '*/*', 'Idempotency-Key', 'k'], INVALID],
     ['sent twice, once empty', ['idempotency-key', '', 'idempotency-key', 'k'], INVALID],
-  ])('is read as it was sent: %s', (_, rawHeaders, expected) => {
+  ])('reads the header of the key from the raw headers when it is %s', (_, rawHeaders, expected) => {
     expect(refusalOf(() => readIdempotencyKey(rawHeaders))).toEqual(expected);
   });
 
-  it('is read whatever the other headers are', () => {
+  it('reads the header of the key among any other headers', () => {
     const others = fc.array(fc.tuple(fc.constantFrom('host', 'accept', 'cookie'), fc.string()), { maxLength: 5 });
     fc.assert(
       fc.property(others, keys(), others, (before, key, after) => {
@@ -141,7 +143,7 @@ describe('a request id', () => {
     jest.restoreAllMocks();
   });
 
-  /** Milliseconds that version 7 has room for: 48 bits. */
+  /** Every time in milliseconds that fits into the 48 bits of a version 7 UUID. */
   const times = fc.nat({ max: 2 ** 48 - 1 });
   const timeOf = (id: string) => parseInt(id.replaceAll('-', '').slice(0, 12), 16);
   const idAt = (ms: number) => {
@@ -149,7 +151,7 @@ describe('a request id', () => {
     return newRequestId();
   };
 
-  it('is a version 7 UUID with the time of its making, RFC 9562 section 5.7', () => {
+  it('makes a request id that is a version 7 UUID with the time of its creation, RFC 9562 section 5.7', () => {
     fc.assert(
       fc.property(times, (ms) => {
         const id = idAt(ms);
@@ -160,12 +162,12 @@ describe('a request id', () => {
     );
   });
 
-  it('is made of the present time', () => {
+  it('makes a request id from the present time', () => {
     const inOrder = [Date.now(), timeOf(newRequestId()), Date.now()];
     expect(inOrder).toEqual(inOrder.toSorted((one, other) => one - other));
   });
 
-  it('sorts after those of earlier milliseconds', () => {
+  it('makes request ids that sort after those of earlier milliseconds', () => {
     fc.assert(
       fc.property(times, fc.oneof(fc.constant(1), times), (ms, later) => {
         fc.pre(later > 0 && ms + later < 2 ** 48);
@@ -174,7 +176,7 @@ describe('a request id', () => {
     );
   });
 
-  it('is new every time, also within a millisecond', () => {
+  it('makes different request ids within one millisecond', () => {
     jest.spyOn(Date, 'now').mockReturnValue(1_800_000_000_000);
     const ids = Array.from({ length: 10_000 }, newRequestId);
     expect(new Set(ids).size).toBe(ids.length);

@@ -1,3 +1,5 @@
+// Goal: prove the promise of the module alone: one effect and one reply for each key, and errors for keys that are reused.
+// Method: send requests to two replicas of a toy application, on each platform and isolation level, and count its rows.
 import {
   BadRequestException,
   type CallHandler,
@@ -45,8 +47,8 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
 
   const start = (settings: ToySettings = {}) => startToy(database.url, { platform, ...settings });
 
-  describe('in one commit', () => {
-    it('answers a retry with the bytes of the first reply, and does nothing again', async () => {
+  describe('the reply', () => {
+    it('answers a retry with the bytes of the first reply, without a second effect', async () => {
       const first = await toy.send('key');
       const second = await toy.send('key');
       expect(first.status).toBe(201);
@@ -56,14 +58,15 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('answers a retry at another replica alike', async () => {
+    it('answers a retry on another replica with the same reply', async () => {
       const first = await toy.send('key');
       const second = await replica.send('key');
       expect(replyOf(second)).toEqual(replyOf(first));
       expect(isReplay(second)).toBe(true);
     });
 
-    it('runs once when sent many times at once, to two replicas', async () => {
+    // Adds to test/spec/double-charge: the module alone, on every platform and isolation level, with one commit.
+    it('runs one commit once when 30 duplicates reach two replicas at once', async () => {
       const replies = await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? toy : replica).send('key')));
       expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 201));
       expect(new Set(replies.map((reply) => JSON.stringify(replyOf(reply)))).size).toBe(1);
@@ -71,7 +74,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('runs as often as there are keys', async () => {
+    it('runs once for each of 20 keys that are sent at once to two replicas', async () => {
       const keys = Array.from({ length: 20 }, (_, i) => `key-${i}`);
       const replies = await Promise.all(keys.map((key, i) => (i % 2 ? toy : replica).send(key)));
       expect(new Set(replies.map(({ text }) => text)).size).toBe(20);
@@ -79,7 +82,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
       expect(await left(database)).toEqual({ keys: 20, completed: 20, intents: 0, effects: 20 });
     });
 
-    it('forgets what is thrown: nothing is left, and the key can be used', async () => {
+    it('rolls back and forgets a thrown error, so that the key can be used again', async () => {
       const fail = placeAfter(async (tx, items) => {
         await place(tx, items);
         throw new UnprocessableEntityException('not today');
@@ -93,7 +96,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('remembers what is returned, also when many wait for it', async () => {
+    it('records a returned refusal, and replays it to duplicates that waited and to a retry', async () => {
       const refusal: Reply = { status: 409, body: { code: 'sold_out' } };
       toy.handler = completing(placeAndReply(refusal));
       const replies = await Promise.all(Array.from({ length: 8 }, () => toy.send('key')));
@@ -128,7 +131,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
         reply: { status: 402, body: {}, headers: { 'Content-Type': 'application/problem+json; charset=utf-8' } },
         sent: { type: 'application/problem+json; charset=utf-8' },
       },
-    ])('replays as it was sent: $what', async ({ reply, sent }) => {
+    ])('replays a reply exactly as it was sent: $what', async ({ reply, sent }) => {
       toy.handler = completing(placeAndReply(reply));
       const first = await toy.send('key');
       const second = await replica.send('key');
@@ -138,7 +141,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
       expect(row?.response_body).toBe(first.text);
     });
 
-    it('records what complete was given, whatever an outer interceptor makes of it', async () => {
+    it('records the reply that complete was given, although an outer interceptor changes what is sent', async () => {
       const envelope = {
         intercept: (_: unknown, next: CallHandler) => next.handle().pipe(map((body) => `{"data":${body}}`)),
       };
@@ -150,12 +153,12 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
     });
   });
 
-  describe('by its key', () => {
+  describe('the comparison of requests with one key', () => {
     it.each([
       ['the same bytes', '{"name":"marble","size":{"x":1,"y":2}}'],
       ['another member order', '{"size":{"y":2,"x":1},"name":"marble"}'],
       ['other white space and other escapes', '{ "name": "m\\u0061rble",\n "size": {"x": 1.0, "y": 2e0} }'],
-    ])('knows the same request by its content: %s', async (_, body) => {
+    ])('replays to a request with the same content: %s', async (_, body) => {
       const first = await toy.send('key', { body: { name: 'marble', size: { x: 1, y: 2 } } });
       const second = await toy.send('key', { body });
       expect(replyOf(second)).toEqual(replyOf(first));
@@ -165,7 +168,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
     it.each([
       ['another body', { body: { name: 'pebble' } }],
       ['another route', { path: '/effects/a' }],
-    ])('refuses %s', async (_, other) => {
+    ])('answers 422 to a used key with %s', async (_, other) => {
       const first = await toy.send('key');
       const refused = await toy.send('key', other);
       expect(errorOf(refused)).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
@@ -176,15 +179,15 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
     it.each([
       ['route parameter', '/effects/a', '/effects/b'],
       ['query', '/effects?size=1&page=1', '/effects?size=1&page=2'],
-      ['query where there was none', '/effects', '/effects?page=1'],
-    ])('refuses another %s', async (_, path, other) => {
+      ['query than none', '/effects', '/effects?page=1'],
+    ])('answers 422 to a used key with another %s', async (_, path, other) => {
       const first = await toy.send('key', { path });
       expect((await toy.send('key', { path: other })).status).toBe(422);
       expect(replyOf(await toy.send('key', { path }))).toEqual(replyOf(first));
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('keeps accounts apart', async () => {
+    it('runs the requests of two accounts that use the same key', async () => {
       const [mine, yours] = await Promise.all(['me', 'you'].map((account) => toy.send('key', { account })));
       expect([mine, yours].map((reply) => reply && isReplay(reply))).toEqual([false, false]);
       expect((await toy.send('key', { account: 'you', body: { name: 'pebble' } })).status).toBe(422);
@@ -192,7 +195,7 @@ describe.each(VARIANTS)('an idempotent operation on $name', ({ platform, isolati
       expect(rows).toEqual([{ account_id: 'me' }, { account_id: 'you' }]);
     });
 
-    it('leaves the key unused when validation refuses the body, however deep that is', async () => {
+    it('leaves the key unused when validation refuses the body, however deeply it is nested', async () => {
       const named: PipeTransform<object> = {
         transform: (value, { type }) => {
           if (type === 'body' && !('name' in value)) throw new BadRequestException('no name');

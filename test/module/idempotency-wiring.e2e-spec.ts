@@ -1,3 +1,5 @@
+// Goal: prove that an unsafe use of the module stops the start, or answers 500 with the reason in the log.
+// Method: start toy applications with one mistake each, in their options, decorators, handlers or database.
 import {
   type CallHandler,
   Controller,
@@ -38,7 +40,7 @@ import {
 } from '../support/toy.js';
 import { type Handler, intend, oneCommit, place, twoCommits } from '../support/toy.handlers.js';
 
-/** An idempotent handler with one decorator more. */
+/** A controller with an idempotent handler that has one more decorator. */
 function withDecorator(extra: MethodDecorator): Type {
   @Controller('odd')
   class Odd {
@@ -52,7 +54,7 @@ function withDecorator(extra: MethodDecorator): Type {
   return Odd;
 }
 
-/** An idempotent handler with one parameter more. */
+/** A controller with an idempotent handler that has one more parameter. */
 function withParameter(extra: ParameterDecorator): Type {
   @Controller('odd')
   class Odd {
@@ -104,18 +106,18 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
     await database?.drop();
   });
 
-  describe('refuses to start', () => {
+  describe('the start of an application', () => {
     afterEach(stopToys);
     const start = (settings: ToySettings) => startToy(database.url, { platform, ...settings });
 
-    it('without a scope', async () => {
+    it('refuses to start without a scope', async () => {
       const scope = undefined as unknown as () => string;
       await expect(start({ scope })).rejects.toThrow(/IdempotencyModule: expected scope\(request\)/);
     });
 
     // Not `query_timeout`: the module does not need it, because it bounds its own statements.
     it.each(['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout'])(
-      'on connections without a limit: %s',
+      'refuses to start on connections without the limit %s',
       async (name) => {
         const limits = { ...LIMITS, [name]: 0 };
         await expect(start({ limits })).rejects.toThrow(new RegExp(`^${name}: expected a limit`));
@@ -132,12 +134,12 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       ['inherited @Res()', inherited(withParameter(Res())), /Heir\.handle: .*@Res/],
       ['@Res() in a controller made for each request', PerRequest, /PerRequest\.handle: .*@Res/],
       ['@Res() under @Idempotent() on the class', DecoratedAsAWhole, /DecoratedAsAWhole.*@Res/],
-    ])('with an idempotent handler with %s', async (_, controller, message) => {
+    ])('refuses to start with an idempotent handler with %s', async (_, controller, message) => {
       await expect(start({ controllers: [controller] })).rejects.toThrow(message);
     });
   });
 
-  describe('answers 500, loudly,', () => {
+  describe('a misused request', () => {
     let toy: Toy;
 
     @Controller('odd')
@@ -184,7 +186,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
         CLAIMED,
       ],
       [
-        'when a handler returns something else than its reply',
+        'when a handler returns a copy of its reply',
         async (request, wish) => ({ ...(await request.complete(place, wish)) }),
         /create returned something else than the reply of request.complete/,
         ONE_COMMIT,
@@ -229,13 +231,13 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
         /A phase returned 2 results for 1 item/,
         NOTHING,
       ],
-    ])('%s', async (_, handler, message, expected) => {
+    ])('answers 500, and logs the reason, %s', async (_, handler, message, expected) => {
       toy.handler = handler;
       expect((await toy.send('key')).status).toBe(500);
       expect(logged.join('\n')).toMatch(message);
       expect(await left(database)).toEqual(expected);
 
-      // Whatever was committed stands, and the key leads to it.
+      // A committed effect stays, and the key finds its reply.
       toy.handler = expected === ONE_COMMIT ? oneCommit : twoCommits();
       const reply = await toy.send('key');
       expect(reply.status).toBe(201);
@@ -243,7 +245,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       if (expected === ONE_COMMIT) expect(isReplay(reply)).toBe(true);
     });
 
-    it('when a handler does not wait for its reply, which is recorded all the same', async () => {
+    it('answers 500 when a handler does not wait for its reply, which is recorded nevertheless', async () => {
       let completed: Promise<unknown> | undefined;
       toy.handler = (request, wish) => {
         completed = request.complete(place, wish);
@@ -257,7 +259,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('when another interceptor puts something in the place of the reply', async () => {
+    it('answers 500 when another interceptor replaces the reply, which is recorded nevertheless', async () => {
       expect((await toy.send('key', { path: '/odd/mapped' })).status).toBe(500);
       expect(logged.join('\n')).toMatch(/mapped returned something else than the reply/);
       const again = await toy.send('key', { path: '/odd/mapped' });
@@ -265,13 +267,13 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('when @IdempotencyContext() is used without @Idempotent()', async () => {
+    it('answers 500 when @IdempotencyContext() is used without @Idempotent()', async () => {
       expect((await toy.send('key', { path: '/odd/keyless' })).status).toBe(500);
       expect(logged.join('\n')).toMatch(/keyless: @IdempotencyContext\(\) needs @Idempotent\(\) on the handler/);
       expect(await left(database)).toEqual(NOTHING);
     });
 
-    it('when the scope names nobody, and runs nothing', async () => {
+    it('answers 500 and runs no handler when the scope names no account', async () => {
       expect((await toy.send('key', { account: '' })).status).toBe(500);
       expect(logged.join('\n')).toMatch(/scope\(\) named no account/);
       expect(toy.arrived).toBe(0);
@@ -280,7 +282,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
   });
 });
 
-describe('an application refuses to start', () => {
+describe('the start of an application on an unsafe database', () => {
   let broken: TestDatabase;
   beforeEach(async () => {
     broken = await createToyDatabase();
@@ -291,10 +293,10 @@ describe('an application refuses to start', () => {
   });
 
   it.each([
-    ['without its table', 'DROP TABLE processed_requests'],
-    ['without its constraint', DROP_CONSTRAINT],
+    ['without the table', 'DROP TABLE processed_requests'],
+    ['without the unique constraint', DROP_CONSTRAINT],
     [
-      'with an index in its place',
+      'with an index instead of the constraint',
       `${DROP_CONSTRAINT}; CREATE INDEX ON processed_requests (account_id, idempotency_key)`,
     ],
     [
@@ -318,7 +320,7 @@ describe('an application refuses to start', () => {
       'with a constraint that is checked too late',
       `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (account_id, idempotency_key) DEFERRABLE`,
     ],
-  ])('on a database %s', async (_, sql) => {
+  ])('refuses to start on a database %s', async (_, sql) => {
     await broken.sql(sql);
     await expect(startToy(broken.url)).rejects.toThrow(CONSTRAINT);
   });

@@ -1,3 +1,5 @@
+// Goal: prove that the memory for requests in flight is bounded, shared fairly between accounts, and always given back.
+// Method: fill that memory, or hold a first request, in toy applications on Fastify and Express.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -21,8 +23,8 @@ import { completing, failing, oneCommit, place, placeAfter, twoCommits, type Wis
 import { Barrier, until } from '../support/waiting.js';
 
 const OVERLOADED = { status: 503, code: 'overloaded', outcome: 'not_started', retryable: true };
-/** What the requests of one process can have in flight together, in bytes. */
-const TOTAL = 128 * 2 ** 20;
+/** Bytes that all requests in flight of one process may occupy, as `in-flight.ts` has it. */
+const TOTAL_BYTES = 128 * 2 ** 20;
 
 @Controller('wishes')
 class WishesController {
@@ -39,7 +41,7 @@ const collectGarbage = runInNewContext('gc') as () => void;
 describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platform }) => {
   let database: TestDatabase;
   let toy: Toy;
-  /** The bodies that have come, as the application parsed them. They may be collected. */
+  /** Weak references to the parsed bodies, which show whether a body has been collected. */
   let bodies: WeakRef<object>[];
 
   beforeAll(async () => {
@@ -65,21 +67,21 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
   });
 
   const memoryLeft = ({ app }: Toy) => app.get(InFlight)['memory']['left'];
-  /** Takes all the memory that an account may have, and returns what gives it back. */
+  /** Takes all the memory that the default account may use. The returned function gives the memory back. */
   function fill({ app }: Toy): () => void {
     const [inFlight, leave] = [app.get(InFlight), [] as (() => void)[]];
-    while (inFlight['memory'].allows('somebody', 32 * 1_024)) leave.push(inFlight.enter('somebody', 0));
+    while (inFlight['memory'].allows('acct_1', 32 * 1_024)) leave.push(inFlight.enter('acct_1', 0));
     return () => leave.forEach((each) => each());
   }
 
-  it('keep no body while they wait for the same request', async () => {
+  it('keeps no body of a duplicate in memory while the duplicate waits', async () => {
     const first = new Barrier();
     toy.handler = twoCommits(first.pass);
     const sent = [toy.send('key')];
     await first.reached.given;
     while (sent.length < 20) sent.push(toy.send('key'));
     await until(() => toy.asked === 20);
-    // What is referred to in this turn of the event loop cannot be collected in it.
+    // A weak reference that was created in this turn of the event loop keeps its target until the next turn.
     await new Promise(setImmediate);
     collectGarbage();
     expect(bodies.map((body) => body.deref())).toEqual([{ name: 'marble' }, ...Array<undefined>(19).fill(undefined)]);
@@ -89,9 +91,9 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     expect(answers.map(isReplay).sort()).toEqual([false, ...Array<boolean>(19).fill(true)]);
   });
 
-  it('are refused with 503 when those of their account have as much memory as is left, and those of others are not', async () => {
+  it('answers 503 overloaded when an account uses as much memory as is left, and serves other accounts', async () => {
     const leave = fill(toy);
-    expect(memoryLeft(toy)).toBe(TOTAL / 2);
+    expect(memoryLeft(toy)).toBe(TOTAL_BYTES / 2);
     expect(errorOf(await toy.send('key'))).toMatchObject(OVERLOADED);
     expect(await left(database)).toEqual(NOTHING);
     expect((await toy.send('key', { account: 'another' })).status).toBe(201);
@@ -99,14 +101,14 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     expect((await toy.send('key')).status).toBe(201);
   });
 
-  it('are refused as well when they have no key', async () => {
+  it('answers 503 overloaded also to requests without a key', async () => {
     const leave = fill(toy);
     expect(errorOf(await toy.sendUnkeyed('/wishes'))).toMatchObject(OVERLOADED);
     leave();
     expect((await toy.sendUnkeyed('/wishes')).status).toBe(201);
   });
 
-  it('count by the size of their bodies', async () => {
+  it('counts requests in flight by the size of their bodies', async () => {
     const before = memoryLeft(toy);
     const first = new Barrier();
     toy.handler = twoCommits(first.pass);
@@ -118,7 +120,7 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     expect(memoryLeft(toy)).toBe(before);
   });
 
-  it('are told at once that the first is in progress when they are duplicates for which there is no memory', async () => {
+  it('answers 409 at once to a duplicate for which there is no memory', async () => {
     // With room for it, the duplicate would wait for longer than the test may take.
     const patient = await startToy(database.url, { platform, waitMs: 3_600_000 });
     const first = new Barrier();
@@ -138,7 +140,7 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     expect((await sent).status).toBe(201);
   });
 
-  it('give their memory back however they end', async () => {
+  it('gives the memory of a request back, however the request ends', async () => {
     const other = { body: { name: 'pebble' } };
     await toy.send('done');
     toy.handler = failing;
@@ -151,10 +153,10 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     for (const [key, request] of [['done'], ['done', other], ['failed', other], ['']] as const)
       await toy.send(key, request);
     await toy.sendUnkeyed('/wishes');
-    expect(memoryLeft(toy)).toBe(TOTAL);
+    expect(memoryLeft(toy)).toBe(TOTAL_BYTES);
   });
 
-  it('give their memory back when they have waited for another request in vain', async () => {
+  it('gives the memory of a duplicate back when its wait is over', async () => {
     const impatient = await startToy(database.url, { platform, waitMs: 60 });
     const first = new Barrier();
     impatient.handler = twoCommits(first.pass);
@@ -163,6 +165,6 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     expect((await impatient.send('key')).status).toBe(409);
     first.open();
     await sent;
-    expect(memoryLeft(impatient)).toBe(TOTAL);
+    expect(memoryLeft(impatient)).toBe(TOTAL_BYTES);
   });
 });

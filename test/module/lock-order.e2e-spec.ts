@@ -1,3 +1,5 @@
+// Goal: prove that groups and deliveries lock their rows in one order, so that no two of them deadlock.
+// Method: run two transactions at once with the same rows in opposite order, slowed by triggers, and retry nothing.
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
@@ -23,7 +25,7 @@ let replica: TestService;
 beforeAll(async () => {
   database = await createDatabase();
   [service, replica] = [await startService(database.url), await startService(database.url)];
-  // Slow enough that two transactions are at it at the same time. A trigger fires when its row is locked.
+  // Slow enough that the two transactions overlap. A trigger fires when its row is locked.
   await database.sql(`
     CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END';
     CREATE TRIGGER dawdle BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION dawdle();
@@ -58,7 +60,7 @@ const itemsOf = <Input>(input: (i: number) => Input): PhaseItem<Input>[] =>
     input: input(i),
   }));
 
-/** The statuses of each reply, of a phase that is run once: not again after a deadlock. */
+/** The statuses of the replies of a phase that gets one attempt, so that a deadlock fails the test. */
 const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonly PhaseItem<Input>[]) =>
   inTransaction(
     app.nest.get(DataSource),
@@ -68,8 +70,8 @@ const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonl
     { attempts: 1 },
   );
 
-describe('two groups at once that have the same rows in opposite order', () => {
-  it('of changes of customers wait for one another and never in a circle', async () => {
+describe('two concurrent groups with the same rows in opposite order', () => {
+  it('commits two concurrent groups of changes of customers without a deadlock', async () => {
     const items = itemsOf(changed);
     const both = await Promise.all([
       run(service, changeCustomer, items),
@@ -79,14 +81,14 @@ describe('two groups at once that have the same rows in opposite order', () => {
     for (const statuses of both) expect(statuses).toEqual(Array(COUNT).fill(statuses[0]));
   });
 
-  it('of orders wait for one another and never in a circle', async () => {
+  it('commits two concurrent groups of orders without a deadlock', async () => {
     const items = itemsOf(ordered);
     const both = await Promise.all([run(service, placeOrder, items), run(replica, placeOrder, items.toReversed())]);
     expect(both.flat()).toEqual(Array(2 * COUNT).fill(200));
     expect(await database.sql('SELECT DISTINCT stock FROM inventory')).toEqual([{ stock: 99 }]);
   });
 
-  it('of changes and orders wait for one another and never in a circle', async () => {
+  it('commits two concurrent groups of changes and orders without a deadlock', async () => {
     const unit = (key: string, operation: string, phase: Phase<never, Reply>, input: unknown): Unit => ({
       kind: 'claim-and-complete',
       identity: new RequestIdentity('acct_demo', key, operation, () => key),
@@ -96,7 +98,7 @@ describe('two groups at once that have the same rows in opposite order', () => {
       phase,
       input,
     });
-    /** In the order of their keys, as groups are. */
+    /** Sorted by key, as `GroupCommit` sorts a group. */
     const group = (app: TestService, name: string, isReversed: boolean) => {
       const [orders, changes] = isReversed ? ['b', 'a'] : ['a', 'b'];
       const units = Array.from({ length: COUNT / 2 }, (_, i) => [
@@ -115,8 +117,8 @@ describe('two groups at once that have the same rows in opposite order', () => {
   });
 });
 
-describe('two deliveries at once about the same accounts', () => {
-  // Enough for hash tables of different sizes, which have what is in both in different orders.
+describe('two concurrent deliveries about the same accounts', () => {
+  // Enough rows that the two deliveries use hash tables of different sizes, which return the shared rows in different orders.
   const SHARED = 120;
   const charged = (i: number, round: number): Message => ({
     accountId: `acct_${round}_${i}`,
@@ -125,15 +127,15 @@ describe('two deliveries at once about the same accounts', () => {
     data: { charge_id: `ch_${i}`, amount: 1, currency: 'eur', order_id: 'order_1' },
     createdAt: new Date(),
   });
-  // Where both tables happen to begin with the same account, one delivery waits for the other from the start, and no circle is
-  // possible. That is up to the hashes, so other accounts have another turn.
+  // If both hash tables begin with the same account, one delivery waits from the start and a deadlock is impossible. The hashes
+  // decide that, so several rounds use other accounts.
   const ROUNDS = 6;
 
   it.each([
     { consumer: earningsConsumer, table: 'balances' },
     { consumer: paymentsConsumer, table: 'order_payments' },
   ])(
-    'of which one is about others besides, wait for one another and never in a circle: $table',
+    'commits two concurrent deliveries that share accounts without a deadlock, in the table $table',
     async ({ consumer, table }) => {
       const handle = (app: TestService, count: number, round: number) =>
         inTransaction(

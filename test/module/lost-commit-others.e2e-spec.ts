@@ -1,3 +1,5 @@
+// Goal: prove what a lost COMMIT means for orders and changes of customers, with an idempotency key and without.
+// Method: drop the request or the reply of a COMMIT in a proxy, send the request again, and compare orders, stock and versions.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { call, type Call, isReplay } from '../support/client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -43,7 +45,7 @@ const left = async () => {
 describe.each(['drop request', 'drop reply'] as const)('a lost COMMIT (%s)', (fault) => {
   const isCommitted = fault === 'drop reply';
 
-  it('of an order under a key is resolved by claiming the key again', async () => {
+  it('resolves the lost COMMIT of an order with a key by claiming the key again', async () => {
     proxy.failCommit(fault, 0);
     const answer = await order({ key: 'key_1' });
     expect([answer.status, isReplay(answer)]).toEqual([200, false]);
@@ -52,7 +54,7 @@ describe.each(['drop request', 'drop reply'] as const)('a lost COMMIT (%s)', (fa
     expect(await left()).toEqual({ orders: 1, stock: 8, version: 1 });
   });
 
-  it('of an order without a key is unknown to the client, whose retry finds out by the natural key', async () => {
+  it('answers 503 unknown to a lost COMMIT of an order without a key, whose retry is resolved by the natural key', async () => {
     proxy.failCommit(fault, 0);
     const problem = expectProblem(await order(), 503, 'database_unavailable');
     expect(problem).toMatchObject({ outcome: 'unknown', retryable: true });
@@ -61,14 +63,14 @@ describe.each(['drop request', 'drop reply'] as const)('a lost COMMIT (%s)', (fa
     expect(await left()).toEqual({ orders: 1, stock: 8, version: 1 });
   });
 
-  it('of a change under a key is resolved as well, and not taken for somebody else’s', async () => {
+  it('resolves the lost COMMIT of a change with a key, and does not report its own version as a conflict', async () => {
     proxy.failCommit(fault, 0);
     const answer = await patch({ key: 'key_1' });
     expect([answer.status, isReplay(answer)]).toEqual([200, false]);
     expect(await left()).toMatchObject({ version: 2 });
   });
 
-  it('of a change without a key is unknown, and its retry cannot tell whose version it finds', async () => {
+  it('answers 503 unknown to a lost COMMIT of a change without a key, whose retry may get 412 for its own version', async () => {
     proxy.failCommit(fault, 0);
     expect(expectProblem(await patch(), 503, 'database_unavailable')['outcome']).toBe('unknown');
     expect((await patch()).status).toBe(isCommitted ? 412 : 200);
@@ -76,8 +78,8 @@ describe.each(['drop request', 'drop reply'] as const)('a lost COMMIT (%s)', (fa
   });
 });
 
-describe('a database that is away', () => {
-  it('answers orders and changes with 503, and nothing was started, with a key or without', async () => {
+describe('a database that is unavailable', () => {
+  it('answers 503 not_started to orders and changes, with a key and without, while the database is unavailable', async () => {
     const gone = await startProxy(database.url);
     const cutOff = await startService(gone.url);
     await gone.close();

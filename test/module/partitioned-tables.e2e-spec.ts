@@ -1,3 +1,5 @@
+// Goal: prove that every statement works on tables that are partitioned by account, where rows of two partitions may share a ctid.
+// Method: replace the tables by partitioned ones, fill all partitions alike, then charge and sweep.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Sweeper } from '../../src/idempotency/index.js';
 import { MessageSweeper } from '../../src/messaging/message-sweeper.js';
@@ -28,7 +30,7 @@ async function partition(table: string, primaryKey: string): Promise<void> {
   for (const { definition } of indexes) await database.sql(definition.replace(' ON ONLY ', ' ON '));
 }
 
-/** The rows of each account whose ids start with the letter. */
+/** Names of the rows whose ids begin with `letter`: `f` for fresh rows, `o` for old ones. */
 const left = async (table: string, id: string, letter: string) =>
   (
     await database.sql<{ name: string }>(
@@ -51,7 +53,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** An old row in every second account, and a fresh row in each of the others, so that rows of several partitions share a ctid. */
+/** Five old rows in every second account and five fresh ones in each other account, so that rows of several partitions share a ctid. */
 const ROWS = `
   (SELECT account, row, CASE WHEN number % 2 = 0 THEN 'old_' ELSE 'fresh_' END || row AS id,
           CASE WHEN number % 2 = 0 THEN now() - interval '1 year' ELSE now() END AS at
@@ -66,8 +68,8 @@ async function fillKeys(): Promise<void> {
   );
 }
 
-describe('on tables that are partitioned by account', () => {
-  it('a request is completed in its own partition, although other partitions have keys at the same place', async () => {
+describe('tables that are partitioned by account', () => {
+  it('completes a request in its own partition, although other partitions have keys with the same ctid', async () => {
     await fillKeys();
     const replies: string[] = [];
     for (const round of [1, 2]) {
@@ -83,7 +85,7 @@ describe('on tables that are partitioned by account', () => {
     ]);
   });
 
-  it('the sweep deletes expired keys, and no key of another account that is at the same place in another partition', async () => {
+  it('sweeps expired keys, and no fresh key with the same ctid in another partition', async () => {
     await fillKeys();
     const fresh = await left('processed_requests', 'idempotency_key', 'f');
     expect(await service.nest.get(Sweeper).runOnce()).toBe(5 * (ACCOUNTS.length / 2));
@@ -91,14 +93,14 @@ describe('on tables that are partitioned by account', () => {
     expect(await left('processed_requests', 'idempotency_key', 'o')).toEqual([]);
   });
 
-  it('the sweep of messages deletes old ones, and none that is at the same place in another partition', async () => {
+  it('sweeps old messages, and no fresh message with the same ctid in another partition', async () => {
     await database.sql('TRUNCATE outbox, processed_messages');
     await database.sql(
       `INSERT INTO outbox (account_id, id, type, data, created_at, available_at, published_at)
-       SELECT account, id, 'nobody.cares', '{}', at, at, at FROM ${ROWS}`,
+       SELECT account, id, 'marble.ignored', '{}', at, at, at FROM ${ROWS}`,
       [ACCOUNTS],
     );
-    await database.sql(`INSERT INTO processed_messages SELECT account, 'nobody', id, at FROM ${ROWS}`, [ACCOUNTS]);
+    await database.sql(`INSERT INTO processed_messages SELECT account, 'a consumer', id, at FROM ${ROWS}`, [ACCOUNTS]);
     const fresh = [await left('outbox', 'id', 'f'), await left('processed_messages', 'message_id', 'f')];
     expect(await service.nest.get(MessageSweeper).runOnce()).toBe(2 * 5 * (ACCOUNTS.length / 2));
     expect([await left('outbox', 'id', 'f'), await left('processed_messages', 'message_id', 'f')]).toEqual(fresh);

@@ -1,3 +1,5 @@
+// Goal: prove that a cached reply is the recorded reply, that it expires with its row, and that the cache stays within its limit.
+// Method: start toy applications with a cache, change the database behind it, and count commits. `ReplyCache` is tested alone.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
@@ -23,10 +25,10 @@ import { Barrier, until } from '../support/waiting.js';
 
 const CACHE = { cacheBytes: 1_000_000 };
 
-describe('a reply that is remembered in the process', () => {
+describe('a reply that the process caches', () => {
   let database: TestDatabase;
   let toy: Toy;
-  /** Remembers nothing. */
+  /** Has no cache. */
   let replica: Toy;
 
   beforeAll(async () => {
@@ -35,7 +37,7 @@ describe('a reply that is remembered in the process', () => {
   });
   beforeEach(async () => {
     await empty(database);
-    // One with an empty memory for each test.
+    // A new application, so that each test begins with an empty cache.
     toy = await startToy(database.url, CACHE);
     replica.handler = oneCommit;
   });
@@ -49,7 +51,7 @@ describe('a reply that is remembered in the process', () => {
   const age = (seconds: number) =>
     database.sql('UPDATE processed_requests SET created_at = created_at - make_interval(secs => $1)', [seconds]);
 
-  it('is sent without the database and without the handler, to the byte', async () => {
+  it('replays a cached reply byte for byte without the database and without the handler', async () => {
     const proxy = await startProxy(database.url);
     const cutOff = await startToy(proxy.url, CACHE);
     const headers = { etag: '"7"', location: '/effects/1' };
@@ -68,7 +70,7 @@ describe('a reply that is remembered in the process', () => {
     expect(outcomes).toEqual(['first', 'replayed', 'reused', 'failed']);
   });
 
-  it('may have been recorded elsewhere: it is read once', async () => {
+  it('reads a reply that another replica recorded once, and then replays it from the cache', async () => {
     const first = await replica.send('key');
     const replays = [await toy.send('key'), await toy.send('key'), await toy.send('key')];
     expect(replays.map(isReplay)).toEqual([true, true, true]);
@@ -77,7 +79,7 @@ describe('a reply that is remembered in the process', () => {
     expect(toy.arrived).toBe(1);
   });
 
-  it('may have been recorded by recovery, which knows no more than the fingerprint', async () => {
+  it('caches a reply that recovery recorded, although recovery knows only the fingerprint of the request', async () => {
     toy.handler = failing;
     await toy.send('key');
     expect(await toy.recovery.runOnce()).toBe(1);
@@ -87,14 +89,14 @@ describe('a reply that is remembered in the process', () => {
     expect(commitSizes(toy)).toHaveLength(commits);
   });
 
-  it('is read every time where there is no memory for it', async () => {
+  it('reads the reply for every replay when the cache has no memory', async () => {
     await replica.send('key');
     const before = commitSizes(replica).length;
     expect([await replica.send('key'), await replica.send('key')].map(isReplay)).toEqual([true, true]);
     expect(commitSizes(replica)).toHaveLength(before + 2);
   });
 
-  it('is no failure: the next attempt is made', async () => {
+  it('does not cache a failure, so that the next attempt runs', async () => {
     toy.handler = failing;
     expect((await toy.send('key')).status).toBe(503);
     expect((await toy.send('key')).status).toBe(503);
@@ -105,7 +107,7 @@ describe('a reply that is remembered in the process', () => {
     expect(toy.arrived).toBe(4);
   });
 
-  it('is no request in progress', async () => {
+  it('does not cache that a request is in progress', async () => {
     const impatient = await start({ waitMs: 30 });
     const holder = new Barrier();
     replica.handler = twoCommits(holder.pass);
@@ -117,19 +119,19 @@ describe('a reply that is remembered in the process', () => {
     expect(replyOf(await impatient.send('key'))).toEqual(replyOf(await first));
   });
 
-  it("is not another account's", async () => {
+  it('keeps the cached replies of two accounts with the same key apart', async () => {
     const replies = [await toy.send('key', { account: 'a' }), await toy.send('key', { account: 'b' })];
     replies.push(await toy.send('key', { account: 'a' }), await toy.send('key', { account: 'b' }));
     expect(replies.map(isReplay)).toEqual([false, false, true, true]);
     expect(replies.map(({ body }) => (body as { id: number }).id)).toEqual([1, 2, 1, 2]);
   });
 
-  describe('expires with its row, after which the key is new', () => {
+  describe('the expiry of a cached reply', () => {
     const RETENTION_SECONDS = 3_600;
     const brief = { retentionHours: RETENTION_SECONDS / 3_600 };
     afterEach(() => void jest.restoreAllMocks());
 
-    /** What the rest of its retention does to the row, by the clock of the database, and to the clock of this process. */
+    /** Lets the rest of the retention pass, for the row by the clock of the database and for the cache by that of the process. */
     async function expire(): Promise<void> {
       const [row] = await database.sql<{ left: number }>(
         'SELECT extract(epoch FROM created_at - clock_timestamp())::float8 + $1 AS left FROM processed_requests',
@@ -142,12 +144,12 @@ describe('a reply that is remembered in the process', () => {
     }
 
     it.each([
-      ['when it was recorded here', 'here', 0],
-      ['when it was recorded here, long after its claim', 'here', 0.45 * RETENTION_SECONDS],
-      ['when it was read, old as it was', 'elsewhere', 0.6 * RETENTION_SECONDS],
-    ])('%s', async (_, where, ageSeconds) => {
-      const [forgetful, other] = [await start(brief), await start({ ...brief, cacheBytes: 0 })];
-      const maker = where === 'here' ? forgetful : other;
+      ['was recorded by this process', 'here', 0],
+      ['was recorded by this process long after its claim', 'here', 0.45 * RETENTION_SECONDS],
+      ['was read when its row was already old', 'elsewhere', 0.6 * RETENTION_SECONDS],
+    ])('expires a cached reply with its row, if the reply %s', async (_, where, ageSeconds) => {
+      const [caching, other] = [await start(brief), await start({ ...brief, cacheBytes: 0 })];
+      const maker = where === 'here' ? caching : other;
       const between = new Barrier();
       maker.handler = twoCommits(between.pass);
       const first = maker.send('key');
@@ -157,43 +159,43 @@ describe('a reply that is remembered in the process', () => {
       expect((await first).status).toBe(201);
       if (where === 'elsewhere') await age(ageSeconds);
 
-      await forgetful.send('key');
-      const before = commitSizes(forgetful).length;
-      expect(replyOf(await forgetful.send('key'))).toEqual(replyOf(await first));
-      expect(commitSizes(forgetful)).toHaveLength(before);
+      await caching.send('key');
+      const before = commitSizes(caching).length;
+      expect(replyOf(await caching.send('key'))).toEqual(replyOf(await first));
+      expect(commitSizes(caching)).toHaveLength(before);
       await expire();
-      forgetful.handler = oneCommit;
-      const second = await forgetful.send('key');
+      caching.handler = oneCommit;
+      const second = await caching.send('key');
       expect(isReplay(second)).toBe(false);
       expect(second.body).toMatchObject({ id: 2 });
-      expect(replyOf(await forgetful.send('key'))).toEqual(replyOf(second));
+      expect(replyOf(await caching.send('key'))).toEqual(replyOf(second));
     });
   });
 });
 
 describe('ReplyCache', () => {
-  const requestOf = (key: string, accountId = 'somebody', content = 'content') =>
+  const requestOf = (key: string, accountId = 'acct_1', content = 'content') =>
     new RequestIdentity(accountId, key, 'POST /effects', () => content);
   const replyWith = (body: string) => new RecordedReply(201, {}, body);
   const cacheOf = (cacheBytes: number) => new ReplyCache({ cacheBytes } as never);
   const later = () => performance.now() + 60_000;
 
-  it('forgets the oldest when it is full, and never holds more than it may', () => {
+  it('drops the oldest replies when the cache is full, and stays within its limit', () => {
     const cache = cacheOf(20_000);
     const keys = Array.from({ length: 100 }, (_, i) => `key-${i}`);
     for (const key of keys) cache.keep(requestOf(key), replyWith('x'.repeat(500)), later());
     const held = keys.filter((key) => cache.find(requestOf(key)));
     expect(held).toEqual(keys.slice(-held.length));
     expect(held.length).toBeGreaterThan(5);
-    // 500 characters of up to two bytes, in 20,000.
+    // 20,000 bytes hold at most 20 bodies of 500 characters, each counted as two bytes.
     expect(held.length).toBeLessThanOrEqual(20);
   });
 
   it.each([
     ['body', replyWith('x'.repeat(10_000)), requestOf('key')],
     ['headers', new RecordedReply(201, { etag: 'x'.repeat(10_000) }, ''), requestOf('key')],
-    ['request', replyWith(''), requestOf('key', 'somebody', 'x'.repeat(10_000))],
-  ])('does not give up everything for one whose %s is too large', (_, reply, request) => {
+    ['request', replyWith(''), requestOf('key', 'acct_1', 'x'.repeat(10_000))],
+  ])('does not cache a reply whose %s is too large, and keeps the others', (_, reply, request) => {
     const cache = cacheOf(20_000);
     cache.keep(requestOf('small'), replyWith('{}'), later());
     cache.keep(request, reply, later());
@@ -201,13 +203,13 @@ describe('ReplyCache', () => {
     expect(cache.find(requestOf('small'))).toEqual(replyWith('{}'));
   });
 
-  it('does not keep what has expired already', () => {
+  it('does not cache a reply that has already expired', () => {
     const cache = cacheOf(20_000);
     cache.keep(requestOf('key'), replyWith('{}'), performance.now() - 1);
     expect(cache.find(requestOf('key'))).toBeUndefined();
   });
 
-  it('tells apart accounts and keys that look alike together, and requests that do not', () => {
+  it('distinguishes accounts and keys whose joined texts are equal, and different requests with one key', () => {
     const cache = cacheOf(20_000);
     cache.keep(requestOf('b', 'a'), replyWith('{}'), later());
     expect(cache.find(requestOf('b', 'a'))).toEqual(replyWith('{}'));
@@ -223,27 +225,27 @@ describe('ReplyCache', () => {
     }
   });
 
-  it('does not hold the HTTP request', async () => {
+  it('does not keep the HTTP request of a cached reply in memory', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const cache = cacheOf(20_000);
     const keep = () => {
       const http = { body: { name: 'marble' } };
-      const request = new RequestIdentity('somebody', 'key', 'POST /effects', () => JSON.stringify(http.body));
+      const request = new RequestIdentity('acct_1', 'key', 'POST /effects', () => JSON.stringify(http.body));
       cache.keep(request, replyWith('{}'), later());
       return new WeakRef(http);
     };
     const http = keep();
     await until(() => (collect(), http.deref() === undefined));
-    const same = new RequestIdentity('somebody', 'key', 'POST /effects', () => '{"name":"marble"}');
+    const same = new RequestIdentity('acct_1', 'key', 'POST /effects', () => '{"name":"marble"}');
     expect(cache.find(same)).toEqual(replyWith('{}'));
   });
 
-  it('asks for the content of a request once, and not at all where the fingerprint is known', () => {
+  it('computes the canonical content of a request at most once, and not at all if its fingerprint is known', () => {
     let asked = 0;
-    const request = new RequestIdentity('somebody', 'key', 'POST /effects', () => `content ${++asked}`);
+    const request = new RequestIdentity('acct_1', 'key', 'POST /effects', () => `content ${++asked}`);
     expect([request.canonical, request.canonical, asked]).toEqual(['content 1', 'content 1', 1]);
-    const known = new RequestIdentity('somebody', 'key', 'POST /effects', request.fingerprint);
+    const known = new RequestIdentity('acct_1', 'key', 'POST /effects', request.fingerprint);
     expect(known.canonical).toBeUndefined();
     expect(known.isSame(request) && request.isSame(known)).toBe(true);
   });

@@ -1,3 +1,5 @@
+// Goal: prove that a phase that is one SQL statement keeps the promises of a phase, and that the protocol's SQL uses its indexes.
+// Method: run such phases through a toy application, on a client that pipelines and one that does not, and read query plans.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { IdempotentRequest, Reply, StatementPhase } from '../../src/idempotency/index.js';
 import { CLAIM_ALL, COMPLETE_ALL } from '../../src/idempotency/commit/group.store.js';
@@ -20,7 +22,7 @@ import {
 } from '../support/toy.js';
 import { intend, place, type Wish } from '../support/toy.handlers.js';
 
-/** The intent, in one statement. A name that is no name fails in SQL. */
+/** Stores the intents in one statement. The name `nameless` violates a constraint, so the statement fails. */
 const intending: StatementPhase<Wish, string> = {
   name: 'test_intend',
   text: `
@@ -36,7 +38,7 @@ const intending: StatementPhase<Wish, string> = {
   results: async (_, rows) => (await rows).map(({ request_id }) => String(request_id)),
 };
 
-/** The effect, in one statement, with a reply that does not wait for it. */
+/** Stores the effects in one statement. The replies do not wait for its result. */
 const placing: StatementPhase<Wish, Reply> = {
   ...intending,
   name: 'test_place',
@@ -46,7 +48,10 @@ const placing: StatementPhase<Wish, Reply> = {
   results: (items) => Promise.resolve(items.map(({ input: { name } }) => ({ status: 201, body: { name } }))),
 };
 
-const without = <Result>(phase: StatementPhase<Wish, Result>, results: StatementPhase<Wish, Result>['results']) => ({
+const withResults = <Result>(
+  phase: StatementPhase<Wish, Result>,
+  results: StatementPhase<Wish, Result>['results'],
+) => ({
   ...phase,
   results,
 });
@@ -54,7 +59,7 @@ const without = <Result>(phase: StatementPhase<Wish, Result>, results: Statement
 describe.each([
   { client: 'awaits each answer', limits: LIMITS },
   { client: 'pipelines', limits: { ...LIMITS, pipeline: 1 } },
-])('a phase of one statement, with a client that $client', ({ limits }) => {
+])('a phase of one statement, with a database client that $client', ({ limits }) => {
   let database: TestDatabase;
   let toy: Toy;
 
@@ -71,7 +76,7 @@ describe.each([
   const send = (name: string) => toy.send(`key-of-${name.replace(' ', '-')}`, { body: { name } });
   const handle = (handler: (request: IdempotentRequest, wish: Wish) => Promise<unknown>) => (toy.handler = handler);
 
-  it('commits with the key and the reply, alone and in company', async () => {
+  it('commits the effect of a statement with its key and reply, for one request and for twenty in a group', async () => {
     handle((request, wish) => request.complete(placing, wish));
     const lone = await send('lone');
     expect([lone.status, lone.text]).toEqual([201, '{"name":"lone"}']);
@@ -83,7 +88,7 @@ describe.each([
     expect(replyOf(await send('lone'))).toEqual(replyOf(lone));
   });
 
-  it('makes an intent that is there when the request goes on', async () => {
+  it('stores the intent before the handler continues after its claim', async () => {
     handle(async (request, wish) => {
       const intent = await request.claim(intending, wish);
       const [row] = await database.sql('SELECT name FROM intents WHERE request_id = $1', [intent]);
@@ -95,29 +100,32 @@ describe.each([
   });
 
   it.each([
-    ['of a claim', (request: IdempotentRequest, wish: Wish) => request.claim(intending, wish)],
-    ['of a completion', (request: IdempotentRequest, wish: Wish) => request.complete(placing, wish)],
-  ])('that fails %s leaves nothing, whatever was sent behind it', async (_, handler) => {
-    handle(handler);
-    const answers = await Promise.all(['nameless', 'one', 'two'].map(send));
-    expect(answers[0]?.status).toBe(500);
-    const { keys } = await left(database);
-    expect(keys).toBe(2);
-    handle((request, wish) => request.complete(place, wish));
-    expect(isReplay(await send('nameless'))).toBe(false);
-  });
+    ['a claim', (request: IdempotentRequest, wish: Wish) => request.claim(intending, wish)],
+    ['a completion', (request: IdempotentRequest, wish: Wish) => request.complete(placing, wish)],
+  ])(
+    'leaves nothing of the failed statement of %s, although COMMIT may have been sent behind it',
+    async (_, handler) => {
+      handle(handler);
+      const answers = await Promise.all(['nameless', 'one', 'two'].map(send));
+      expect(answers[0]?.status).toBe(500);
+      const { keys } = await left(database);
+      expect(keys).toBe(2);
+      handle((request, wish) => request.complete(place, wish));
+      expect(isReplay(await send('nameless'))).toBe(false);
+    },
+  );
 
   it.each<[string, StatementPhase<Wish, Reply>]>([
-    ['too few results', without(placing, () => Promise.resolve([]))],
-    ['no results but an error', without(placing, () => Promise.reject(new Error('none')))],
-    ['a reply that cannot be sent', without(placing, () => Promise.resolve([{ status: 201, body: 1n }]))],
-  ])('commits no effect when it has %s', async (_, phase) => {
+    ['too few results', withResults(placing, () => Promise.resolve([]))],
+    ['an error instead of results', withResults(placing, () => Promise.reject(new Error('none')))],
+    ['a reply that cannot be sent', withResults(placing, () => Promise.resolve([{ status: 201, body: 1n }]))],
+  ])('rolls back the effect of a statement that has %s', async (_, phase) => {
     handle((request, wish) => request.complete(phase, wish));
     expect((await send('lost')).status).toBe(500);
     expect(await left(database)).toEqual(NOTHING);
   });
 
-  it('commits no reply when its statement could not even be sent, because another statement has its name', async () => {
+  it('commits no reply when the statement cannot be sent, because another statement has its name', async () => {
     handle((request, wish) => request.complete(placing, wish));
     expect((await send('first')).status).toBe(201);
     handle((request, wish) => request.complete({ ...placing, text: `${placing.text} -- another` }, wish));
@@ -125,16 +133,16 @@ describe.each([
     expect(await left(database)).toEqual(ONE_COMMIT);
   });
 
-  it('leaves a claim to be resumed when its results fail, as a crash would', async () => {
+  it('leaves a claim that can be resumed when its results fail', async () => {
     handle((request, wish) =>
       request.claim(
-        without(intending, () => Promise.reject(new Error('none'))),
+        withResults(intending, () => Promise.reject(new Error('none'))),
         wish,
       ),
     );
     expect((await send('resumed')).status).toBe(500);
     const after = await left(database);
-    // A client that pipelines has committed by then, the other has not.
+    // A client that pipelines has already sent COMMIT when the results fail. The other client has not.
     expect([NOTHING, CLAIMED]).toContainEqual(after);
     await database.sql('UPDATE processed_requests SET locked_until = clock_timestamp()');
     handle(async (request, wish) => {
@@ -146,7 +154,7 @@ describe.each([
   });
 });
 
-describe('the plans of the protocol', () => {
+describe('the query plans of the protocol', () => {
   let database: TestDatabase;
   beforeAll(async () => {
     database = await createToyDatabase();
@@ -178,7 +186,7 @@ describe('the plans of the protocol', () => {
   it.each([
     ['the sweep', SWEEP, [86_400, 1_000]],
     ['a takeover', TAKE_OVER, ['POST /effects', '00000000-0000-0000-0000-000000000000', 30, '', [], 5, 120]],
-  ])('search by time, and read nothing that is not due: %s', async (_, text, values) => {
+  ])('reads only rows that are due, because the index is searched by time, in %s', async (_, text, values) => {
     await database.sql('TRUNCATE processed_requests');
     await database.sql(
       `INSERT INTO processed_requests
@@ -195,38 +203,41 @@ describe('the plans of the protocol', () => {
       (node) => node['Node Type'] === 'Index Scan',
     );
     expect(reads.length).toBeGreaterThan(0);
-    for (const { 'Rows Removed by Filter': passedOver = 0 } of reads) expect(passedOver).toBe(0);
+    for (const { 'Rows Removed by Filter': removed = 0 } of reads) expect(removed).toBe(0);
   });
 
-  // Made now, and kept while the table grows.
-  it.each([0, 1, 3, 60, 5_000])('read no more than the rows asked for, of a table that had %i rows', async (rows) => {
-    await database.sql('TRUNCATE processed_requests');
-    await database.sql(
-      `INSERT INTO processed_requests SELECT 'a', i, gen_random_uuid(), 'o', sha256(''), gen_random_uuid(), now(), NULL, NULL, NULL, now(), NULL
+  // The service prepares its statements once and keeps their plans while the table grows.
+  it.each([0, 1, 3, 60, 5_000])(
+    'reads keys through the primary key with a plan made when the table had %i rows',
+    async (rows) => {
+      await database.sql('TRUNCATE processed_requests');
+      await database.sql(
+        `INSERT INTO processed_requests SELECT 'a', i, gen_random_uuid(), 'o', sha256(''), gen_random_uuid(), now(), NULL, NULL, NULL, now(), NULL
        FROM generate_series(1, $1) AS i`,
-      [rows],
-    );
-    if (rows > 0) await database.sql('ANALYZE processed_requests');
-    const client = await connect(database.url);
-    try {
-      await client.query('BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off');
-      for (const [name, text, parameters] of CALLS) {
-        await client.query(`PREPARE ${name} AS ${text}`);
-        const { rows: explained } = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>(
-          `EXPLAIN (FORMAT JSON) EXECUTE ${name} ${parameters}`,
-        );
-        const plan = explained[0]?.['QUERY PLAN'][0]?.Plan as Plan;
-        const reads = nodes(plan).filter(
-          (node) => node['Relation Name'] === 'processed_requests' && /Scan/.test(node['Node Type']),
-        );
-        expect(reads.length).toBeGreaterThan(0);
-        for (const read of reads) {
-          const byKey = /account_id = .*idempotency_key = /.test(read['Index Cond'] ?? '');
-          expect([name, read['Node Type'] === 'Tid Scan' || byKey]).toEqual([name, true]);
+        [rows],
+      );
+      if (rows > 0) await database.sql('ANALYZE processed_requests');
+      const client = await connect(database.url);
+      try {
+        await client.query('BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off');
+        for (const [name, text, parameters] of CALLS) {
+          await client.query(`PREPARE ${name} AS ${text}`);
+          const { rows: explained } = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+            `EXPLAIN (FORMAT JSON) EXECUTE ${name} ${parameters}`,
+          );
+          const plan = explained[0]?.['QUERY PLAN'][0]?.Plan as Plan;
+          const reads = nodes(plan).filter(
+            (node) => node['Relation Name'] === 'processed_requests' && /Scan/.test(node['Node Type']),
+          );
+          expect(reads.length).toBeGreaterThan(0);
+          for (const read of reads) {
+            const byKey = /account_id = .*idempotency_key = /.test(read['Index Cond'] ?? '');
+            expect([name, read['Node Type'] === 'Tid Scan' || byKey]).toEqual([name, true]);
+          }
         }
+      } finally {
+        await client.end();
       }
-    } finally {
-      await client.end();
-    }
-  });
+    },
+  );
 });

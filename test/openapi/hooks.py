@@ -1,10 +1,10 @@
-"""Leaves out bodies that OpenAPI 3.0 cannot say are wrong, so that all others have to be accepted."""
+"""Skips invalid bodies that OpenAPI 3.0 cannot describe as invalid, so that the service must accept all others."""
 
 import re
 
 import schemathesis
 
-CURRENCIES = {"eur", "usd", "jpy"}  # Those of schemathesis.toml; most other three letters are no code of ISO 4217.
+CURRENCIES = {"eur", "usd", "jpy"}  # As in schemathesis.toml. Most other combinations of three letters are not codes of ISO 4217.
 
 
 @schemathesis.hook
@@ -13,7 +13,7 @@ def filter_case(context, case):
     currency, metadata, items = (body.get(name) for name in ("currency", "metadata", "items"))
     if isinstance(currency, str) and re.fullmatch("[A-Za-z]{3}", currency) and currency.lower() not in CURRENCIES:
         return False
-    # OpenAPI 3.0 does not limit names.
+    # OpenAPI 3.0 cannot limit the length of names.
     if isinstance(metadata, dict) and any(len(name) > 40 for name in metadata):
         return False
     lines = [line.get("item_id") for line in items if isinstance(line, dict)] if isinstance(items, list) else []

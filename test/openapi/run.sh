@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Starts the built service on loopback with a database of its own, and has schemathesis send it what /openapi.json allows
-# and what it forbids: no answer may be a 5xx, have a status that is not documented, or contradict its schema. All checks
-# that schemathesis has are on; schemathesis.toml says what they are told. Once from a fixed seed, for one account, and once
-# from another, for a second account; `npm run test:openapi -- --seed 7` repeats what was found.
-# Needs Python 3.10 or later with venv, and PyPI.
+# Starts the built service on loopback with its own database. schemathesis then sends requests that /openapi.json allows and
+# requests that it forbids. No answer may be a 5xx, have an undocumented status, or contradict its schema. All checks of
+# schemathesis are on; schemathesis.toml configures them. The first run uses a fixed seed and one account, the second run a
+# random seed and another account. `npm run test:openapi -- --seed 7` repeats a run with its seed.
+# Needs Python 3.10 or later with venv, and access to PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=4.32.5
-# For each operation, in each phase.
+# Examples for each operation in each phase.
 max_examples=15
 
 need() { # what is missing
@@ -19,7 +19,7 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || need 'Python 3.
 python3 -c 'import ensurepip' 2> /dev/null || need venv
 
 work=$(mktemp -d)
-# The database runs as another user when we are root.
+# If root runs this script, the database runs as another user, who must be able to enter this folder.
 chmod 755 "$work"
 service=
 finish() {
@@ -35,7 +35,7 @@ python3 -m venv "$work/venv"
 main=$PWD/dist/src/main.js
 config=$PWD/test/openapi/schemathesis.toml
 hooks=$PWD/test/openapi/hooks.py
-# Away from the project, whose .env and .data are not the tests', and whose folder is to stay as it is.
+# Runs outside the project's folder, because the tests must not use its .env and .data, nor write files there.
 cd "$work"
 env -i PATH="$PATH" PORT=0 API_KEYS=acct_a:sk_a,acct_b:sk_b GATEWAY_TIMEOUT_MS=300 LOG_LEVEL=warn \
   node "$main" > service.log 2>&1 &

@@ -1,3 +1,5 @@
+// Goal: prove that each setting has a default, limits and an error that names it, and that the error never shows a secret.
+// Method: call `loadConfig` with single values, and compare the names with .env.example.
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
@@ -23,7 +25,7 @@ const DEFAULTS = {
   LOG_LEVEL: 'info',
 };
 
-/** What the process would say on stderr before it ends. */
+/** The error message that the process would print before it ends. */
 function refusalOf(env: Record<string, string>): string {
   try {
     loadConfig(env);
@@ -35,11 +37,11 @@ function refusalOf(env: Record<string, string>): string {
 }
 
 describe('the settings', () => {
-  it('all have a default but for those that may be missing: the database, the API keys, the rate limit, the broker and the gateway', () => {
+  it('gives every setting its default, except the optional ones: database, API keys, broker and gateway', () => {
     expect(loadConfig({})).toEqual(DEFAULTS);
   });
 
-  it('are taken from the environment, of which the rest is ignored', () => {
+  it('takes settings from the environment, and ignores other variables', () => {
     const env = { PORT: '8080', IDEMPOTENCY_RETENTION_HOURS: '0.5', LOG_LEVEL: 'debug', PATH: '/bin', port: '1' };
     expect(loadConfig(env)).toEqual({ ...DEFAULTS, PORT: 8080, IDEMPOTENCY_RETENTION_HOURS: 0.5, LOG_LEVEL: 'debug' });
     const url = 'postgresql://u:p@localhost:5432/payments?sslmode=require';
@@ -55,18 +57,18 @@ describe('the settings', () => {
       'KAFKA_BROKERS',
       'GATEWAY_URL',
     ),
-  )('count as unset when empty: %s', (name) => {
+  )('treats an empty setting as unset: %s', (name) => {
     expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
     expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
   });
 
-  it('are frozen', () => {
+  it('freezes the settings', () => {
     const config = loadConfig({}) as { PORT: number };
     expect(() => (config.PORT = 1)).toThrow(TypeError);
     expect(config).toEqual(DEFAULTS);
   });
 
-  it('are frozen down to the last API key', () => {
+  it('freezes the list of API keys and each key in it', () => {
     const { API_KEYS } = loadConfig({ API_KEYS: 'acct_a:sk_a' }) as unknown as {
       API_KEYS: { accountId: string; secret: string }[];
     };
@@ -122,18 +124,18 @@ describe('a bad value', () => {
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
     ['LOG_LEVEL', 'loud', /"info"/],
-  ])('is named with what was expected: %s=%s', (name, value, expected) => {
+  ])('names the bad setting and the expected form: %s=%s', (name, value, expected) => {
     const refusal = refusalOf({ [name]: value });
     expect(refusal).toMatch(new RegExp(`^${name}: .*expected`));
     expect(refusal).toMatch(expected);
   });
 
-  it('does not hide another', () => {
+  it('names every bad setting, not only the first', () => {
     const refusal = refusalOf({ PORT: 'x', LOG_LEVEL: 'loud', GATEWAY_TIMEOUT_MS: 'long' });
     expect(refusal.split('\n').map((line) => line.split(':')[0])).toEqual(['PORT', 'GATEWAY_TIMEOUT_MS', 'LOG_LEVEL']);
   });
 
-  it('is not repeated where it holds a password', () => {
+  it('does not repeat a bad value that holds a password', () => {
     expect(refusalOf({ DATABASE_URL: 'mysql://root:hunter2@localhost/payments' })).not.toContain('hunter2');
     expect(refusalOf({ AMQP_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
     expect(refusalOf({ GATEWAY_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
@@ -141,7 +143,7 @@ describe('a bad value', () => {
     expect(refusalOf(both)).not.toContain('hunter2');
   });
 
-  it('may be at a limit', () => {
+  it('accepts values at their limits', () => {
     const limits = { PORT: '0', DATABASE_POOL_SIZE: '500', IDEMPOTENCY_WAIT_MS: '0', RECOVERY_INTERVAL_MS: '10' };
     expect(loadConfig(limits)).toMatchObject({ PORT: 0, DATABASE_POOL_SIZE: 500, IDEMPOTENCY_WAIT_MS: 0 });
   });
@@ -172,7 +174,7 @@ describe('API_KEYS', () => {
       `${'a.-_Z9'.repeat(10)}1234:${'!+-~'.repeat(63)}xyz`,
       [[`${'a.-_Z9'.repeat(10)}1234`, `${'!+-~'.repeat(63)}xyz`]],
     ],
-  ])('may be %s', (_, value, expected) => {
+  ])('accepts API_KEYS with %s', (_, value, expected) => {
     const keys = loadConfig({ API_KEYS: value }).API_KEYS?.map(({ accountId, secret }) => [accountId, secret]);
     expect(keys).toEqual(expected);
   });
@@ -181,29 +183,29 @@ describe('API_KEYS', () => {
     ['a secret without an account', 'hunter2'],
     ['an account without a secret', 'acct_a:hunter2,acct_b:'],
     ['an empty account', ':hunter2'],
-    ['an account id that no index can hold', `${'a'.repeat(2_667)}:hunter2`],
+    ['an account id that is too long for an index', `${'a'.repeat(2_667)}:hunter2`],
     ['an account id longer than 64 characters', `${'a'.repeat(65)}:hunter2`],
     ['an account id that is not ASCII', 'acct_ä:hunter2'],
-    ['a secret that no header carries unchanged', 'acct_a:hunter2€'],
+    ['a secret that a header cannot carry unchanged', 'acct_a:hunter2€'],
     ['a secret longer than 255 characters', `acct_a:${'hunter2'.repeat(37)}`],
     ['white space within', 'acct_a:hunter2 acct_b:x'],
     ['a comma at the end', 'acct_a:hunter2,'],
     ['one secret for two accounts', 'acct_a:hunter2,acct_b:hunter2'],
-  ])('may not be %s, and is never repeated', (_, value) => {
+  ])('refuses API_KEYS with %s, and does not repeat the secret', (_, value) => {
     const refusal = refusalOf({ API_KEYS: value });
     expect(refusal).toMatch(/^API_KEYS: expected pairs/);
     expect(refusal).not.toContain('hunter2');
   });
 });
 
-describe('the broker', () => {
-  it('may be a RabbitMQ', () => {
+describe('AMQP_URL and KAFKA_BROKERS', () => {
+  it('accepts the URL of a RabbitMQ', () => {
     for (const url of ['amqp://localhost', 'amqps://user:password@broker.example.org:5671/vhost']) {
       expect(loadConfig({ AMQP_URL: url }).AMQP_URL).toBe(url);
     }
   });
 
-  it('may be a Kafka, known by one or more of its brokers', () => {
+  it('accepts one or more brokers of a Kafka cluster', () => {
     expect(loadConfig({ KAFKA_BROKERS: 'localhost:9092' }).KAFKA_BROKERS).toEqual(['localhost:9092']);
     expect(loadConfig({ KAFKA_BROKERS: ' a:9092 , b-1.example.org:9093' }).KAFKA_BROKERS).toEqual([
       'a:9092',
@@ -211,19 +213,19 @@ describe('the broker', () => {
     ]);
   });
 
-  it('may not be both', () => {
+  it('refuses RabbitMQ and Kafka together', () => {
     const both = { AMQP_URL: 'amqp://localhost', KAFKA_BROKERS: 'localhost:9092' };
     expect(refusalOf(both)).toMatch(/^AMQP_URL, KAFKA_BROKERS: .*expected one of the two/);
   });
 });
 
 describe('HOST', () => {
-  it.each(['127.0.0.1', '::1', 'localhost'])('may be loopback without API keys: %s', (host) => {
+  it.each(['127.0.0.1', '::1', 'localhost'])('accepts a loopback HOST without API keys: %s', (host) => {
     expect(loadConfig({ HOST: host }).HOST).toBe(host);
   });
 
   it.each(['0.0.0.0', '::', '192.0.2.1', 'localhost.example.org', '0'])(
-    'needs API keys when others can reach it: %s',
+    'refuses a HOST that other machines can reach without API keys: %s',
     (host) => {
       expect(refusalOf({ HOST: host })).toMatch(/^HOST: .*expected a loopback address, or API_KEYS/);
       expect(refusalOf({ HOST: host, API_KEYS: '' })).toMatch(/^HOST: /);
@@ -234,19 +236,19 @@ describe('HOST', () => {
 
 describe('.env.example', () => {
   const text = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
-  /** As it is once every variable is no comment any more. */
+  /** The variables of the file, once the comment signs before them are removed. */
   const examples = parseEnv(text.replace(/^#(?=[A-Z_]+=)/gm, ''));
   const source = readFileSync(new URL('../../src/config.ts', import.meta.url), 'utf8');
   const variables = [...source.matchAll(/^ {2}([A-Z_]{4,}):/gm)].map(([, name]) => name);
 
-  it('names every variable that there is, and no other', () => {
+  it('lists every setting in .env.example, and no other', () => {
     expect(variables.length).toBeGreaterThan(10);
     expect(Object.keys(examples).sort()).toEqual(variables.sort());
   });
 
-  it('sets nothing by itself, and shows the defaults', () => {
+  it('sets nothing in .env.example, and shows the defaults', () => {
     expect(parseEnv(text)).toEqual({});
-    // One broker or the other, so an example of each.
+    // RabbitMQ and Kafka exclude each other, so each is loaded by itself.
     const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
     const { DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
@@ -254,7 +256,7 @@ describe('.env.example', () => {
     expect([DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
   });
 
-  it('explains each variable in one sentence', () => {
+  it('explains each setting of .env.example in one sentence', () => {
     const paragraphs = text.trim().split('\n\n').slice(1);
     expect(paragraphs).toHaveLength(variables.length);
     for (const paragraph of paragraphs) expect(paragraph).toMatch(/^# [A-Z][^\n]+[^.]\.\n#[A-Z_]+=.+$/);

@@ -1,3 +1,5 @@
+// Goal: prove that broken, slow and abandoned connections never get a wrong answer, and never block memory or a shutdown.
+// Method: write bytes to raw sockets, hold commits at a barrier, and drain the server.
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
@@ -16,16 +18,16 @@ import { expectProblem, send, sendBytes } from '../support/wire.js';
 /** How many requests the server has begun to read, and how many handlers of {@link Handlers} have started. */
 let [requests, started] = [0, 0];
 
-/** Resolves when the client has gone, with or without an error. */
-const leaving = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
+/** Resolves when the client has closed the connection, with or without an error. */
+const clientGone = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
 
-/** Handlers that end when the test has seen what it wants to see. */
+/** Handlers that end at a moment of the test's choice. */
 @Controller('handlers')
 class Handlers {
   @Get('after-client')
   async afterClient(@Req() { raw }: FastifyRequest): Promise<string> {
     started++;
-    await leaving(raw.socket);
+    await clientGone(raw.socket);
     return 'the client does not read this';
   }
 
@@ -39,7 +41,7 @@ class Handlers {
   async hijackedAfterClient(@Req() { raw }: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     started++;
     reply.hijack();
-    await leaving(raw.socket);
+    await clientGone(raw.socket);
     reply.raw.end('{}');
   }
 }
@@ -72,12 +74,12 @@ const connections = () =>
     server().getConnections((error, count) => (error ? reject(error) : resolve(count))),
   );
 
-/** A connection that stays open until the test ends, and has sent `bytes`. */
+/** Opens a connection that sends `bytes` and stays open until the test ends. */
 async function open(bytes: string): Promise<Socket> {
   const { hostname, port } = new URL(service.url);
   const socket = connect(Number(port), hostname);
   sockets.push(socket);
-  // The server may close it before it has read everything.
+  // The server may close the connection before it has read everything.
   socket.on('error', () => undefined);
   await once(socket, 'connect');
   socket.write(bytes);
@@ -110,10 +112,10 @@ function holdCommits(): Barrier {
   return barrier;
 }
 
-/** Everything that the server has sent by the time the connection is closed, from either side. */
+/** Everything that the server sends until the connection is closed by either side. */
 const received = (socket: Socket) => text(socket).catch(() => '');
 
-describe('bytes that are not HTTP, behind a request that may have started', () => {
+describe('invalid bytes behind a charge that may have started', () => {
   it.each([
     ['one byte', 'x'],
     ['U+0000', '\0'],
@@ -121,7 +123,7 @@ describe('bytes that are not HTTP, behind a request that may have started', () =
     ['a request with a method that does not exist', head('CHARGE', '/charges')],
     ['a request whose body is broken', BROKEN_CHUNK],
   ])(
-    'close the connection without an answer, because 400 would be taken for the answer to the charge: %s',
+    'closes the connection without an answer, because the client would take a 400 for the answer to its charge, after %s',
     async (_, bytes) => {
       const barrier = holdCommits();
 
@@ -142,21 +144,24 @@ describe('bytes that are not HTTP, behind a request that may have started', () =
   it.each([
     ['one byte', 'x'],
     ['a request whose body is broken', BROKEN_CHUNK],
-  ])('close the connection without an answer also if they come in one piece with the charge: %s', async (_, bytes) => {
-    expect(await received(await open(GOOD + bytes))).toBe('');
-    expect((await service.charge('order_1')).status).toBe(200);
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+  ])(
+    'closes the connection without an answer also if the invalid bytes come in one packet with the charge: %s',
+    async (_, bytes) => {
+      expect(await received(await open(GOOD + bytes))).toBe('');
+      expect((await service.charge('order_1')).status).toBe(200);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 });
 
-describe('bytes that are not HTTP, while no request may have started', () => {
-  it('get 400 if they are the body of a charge, and nothing is charged', async () => {
+describe('invalid bytes while no request may have started', () => {
+  it('answers 400 to a charge whose body is not valid HTTP, and charges nothing', async () => {
     const problem = expectProblem(await sendBytes(service.url, BROKEN_CHUNK), 400, 'malformed_request');
     expect(problem).toMatchObject({ outcome: 'not_started', retryable: false });
     expect(await effects(database)).toEqual(NOTHING);
   });
 
-  it('get 400 if the charge before them has been answered', async () => {
+  it('answers 400 to invalid bytes if the charge before them has been answered', async () => {
     const socket = await open(GOOD);
     const [answer] = (await once(socket, 'data')) as [Buffer];
     expect(answer.toString()).toMatch(/^HTTP\/1.1 200 OK/);
@@ -165,7 +170,7 @@ describe('bytes that are not HTTP, while no request may have started', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('close the connection after the 400, even if the client neither reads nor closes it', async () => {
+  it('closes the connection after a 400, even if the client neither reads nor closes it', async () => {
     const socket = await open('PAY ME\r\n\r\n');
     socket.pause();
     await until(async () => (await connections()) === 0);
@@ -173,7 +178,7 @@ describe('bytes that are not HTTP, while no request may have started', () => {
 });
 
 describe('the connections of a server', () => {
-  it('are limited to 10,000, and one more is closed at once', async () => {
+  it('limits the connections of a server to 10,000, and closes one more at once', async () => {
     expect(server().maxConnections).toBe(10_000);
     server().maxConnections = 1;
     const first = await open('');
@@ -184,9 +189,9 @@ describe('the connections of a server', () => {
   });
 });
 
-describe('a body', () => {
+describe('the body of a request', () => {
   const LARGEST_BYTES = 256 * 1_024;
-  /** The head of a charge whose body does not follow. */
+  /** The head of a charge whose body never arrives. */
   const announced = (secret: string, path = '/charges') =>
     head(
       'POST',
@@ -207,11 +212,11 @@ describe('a body', () => {
   it.each([
     ['401', 'without the API key of an account', announced('sk_c')],
     ['404', 'for a route that does not exist', announced('sk_a', '/charge')],
-  ])('is not read before the answer %s to a request %s', async (status, _, bytes) => {
+  ])('answers %s before it reads the body of a request %s', async (status, _, bytes) => {
     expect(await statusOf(await open(bytes))).toBe(status);
   });
 
-  it('of one account may take 32 MiB while they arrive, which leaves room for those of others', async () => {
+  it('lets the arriving bodies of one account take 32 MiB, and leaves room for other accounts', async () => {
     const arriving = await Promise.all(Array.from({ length: 128 }, () => open(announced('sk_a'))));
     await until(() => requests === arriving.length);
     expect(await statusOf(await open(announced('sk_a')))).toBe('503');
@@ -224,7 +229,7 @@ describe('a body', () => {
     expect(await effects(database)).toMatchObject({ captures: 2 });
   });
 
-  it('gives its memory back once it has been read', async () => {
+  it('gives the memory of a body back once it has been read', async () => {
     const headers = { authorization: 'Bearer sk_a' };
     const large = { ...CHARGE, description: 'd'.repeat(200_000) };
     for (let i = 0; i < 200; i++) expect((await service.charge('order_1', large, headers)).status).toBe(400);
@@ -240,26 +245,29 @@ describe('a request that does not arrive in time', () => {
   it.each([
     ['the body', GOOD.slice(0, -5), GOOD.slice(-5)],
     ['the head', GOOD.slice(0, 20), GOOD.slice(20)],
-  ])('gets 408, and nothing is charged when the rest of %s arrives after all', async (_, first, rest) => {
-    const socket = await open(first);
-    const answer = received(socket);
-    await once(socket, 'data');
-    socket.write(rest);
-    expect(await answer).toMatch(
-      /^HTTP\/1.1 408 Request Timeout[^]*retry-after: 1[^]*"retryable":true,"outcome":"not_started"/,
-    );
-    expect(requests).toBe(first === GOOD.slice(0, 20) ? 0 : 1);
-    expect(await effects(database)).toEqual(NOTHING);
-    server().headersTimeout = server().requestTimeout = 60_000;
-    expect((await service.charge('order_1')).headers['idempotent-replayed']).toBeUndefined();
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+  ])(
+    'answers 408 to a slow request, and charges nothing when the rest of %s arrives afterwards',
+    async (_, first, rest) => {
+      const socket = await open(first);
+      const answer = received(socket);
+      await once(socket, 'data');
+      socket.write(rest);
+      expect(await answer).toMatch(
+        /^HTTP\/1.1 408 Request Timeout[^]*retry-after: 1[^]*"retryable":true,"outcome":"not_started"/,
+      );
+      expect(requests).toBe(first === GOOD.slice(0, 20) ? 0 : 1);
+      expect(await effects(database)).toEqual(NOTHING);
+      server().headersTimeout = server().requestTimeout = 60_000;
+      expect((await service.charge('order_1')).headers['idempotent-replayed']).toBeUndefined();
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 
-  it('gets no answer if nothing of it has arrived, because the answer would be taken for that of a later request', async () => {
+  it('closes an idle connection without a 408, because a client would take it for the answer to its next request', async () => {
     expect(await received(await open(''))).toBe('');
   });
 
-  it('gets no answer if another request of the connection may have started', async () => {
+  it('closes a connection without a 408 if another of its requests may have started', async () => {
     const barrier = holdCommits();
     const socket = await open(GOOD);
     const answer = received(socket);
@@ -271,7 +279,7 @@ describe('a request that does not arrive in time', () => {
   });
 });
 
-describe('a connection on which nothing is sent for long', () => {
+describe('an idle connection', () => {
   /** Opens a connection and returns both ends of it. */
   const openBoth = async (bytes: string) => {
     const accepted = once(server(), 'connection') as Promise<[Socket]>;
@@ -281,8 +289,8 @@ describe('a connection on which nothing is sent for long', () => {
     return { client, connection };
   };
 
-  it('is closed if its client does not read its answers', async () => {
-    // More than the kernel takes for both ends.
+  it('closes an idle connection whose client does not read its answers', async () => {
+    // More bytes than the kernel buffers at both ends.
     const { client, connection } = await openBoth(head('GET', '/docs/swagger-ui-bundle.js').repeat(20));
     client.pause();
     await until(() => requests > 1);
@@ -291,7 +299,7 @@ describe('a connection on which nothing is sent for long', () => {
     await service.drain.start();
   });
 
-  it('stays open if its client waits for an answer', async () => {
+  it('keeps an idle connection open while its client waits for an answer', async () => {
     const barrier = holdCommits();
     const { client, connection } = await openBoth(GOOD);
     await barrier.reached.given;
@@ -307,7 +315,7 @@ describe('a connection on which nothing is sent for long', () => {
 
 describe('the drain', () => {
   const get = (path: string) => head('GET', path);
-  /** Sends requests that end after their client has gone, and goes. */
+  /** Sends requests, waits until their handlers run, and breaks the connection. */
   const leave = async (...paths: string[]) => {
     const socket = await open(paths.map(get).join(''));
     await until(() => requests === paths.length);
@@ -383,12 +391,12 @@ describe('the drain', () => {
       'that was answered behind another whose client has left',
       () => leave('/handlers/after-client', '/charges', '/charges/%zz', '/nowhere'),
     ],
-  ])('does not wait for a request %s', async (_, go) => {
+  ])('does not wait at shutdown for a request %s', async (_, go) => {
     await go();
     await service.drain.start();
   });
 
-  it('waits for a handler whose client has gone, and answers other requests meanwhile', async () => {
+  it('waits at shutdown for a handler whose client has gone, and answers 503 to other requests', async () => {
     const barrier = holdCommits();
     const socket = await open(GOOD);
     await barrier.reached.given;
@@ -404,7 +412,7 @@ describe('the drain', () => {
     await until(async () => (await effects(database)).succeeded === 1);
   });
 
-  it('refuses a request whose body arrives meanwhile, and charges nothing', async () => {
+  it('refuses a charge whose body arrives during the shutdown, and charges nothing', async () => {
     const started = holdCommits();
     await open(GOOD);
     await started.reached.given;
@@ -428,7 +436,7 @@ describe('the end of the server', () => {
     ['a part of the head of a request', GOOD.slice(0, 20)],
     ['a part of the body of a request', GOOD.slice(0, -5)],
     ['a request, and a part of the next', head('GET', '/charges') + GOOD.slice(0, 20)],
-  ])('does not wait for a connection on which there was %s', async (_, bytes) => {
+  ])('does not wait at the end for a connection that has received %s', async (_, bytes) => {
     const accepted = once(server(), 'connection').then(([socket]) => socket as Socket);
     await open(bytes);
     const connection = await accepted;

@@ -1,3 +1,5 @@
+// Goal: prove that a connection that PostgreSQL or the network ends costs at most a request, never the process or a charge.
+// Method: end connections at birth, or drop their packets, in a proxy, and count statuses and charges.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { dataSourceOptions } from '../../src/database/data-source.js';
 import { createDatabase, type TestDatabase, withLimits } from '../support/database.js';
@@ -7,7 +9,7 @@ import { startService, type TestService } from '../support/service.js';
 import { effects } from '../support/state.js';
 import { until } from '../support/waiting.js';
 
-/** Nothing in the background, so that a test knows which connection is made for what. */
+/** Nothing runs in the background, so that a test knows which connection serves which request. */
 const QUIET = {
   RELAY_INTERVAL_MS: '3600000',
   RECOVERY_INTERVAL_MS: '3600000',
@@ -29,7 +31,7 @@ describe('a connection that PostgreSQL ends as soon as it is ready', () => {
 
   const statusOf = async ({ url }: ServiceProcess) => (await fetch(`${url}/charges`)).status;
 
-  it('costs one request a 503, and not the process', async () => {
+  it('survives a connection that PostgreSQL ends as soon as it is ready, at the cost of one 503', async () => {
     const service = await spawnService(proxy.url, QUIET);
     expect(await statusOf(service)).toBe(200);
     proxy.endAtBirth();
@@ -40,13 +42,13 @@ describe('a connection that PostgreSQL ends as soon as it is ready', () => {
       return statuses.at(-1) === 200;
     });
     expect(proxy.landed).toBe(1);
-    // Those before it have met a connection that was cut.
+    // The requests before the last one used a connection that was cut.
     expect(new Set(statuses.slice(0, -1))).toEqual(new Set([503]));
     expect((await fetch(`${service.url}/health/ready`)).status).toBe(200);
   });
 
-  it('ends no start without a reason', async () => {
-    // After the one that asks for the encoding, and the one that holds the lock of the migrations.
+  it('names the reason when a connection that ends at birth stops the start', async () => {
+    // The third connection, after those that read the encoding and hold the lock of the migrations.
     proxy.endAtBirth(2);
     const output = await spawnService(proxy.url, QUIET).then((service) => service.output.join('\n'), String);
     expect(proxy.landed).toBe(1);
@@ -55,11 +57,11 @@ describe('a connection that PostgreSQL ends as soon as it is ready', () => {
   });
 });
 
-describe('a network that forgets the connections to the database', () => {
+describe('a network that drops the packets of a connection', () => {
   const POOL = 4;
   const SILENCES: Silence[] = ['both ways', 'to the database', 'from the database'];
 
-  /** Reads and charges on all connections of the pool, until it is told to stop. Returns the keys that were sent. */
+  /** Reads and charges on all connections of the pool until `isOver` returns true. Returns the keys that were sent. */
   async function load({ http, charge }: TestService, name: string, isOver: () => boolean): Promise<string[]> {
     const keys: string[] = [];
     const read = async () => {
@@ -76,18 +78,18 @@ describe('a network that forgets the connections to the database', () => {
     return keys;
   }
 
-  async function forget(silence: Silence): Promise<void> {
+  async function surviveSilence(silence: Silence): Promise<void> {
     const proxy = await startProxy(database.url);
-    // The limits that the service has by itself, and not the patient ones of other tests.
+    // Uses the service's own limit instead of the long one of other tests, because this limit detects the silence.
     const { query_timeout } = dataSourceOptions(database.url).extra;
     const service = await startService(withLimits(proxy.url, { query_timeout }), { DATABASE_POOL_SIZE: String(POOL) });
     try {
       let isOver = false;
       const loading = load(service, silence.replaceAll(' ', '-'), () => isOver);
-      // Each of them is at work, or was a moment ago.
+      // Waits until every connection of the pool exists.
       await until(() => proxy.connections === POOL);
       expect(proxy.fallSilent(silence)).toBe(POOL);
-      const isWell = async () => {
+      const isServing = async () => {
         const answers = await Promise.all([
           service.http.get('/health/ready'),
           service.http.get('/charges'),
@@ -95,7 +97,7 @@ describe('a network that forgets the connections to the database', () => {
         ]);
         return answers.every(({ status }) => status === 200);
       };
-      await until(isWell);
+      await until(isServing);
       isOver = true;
       for (const key of await loading) await until(async () => (await service.charge(key)).status === 200);
     } finally {
@@ -104,8 +106,8 @@ describe('a network that forgets the connections to the database', () => {
     }
   }
 
-  it('is noticed, in whichever direction: the service answers again, and every charge is made once', async () => {
-    await Promise.all(SILENCES.map(forget));
+  it('serves again after the network has dropped the packets of its connections, in each direction, and makes every charge once', async () => {
+    await Promise.all(SILENCES.map(surviveSilence));
     const { succeeded, captures, completed, in_progress, pending } = await effects(database);
     expect([captures, completed, in_progress, pending]).toEqual([succeeded, succeeded, 0, 0]);
   });

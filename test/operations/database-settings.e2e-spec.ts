@@ -1,3 +1,5 @@
+// Goal: prove that settings of database, role and URL cannot make the service unsafe: it overrides them or refuses to start.
+// Method: change the settings of a database or a role, then connect, migrate or start.
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions, migrationOptions } from '../../src/database/data-source.js';
@@ -8,7 +10,7 @@ import { startService, type TestService } from '../support/service.js';
 import { until } from '../support/waiting.js';
 import { expectProblem } from '../support/wire.js';
 
-/** The advisory lock of migrations. */
+/** Key of the advisory lock that migrations hold. */
 const MIGRATION_LOCK = 7_318_004_512;
 
 let database: TestDatabase;
@@ -18,7 +20,7 @@ beforeEach(async () => {
   name = new URL(database.url).pathname.slice(1);
 });
 afterEach(async () => {
-  // Also a service that should have been refused, which would otherwise keep the test run alive.
+  // A service that started although it should not have is stopped as well, so that the test run can end.
   await Promise.all(started.splice(0).map((service) => service.stop()));
   await database?.drop();
 });
@@ -29,8 +31,8 @@ async function start(url: string): Promise<TestService> {
   started.push(service);
   return service;
 }
-/** The same, for a start that is to be refused: Jest would print a whole service for minutes if it started. */
-const begin = async (url: string) => (await start(url)).url;
+/** Starts a service that must be refused. Returns only its URL, because Jest would take minutes to print a whole service. */
+const startRefused = async (url: string) => (await start(url)).url;
 
 const withQuery = (query: Record<string, string>) => {
   const url = new URL(database.url);
@@ -54,7 +56,7 @@ async function settingsOf(options: ReturnType<typeof migrationOptions>, ...names
 
 describe('a connection of the service', () => {
   it.each(['the database', 'the URL'])(
-    'reads dates in the ISO format and is read committed, whatever %s has as its default',
+    'reads dates in ISO format and uses read committed although %s has other defaults',
     async (where) => {
       let { url } = database;
       if (where === 'the URL') {
@@ -70,7 +72,7 @@ describe('a connection of the service', () => {
     },
   );
 
-  it('is probed by the server, which would otherwise keep a connection that the network has forgotten', async () => {
+  it('makes the server probe each connection, so that it ends connections that the network has dropped', async () => {
     for (const options of [dataSourceOptions(database.url), migrationOptions(database.url)]) {
       const probes = await settingsOf(
         options,
@@ -82,7 +84,7 @@ describe('a connection of the service', () => {
     }
   });
 
-  it('keeps both its own options and those of the URL, which override', async () => {
+  it('combines its own connection options with those of the URL, which take precedence', async () => {
     const own = await settingsOf(dataSourceOptions(database.url), 'tcp_user_timeout', 'work_mem');
     const both = withQuery({ options: '-c work_mem=7MB' });
     expect(await settingsOf(dataSourceOptions(both), 'tcp_user_timeout', 'work_mem')).toEqual([own[0], '7MB']);
@@ -92,36 +94,36 @@ describe('a connection of the service', () => {
   });
 });
 
-describe('a start that no setting of the database allows', () => {
-  it('names the search_path if no schema in it exists', async () => {
+describe('a search_path without a schema', () => {
+  it('refuses to start, and names the search_path, if no schema in it exists', async () => {
     await expect(migrate(withQuery({ options: '-c search_path=nowhere' }))).rejects.toThrow(
       'DATABASE_URL: expected a search_path with a schema that exists',
     );
   });
 });
 
-describe('a connection that a service has made before', () => {
-  it('is given up if a migration changes what its statements return, and what was asked for is done on another', async () => {
+describe('an open connection of a service', () => {
+  it('replaces a connection whose prepared statements a migration has invalidated, and serves the request on another', async () => {
     const service = await start(database.url);
     expect((await service.charge('before')).status).toBe(200);
-    // A migration of a replica that is newer, while this one goes on.
+    // As a migration of a newer replica would, while this replica keeps running.
     await database.sql('ALTER TABLE charges ALTER COLUMN id TYPE text COLLATE "POSIX"');
     expect((await service.charge('after')).status).toBe(200);
   });
 
-  it('is given up if it is read-only, because new ones may not be', async () => {
+  it('replaces a read-only connection, because a new connection may be writable', async () => {
     await database.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
     const service = await start(database.url);
     expectProblem(await service.charge('key'), 503, 'database_unavailable');
     await database.sql(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
-    // Each attempt may find one more that is left.
+    // Each attempt may meet another old connection of the pool.
     await until(async () => (await service.charge('key')).status === 200);
     expect((await service.http.get('/health/ready')).status).toBe(200);
   });
 });
 
 describe('a service on a database with another DateStyle', () => {
-  it('charges, replays, and reports the time of a charge', async () => {
+  it('charges and replays on a database with another DateStyle', async () => {
     await database.sql(`ALTER DATABASE ${name} SET datestyle = 'SQL, DMY'`);
     const service = await start(database.url);
     const first = await service.charge('key');
@@ -132,14 +134,14 @@ describe('a service on a database with another DateStyle', () => {
 });
 
 describe('a migration', () => {
-  it('waits for another replica without a limit, whatever the database and the URL say', async () => {
+  it('waits for the migration of another replica without a limit, although database and URL set limits', async () => {
     for (const setting of ['statement_timeout', 'lock_timeout', 'idle_session_timeout']) {
       await database.sql(`ALTER DATABASE ${name} SET ${setting} = '1ms'`);
     }
     const holder = await connect(withQuery({ options: '-c idle_session_timeout=0 -c statement_timeout=0' }));
     await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     const migrated = migrate(withQuery({ statement_timeout: '1', lock_timeout: '1', query_timeout: '60000' }));
-    // Also a failure ends the wait, which would otherwise look like a hang.
+    // A failure ends the wait as well, because it would otherwise look like a hang.
     let isOver = false;
     migrated.then(
       () => (isOver = true),
@@ -174,22 +176,25 @@ describe('a start', () => {
   it.each([
     ['a schema of the role itself', () => [`CREATE SCHEMA AUTHORIZATION ${role}`], () => role],
     ['a search_path', () => ['CREATE SCHEMA app', `ALTER ROLE ${role} SET search_path = app, public`], () => 'app'],
-  ])('is refused, and makes no table, if %s comes to stand in front of the tables', async (_, statements, first) => {
-    const before = await tables();
-    for (const statement of statements()) await database.sql(statement);
-    await expect(migrate(url)).rejects.toThrow(
-      `DATABASE_URL: expected the tables of the service in the first schema of search_path, "${first()}", but processed_requests is in "public"`,
-    );
-    expect(await tables()).toEqual(before);
-    const asTold = new URL(url);
-    asTold.searchParams.set('options', '-c search_path=public');
-    expect(await migrate(asTold.href)).toEqual([]);
-  });
+  ])(
+    'refuses to start, and makes no table, if %s now precedes the schema of the tables',
+    async (_, statements, first) => {
+      const before = await tables();
+      for (const statement of statements()) await database.sql(statement);
+      await expect(migrate(url)).rejects.toThrow(
+        `DATABASE_URL: expected the tables of the service in the first schema of search_path, "${first()}", but processed_requests is in "public"`,
+      );
+      expect(await tables()).toEqual(before);
+      const corrected = new URL(url);
+      corrected.searchParams.set('options', '-c search_path=public');
+      expect(await migrate(corrected.href)).toEqual([]);
+    },
+  );
 
-  it('that fails in one migration has made no table in any other', async () => {
+  it('makes no table at all when one migration fails', async () => {
     const empty = await createDatabase({ empty: true });
     try {
-      // In the way of a later migration.
+      // A later migration fails because this schema exists.
       await empty.sql('CREATE SCHEMA bank');
       await expect(migrate(empty.url)).rejects.toThrow('schema "bank" already exists');
       expect(await empty.sql("SELECT to_regclass('processed_requests') AS made")).toEqual([{ made: null }]);
@@ -198,7 +203,7 @@ describe('a start', () => {
     }
   });
 
-  describe('of a role with few rights', () => {
+  describe('a start as a role with few rights', () => {
     beforeEach(async () => {
       await database.sql(`
         ALTER ROLE ${role} NOSUPERUSER;
@@ -206,7 +211,7 @@ describe('a start', () => {
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, bank TO ${role}`);
     });
 
-    it('succeeds with the rights that the service uses, and charges', async () => {
+    it('starts and charges with only the rights that the service uses', async () => {
       expect(await migrate(url)).toEqual([]);
       const service = await start(url);
       expect((await service.charge('key')).status).toBe(200);
@@ -216,7 +221,7 @@ describe('a start', () => {
       ['INSERT', 'charges'],
       ['UPDATE', 'orders'],
       ['DELETE', 'outbox'],
-    ])('is refused without the right to %s on %s, by name', async (right, table) => {
+    ])('refuses to start without the right to %s on %s, and names the right', async (right, table) => {
       await database.sql(`REVOKE ${right} ON ${table} FROM ${role}`);
       await expect(migrate(url)).rejects.toThrow(`DATABASE_URL: expected the right to ${right} on ${table}`);
     });
@@ -225,22 +230,22 @@ describe('a start', () => {
       ['DELETE ON processed_requests', 'processed_requests: expected the right to DELETE'],
       ['INSERT ON bank.captures', 'DATABASE_URL: expected the right to INSERT on bank.captures'],
       ['USAGE ON SCHEMA bank', 'permission denied for schema bank'],
-    ])('is refused without %s, by name', async (right, message) => {
+    ])('refuses to start without %s, and names the right', async (right, message) => {
       await database.sql(`REVOKE ${right} FROM ${role}`);
-      await expect(begin(url)).rejects.toThrow(message);
+      await expect(startRefused(url)).rejects.toThrow(message);
     });
   });
 
-  it('is refused if a table is unlogged, which a crash empties', async () => {
+  it('refuses to start if a table is unlogged, because a crash would empty it', async () => {
     await database.sql('ALTER TABLE outbox SET UNLOGGED; ALTER TABLE processed_messages SET UNLOGGED');
     await expect(migrate(url)).rejects.toThrow(
       /expected outbox to be logged.*expected processed_messages to be logged/s,
     );
     await database.sql('ALTER TABLE processed_requests SET UNLOGGED');
-    await expect(begin(url)).rejects.toThrow('processed_requests: expected a logged table');
+    await expect(startRefused(url)).rejects.toThrow('processed_requests: expected a logged table');
   });
 
-  it('is refused if the tables are in two schemas', async () => {
+  it('refuses to start if the tables are in two schemas', async () => {
     await database.sql('CREATE SCHEMA other; ALTER TABLE orders SET SCHEMA other');
     const both = new URL(url);
     both.searchParams.set('options', '-c search_path=public,other');
@@ -251,7 +256,7 @@ describe('a start', () => {
 });
 
 describe('readiness', () => {
-  it('is lost on a database that is read-only, where every write would fail', async () => {
+  it('answers 503 to readiness on a read-only database, where every write would fail', async () => {
     await database.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
     const service = await start(database.url);
     const unready = await service.http.get('/health/ready');
@@ -259,7 +264,7 @@ describe('readiness', () => {
   });
 });
 
-it('the tables that a start checks are those that the migrations make', async () => {
+it('checks at the start exactly the tables that the migrations make', async () => {
   const made = await database.sql<{ tablename: string }>(
     "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('migrations', 'typeorm_metadata')",
   );

@@ -1,3 +1,5 @@
+// Goal: prove that the embedded PostgreSQL keeps committed data and leaves no server behind, however its process ends.
+// Method: start it here and in other processes on one directory, kill servers, backends and processes, and read the data.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -9,7 +11,7 @@ import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { until } from '../support/waiting.js';
 
-/** A server as another process sees it. */
+/** A server that another process has started or shares. */
 interface Foreign {
   readonly node: ChildProcess;
   readonly url: string;
@@ -17,7 +19,7 @@ interface Foreign {
   readonly shared: boolean;
 }
 
-/** What a process does that needs a database: it starts one, says so in one line and stays. */
+/** A program that starts or shares a server, prints one line about it, and stays alive. */
 const PROGRAM = `
 import { EmbeddedPostgres } from ${JSON.stringify(new URL('../../dist/src/database/embedded/embedded-postgres.js', import.meta.url))};
 const { url, pid, shared } = await EmbeddedPostgres.start(JSON.parse(process.argv[1]));
@@ -30,7 +32,7 @@ let nodes: ChildProcess[] = [];
 let servers: EmbeddedPostgres[] = [];
 
 function enterNewDirectory(): void {
-  // Only its owner may enter it. The server of a test run as root, which is not root's, must cope with that.
+  // Only the owner may enter this folder. If the tests run as root, the server runs as another user and must cope with that.
   scratch = mkdtempSync(join(tmpdir(), 'embedded-postgres-'));
   directory = join(scratch, 'data');
 }
@@ -87,7 +89,7 @@ async function query<Row>(url: string, sql: string): Promise<Row[]> {
   }
 }
 
-/** Commits an entry. */
+/** Commits an entry to the table `ledger`. */
 const write = (url: string, entry: string) =>
   query(url, `CREATE TABLE IF NOT EXISTS ledger (entry text); INSERT INTO ledger VALUES ('${entry}')`);
 
@@ -134,7 +136,7 @@ describe('an embedded PostgreSQL', () => {
   afterEach(endAll);
   afterAll(leaveDirectory);
 
-  it('survives a restart with its data, and asks for its password', async () => {
+  it('keeps its data across a restart, and requires its password', async () => {
     const first = await start();
     await write(first.url, 'before the restart');
     await first.stop();
@@ -148,7 +150,7 @@ describe('an embedded PostgreSQL', () => {
     expect(attempts()).toEqual([]);
   });
 
-  it('ends with its process, even by kill -9', async () => {
+  it('stops the server when its process ends, even by kill -9', async () => {
     const killed = await startElsewhere();
     expect(lockedBy()).toBe(killed.pid);
     await kill(killed.node);
@@ -157,7 +159,7 @@ describe('an embedded PostgreSQL', () => {
     expect(readFileSync(join(directory, 'postgres.log'), 'utf8')).toContain('received fast shutdown request');
   });
 
-  it('starts right after its process was killed, with what was committed', async () => {
+  it('starts right after its process was killed, with all committed data', async () => {
     const killed = await startElsewhere();
     await write(killed.url, 'before its death');
     await kill(killed.node);
@@ -166,7 +168,7 @@ describe('an embedded PostgreSQL', () => {
     expect(await entries(next.url)).toContain('before its death');
   });
 
-  it('recovers after the server and its process were killed together, once the last backend is gone', async () => {
+  it('starts after server and process were killed together, once the last backend has ended', async () => {
     const killed = await startElsewhere();
     await write(killed.url, 'before both deaths');
     const checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
@@ -181,7 +183,7 @@ describe('an embedded PostgreSQL', () => {
     expect(await entries((await next).url)).toContain('before both deaths');
   });
 
-  it('is started again on the same port when the server alone is killed, time and again', async () => {
+  it('restarts a killed server on the same port, repeatedly', async () => {
     const messages: string[] = [];
     const server = await start({ log: (message) => messages.push(message) });
     for (const deaths of [1, 2]) {
@@ -196,7 +198,7 @@ describe('an embedded PostgreSQL', () => {
     }
   });
 
-  it('can be stopped while a killed server is being replaced', async () => {
+  it('can be stopped while it restarts a killed server', async () => {
     let stopped: Promise<void> | undefined;
     const server = await start({ log: () => void (stopped ??= server.stop()) });
     process.kill(lockedBy(), 'SIGKILL');
@@ -205,7 +207,7 @@ describe('an embedded PostgreSQL', () => {
     expect(await answers(server.url)).toBe(false);
   });
 
-  it('starts although postmaster.pid names a living process that is no server', async () => {
+  it('starts although postmaster.pid names a living process that is not a server', async () => {
     await (await start()).stop();
     const { uid, gid } = statSync(join(directory, 'postgres'));
     const bystander = spawn('sleep', ['60'], process.geteuid?.() === 0 ? { uid, gid } : {});
@@ -219,7 +221,7 @@ describe('an embedded PostgreSQL', () => {
     expect(bystander.signalCode).toBeNull();
   });
 
-  it('waits for another server that has created postmaster.pid and has not written it yet', async () => {
+  it('waits for another server that has created postmaster.pid but not written it yet', async () => {
     await (await start()).stop();
     writeFileSync(lockFile(), '');
     const server = start();
@@ -228,7 +230,7 @@ describe('an embedded PostgreSQL', () => {
     expect(await answers((await server).url)).toBe(true);
   });
 
-  it('is shared by a second process, which leaves it running', async () => {
+  it('shares its server with a second process, which leaves the server running', async () => {
     const owner = await startElsewhere();
     const guest = await start();
     expect(guest).toMatchObject({ shared: true, url: owner.url, pid: owner.pid });
@@ -236,14 +238,14 @@ describe('an embedded PostgreSQL', () => {
     expect(await answers(owner.url)).toBe(true);
   });
 
-  it('has one owner when three processes start it at once', expectOneOwner);
+  it('has one owner when three processes start on one existing cluster at once', expectOneOwner);
 });
 
 describe('an embedded PostgreSQL on an empty directory', () => {
   beforeEach(enterNewDirectory);
   afterEach(() => endAll().finally(leaveDirectory));
 
-  it('has one owner when three processes create it at once', expectOneOwner);
+  it('has one owner when three processes create a cluster at once', expectOneOwner);
 
   it('removes a throwaway cluster when stopped', async () => {
     const server = await start({ throwaway: true });
@@ -259,7 +261,7 @@ describe('an embedded PostgreSQL on an empty directory', () => {
     expect(await answers(url)).toBe(false);
   });
 
-  it.each([false, true])('leaves nothing half-made when killed within initdb (throwaway: %s)', async (throwaway) => {
+  it.each([false, true])('leaves no partial cluster when killed within initdb (throwaway: %s)', async (throwaway) => {
     const node = spawnNode({ throwaway });
     const isUnderWay = (name: string) => existsSync(join(directory, name, 'data', 'base'));
     await until(() => existsSync(directory) && attempts().some(isUnderWay));

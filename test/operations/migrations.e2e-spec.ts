@@ -1,3 +1,5 @@
+// Goal: prove that the migrations make the schema once, can be undone, match the entities, and constrain processed_requests.
+// Method: migrate empty databases, compare their schemas object by object, and insert rows that must be refused.
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
@@ -8,7 +10,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 
 const NAMES = migrations.map(({ name }) => name);
 
-/** What there is beyond an empty database: every schema, table, column, constraint, index, sequence, function and type. */
+/** Every schema, table, column, constraint, index, sequence, trigger, function, type and extension of a database. */
 async function schemaOf(database: TestDatabase): Promise<string[]> {
   const objects = await database.sql<{ object: string }>(`
     WITH ours AS (
@@ -47,17 +49,17 @@ describe('the migrations', () => {
   });
   afterAll(() => database?.drop());
 
-  it('run once each when four replicas start together on an empty database', async () => {
+  it('runs each migration once when four replicas start together on an empty database', async () => {
     const done = await Promise.all([1, 2, 3, 4].map(() => migrate(database.url)));
     expect(done.flat()).toEqual(NAMES);
     expect(await database.sql('SELECT name FROM migrations ORDER BY id')).toEqual(NAMES.map((name) => ({ name })));
   });
 
-  it('leave nothing to do for the next start', async () => {
+  it('runs no migration at the next start', async () => {
     expect(await migrate(database.url)).toEqual([]);
   });
 
-  it('can be undone one by one, which leaves nothing behind, and run again to the same schema', async () => {
+  it('undoes the migrations one by one without leaving an object, and runs them again to the same schema', async () => {
     const before = await schemaOf(database);
     expect(before).not.toEqual(empty);
 
@@ -75,12 +77,12 @@ describe('the migrations', () => {
     expect(await schemaOf(database)).toEqual(before);
   });
 
-  it('make what the entities describe: TypeORM would change nothing', async () => {
+  it('makes the schema that the entities describe, so that TypeORM would change nothing', async () => {
     const changes = await withDataSource(database.url, (dataSource) => dataSource.driver.createSchemaBuilder().log());
     expect(changes.upQueries.map(({ query }) => query)).toEqual([]);
   });
 
-  it('make the constraints that the entities describe, which TypeORM compares by name alone', async () => {
+  it('makes the constraints that the entities describe, which TypeORM compares by name only', async () => {
     const described = await createDatabase({ empty: true });
     try {
       await withDataSource(described.url, (dataSource) => dataSource.synchronize());
@@ -92,7 +94,7 @@ describe('the migrations', () => {
     }
   });
 
-  it('give every table a primary key that begins with the account', async () => {
+  it('gives every table a primary key that begins with account_id', async () => {
     const keys = await database.sql<{ table: string; first: string | null }>(`
       SELECT c.oid::regclass::text AS table, attname AS first
       FROM pg_class c LEFT JOIN pg_index ON indrelid = c.oid AND indisprimary
@@ -105,7 +107,7 @@ describe('the migrations', () => {
   });
 });
 
-describe('processed_requests', () => {
+describe('the table processed_requests', () => {
   let database: TestDatabase;
   beforeAll(async () => {
     database = await createDatabase({ empty: true });
@@ -144,40 +146,40 @@ describe('processed_requests', () => {
   }
 
   it.each([
-    ['a key twice', { idempotency_key: 'held' }, 'processed_requests_pkey'],
-    ['a key twice, in progress once it is completed', { idempotency_key: 'completed' }, 'processed_requests_pkey'],
+    ['a used key', { idempotency_key: 'held' }, 'processed_requests_pkey'],
+    ['the key of a completed request', { idempotency_key: 'completed' }, 'processed_requests_pkey'],
     ['an empty key', { idempotency_key: '' }, 'processed_requests_key_length'],
     ['a key of 256 characters', { idempotency_key: 'k'.repeat(256) }, 'processed_requests_key_length'],
     ['a fingerprint of 31 bytes', { fingerprint: Buffer.alloc(31) }, 'processed_requests_fingerprint_is_sha256'],
     ['a fingerprint of 33 bytes', { fingerprint: Buffer.alloc(33) }, 'processed_requests_fingerprint_is_sha256'],
-    ['a request that nobody holds', { locked_until: null }, 'processed_requests_state'],
+    ['an unfinished request without a lease', { locked_until: null }, 'processed_requests_state'],
     [
       'a reply without its completion',
       { ...COMPLETED, completed_at: null, locked_until: new Date() },
       'processed_requests_state',
     ],
     ['a completion without its reply', { locked_until: null, completed_at: new Date() }, 'processed_requests_state'],
-    ['a completed request that is still held', { ...COMPLETED, locked_until: new Date() }, 'processed_requests_state'],
+    ['a completed request with a lease', { ...COMPLETED, locked_until: new Date() }, 'processed_requests_state'],
     ['a reply without status', { ...COMPLETED, response_status: null }, 'processed_requests_state'],
     ['a reply without headers', { ...COMPLETED, response_headers: null }, 'processed_requests_state'],
     ['a reply without body', { ...COMPLETED, response_body: null }, 'processed_requests_state'],
-  ])('refuses %s', async (_, changes, constraint) => {
+  ])('refuses a row with %s', async (_, changes, constraint) => {
     await expect(insert(changes)).rejects.toMatchObject({ constraint });
   });
 
   it.each(Object.keys(IN_PROGRESS).filter((name) => name !== 'locked_until'))(
-    'refuses a row without %s',
+    'refuses a row without the column %s',
     async (column) => {
       await expect(insert({ [column]: null })).rejects.toMatchObject({ code: '23502', column });
     },
   );
 
-  it('takes the same key of another account', async () => {
+  it('accepts the same key for another account', async () => {
     await insert({ account_id: 'acct_b', idempotency_key: 'held' });
     expect(await database.sql("SELECT FROM processed_requests WHERE idempotency_key = 'held'")).toHaveLength(2);
   });
 
-  it('knows no other constraint than those tested here', async () => {
+  it('has no other constraints than those tested here', async () => {
     const constraints = await database.sql<{ conname: string }>(
       `SELECT conname FROM pg_constraint WHERE conrelid = 'processed_requests'::regclass AND contype <> 'n' ORDER BY 1`,
     );

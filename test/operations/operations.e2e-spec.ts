@@ -1,3 +1,5 @@
+// Goal: prove health, metrics, request ids and logs as an operator uses them, and that no secret appears in them.
+// Method: read the pages before and after requests, and parse the log of the built service.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { migrations } from '../../migrations/index.js';
 import { Relay } from '../../src/messaging/index.js';
@@ -8,7 +10,7 @@ import { expectProblem } from '../support/wire.js';
 import { until } from '../support/waiting.js';
 
 let database: TestDatabase;
-/** Needs an API key, as a service that others can reach does. */
+/** Has an API key, as every service must have that is reachable from other machines. */
 let service: TestService;
 
 const AUTHORIZED = { authorization: 'Bearer sk_secret_a' };
@@ -24,21 +26,21 @@ afterAll(async () => {
 
 const charge = (key: string, body: object = CHARGE) => service.charge(key, body, AUTHORIZED);
 
-describe('health', () => {
-  it('is live and ready without an API key', async () => {
+describe('/health', () => {
+  it('answers that the service is live and ready, without an API key', async () => {
     for (const path of ['/health/live', '/health/ready']) {
       await service.http.get(path).expect(200, { status: 'ok' });
     }
   });
 
-  /** The first answer of readiness with another status than it had: an answer is kept for a second. */
+  /** Asks until readiness has this status, because an answer is kept for a second. */
   async function readyOnce(status: number) {
     let answer = await service.http.get('/health/ready');
     await until(async () => (answer = await service.http.get('/health/ready')).status === status);
     return answer;
   }
 
-  it('is live but not ready while a migration is missing, and names it', async () => {
+  it('answers live but not ready while a migration is missing, and names the migration', async () => {
     const { name } = migrations[1] as { name: string };
     const [row] = await database.sql('DELETE FROM migrations WHERE name = $1 RETURNING *', [name]);
     await service.http.get('/health/live').expect(200);
@@ -51,7 +53,7 @@ describe('health', () => {
     await readyOnce(200);
   });
 
-  it('is live but not ready while there is no schema', async () => {
+  it('answers live but not ready while there is no schema', async () => {
     await database.sql('ALTER TABLE migrations RENAME TO gone');
     await service.http.get('/health/live').expect(200);
     const unready = await readyOnce(503);
@@ -64,7 +66,7 @@ describe('health', () => {
 describe('/metrics', () => {
   let page = '';
 
-  /** The value of each series, by its name and labels, on a later page than the last: a page is kept for a second. */
+  /** The value of each series by its name and labels, on a newer page than the last, because a page is kept for a second. */
   async function read(): Promise<Map<string, number>> {
     let text = page;
     await until(async () => {
@@ -81,7 +83,7 @@ describe('/metrics', () => {
     );
   }
 
-  it('count how requests with a key were answered', async () => {
+  it('counts how requests with a key were answered', async () => {
     const outcomes = ['first', 'replayed', 'waited', 'in_progress', 'reused', 'failed'];
     const nameOf = (outcome: string) => `idempotency_requests_total{outcome="${outcome}"}`;
     const before = await read();
@@ -107,12 +109,12 @@ describe('/metrics', () => {
     });
   });
 
-  it('show the oldest unfinished request, the pool, and how long routes take', async () => {
+  it('shows the age of the oldest unfinished request and message, the pool, and the duration of routes', async () => {
     await charge('unfinished', { ...CHARGE, source: 'tok_unavailable' });
     await database.sql(
       "UPDATE processed_requests SET created_at = now() - interval '90 seconds' WHERE completed_at IS NULL",
     );
-    /** As old as that row was before and after the metrics were read, by the clock of the database. */
+    /** Expects a value between the ages of the oldest row before and after the metrics were read, by the clock of the database. */
     const readWithin = async (name: string, rows: string) => {
       const ageOf = async () => {
         const age = `SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS seconds FROM ${rows}`;
@@ -133,7 +135,7 @@ describe('/metrics', () => {
       `INSERT INTO outbox VALUES ('acct_a', 'x.1', 'x', '{}', now() - interval '70 seconds', now() + interval '1 hour', 0, NULL)`,
     );
     await database.sql(
-      "INSERT INTO failed_messages VALUES ('acct_a', 'nobody', 'x.1', 'x', '{}', now(), 5, 'no', now(), now())",
+      "INSERT INTO failed_messages VALUES ('acct_a', 'a consumer', 'x.1', 'x', '{}', now(), 5, 'no', now(), now())",
     );
     const later = await readWithin('messages_oldest_unpublished_seconds', 'outbox WHERE published_at IS NULL');
     expect(later.get('messages_dead_letters')).toBe(1);
@@ -144,7 +146,7 @@ describe('/metrics', () => {
     expect(metrics.has('idempotency_swept_total') && metrics.has('idempotency_recovered_total')).toBe(true);
   });
 
-  it('count the messages that were published, and what came of them at each consumer', async () => {
+  it('counts published messages, and the result of their delivery for each consumer', async () => {
     const consumers = ['balance', 'orders'].flatMap((consumer) =>
       ['processed', 'failed', 'dead'].map((delivery) => ({ consumer, delivery })),
     );
@@ -154,7 +156,7 @@ describe('/metrics', () => {
     ];
     await service.nest.get(Relay).runOnce();
     const before = await read();
-    await charge('told');
+    await charge('published');
     await database.sql(
       "INSERT INTO outbox VALUES ('acct_a', 'charge.succeeded.bad', 'charge.succeeded', '{\"order_id\": null}', now(), now())",
     );
@@ -163,7 +165,7 @@ describe('/metrics', () => {
     expect(names.map((name) => (after.get(name) ?? NaN) - (before.get(name) ?? NaN))).toEqual([1, 1, 1, 0, 2, 0, 0]);
   });
 
-  it('name routes, never keys or ids', async () => {
+  it('labels metrics with routes, never with keys or ids', async () => {
     await service.http.get('/idempotency-keys/private_key_1').set(AUTHORIZED);
     await service.http.get('/private_path_1');
     const names = [...(await read()).keys()].join('\n');
@@ -177,27 +179,27 @@ describe('X-Request-Id', () => {
   const ask = (id?: string) => service.http.get('/charges').set(id === undefined ? {} : { 'x-request-id': id });
 
   it.each(['req_1', '1d3d8c5c-0549-49fd-9a5d-b8bcee74ce05', 'x'.repeat(64)])(
-    'comes back as it was given: %s',
+    'returns the X-Request-Id of the client: %s',
     async (id) => {
       expect((await ask(id)).headers['x-request-id']).toBe(id);
     },
   );
 
   it.each(['x'.repeat(65), 'two words', '{"forged":true}', 'a,b', ''])(
-    'is replaced when it could forge a log line: %s',
+    'replaces an X-Request-Id that could forge a log line: %s',
     async (id) => {
       expect((await ask(id)).headers['x-request-id']).toMatch(UUID);
     },
   );
 
   it.each(['4242424242424242', '4242-4242-4242-4242', 'req_4242.4242.4242.4242'])(
-    'is replaced when it looks like card data, because it is logged: %s',
+    'replaces an X-Request-Id that looks like card data, because it is logged: %s',
     async (id) => {
       expect((await ask(id)).headers['x-request-id']).toMatch(UUID);
     },
   );
 
-  it('is made for each request that has none, errors included', async () => {
+  it('makes an X-Request-Id for each request without one, also for errors', async () => {
     const ids = [await ask(), await ask(), await service.http.get('/nowhere')].map(
       ({ headers }) => headers['x-request-id'] as unknown,
     );
@@ -231,7 +233,7 @@ describe('the log of the built service', () => {
     await post('req_card', { description: 'card 4242424242424242' });
     await post('req_denied', {}, { authorization: 'Bearer sk_guess' });
     await fetch(`${served.url}/idempotency-keys/key_in_path`, { headers });
-    // PostgreSQL's own words about a row that it refuses repeat the whole row.
+    // PostgreSQL's error text repeats the whole row that it refuses.
     await database.sql("ALTER TABLE charges ADD CONSTRAINT refused CHECK (description <> 'a failed present')");
     await post(
       'req_failed',
@@ -243,7 +245,7 @@ describe('the log of the built service', () => {
   });
   afterAll(killAll);
 
-  it('is one JSON object a line; what is for people goes elsewhere and is no line of a request', () => {
+  it('writes one JSON object per line, and texts for people as other lines that name no request', () => {
     const others = served.output.filter((line) => !line.startsWith('{')).join('\n');
     expect(others).toMatch(/Payments are served at/);
     expect(others).not.toMatch(/req_|answered/);
@@ -251,7 +253,7 @@ describe('the log of the built service', () => {
       expect(line).toMatchObject({ level: expect.any(String), time: expect.any(String), msg: expect.any(String) });
   });
 
-  it('has one line for each answer: which request, whose, what became of it', () => {
+  it('logs one line for each answer, with request id, account and status', () => {
     const line = { method: 'POST', route: '/charges', accountId: 'acct_logged' };
     expect(answered()).toMatchObject([
       { ...line, reqId: 'req_first', status: 200 },
@@ -265,7 +267,7 @@ describe('the log of the built service', () => {
     expect(answered()[3]).not.toHaveProperty('accountId');
   });
 
-  it('tells of an error what the client is not told', () => {
+  it('logs the stack of an error that the client does not see', () => {
     const error = lines().find(({ level }) => level === 'error');
     expect(error).toMatchObject({
       reqId: 'req_failed',
@@ -275,11 +277,11 @@ describe('the log of the built service', () => {
   });
 
   it.each([
-    ['the secret of an account, nor one that was guessed', /sk_secret|sk_guess/],
+    ['the secret of an account or a guessed secret', /sk_secret|sk_guess/],
     ['a card number', /4242/],
-    ['what bodies say', /present|matter/],
+    ['the content of bodies', /present|matter/],
     ['idempotency keys', /key_in_header|key_in_path|key_failed/],
-  ])('never has %s', (_, secret) => {
+  ])('never logs %s', (_, secret) => {
     expect(served.output.join('\n')).not.toMatch(secret);
   });
 });

@@ -1,3 +1,5 @@
+// Goal: prove the promise for real processes that are killed, frozen, stopped or lose their database.
+// Method: start the built service as processes, send them signals while the bank holds an answer back, and count effects.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { openDatabase } from '../../src/database/open-database.js';
 import { mkdtemp } from 'node:fs/promises';
@@ -13,9 +15,10 @@ import { CHARGE, startService } from '../support/service.js';
 import { effects, NOTHING, ONE_CHARGE, reset } from '../support/state.js';
 import { Barrier, until } from '../support/waiting.js';
 
-/** A short lease, and recovery at once, so that a test need not wait for either. */
+/** A short lease and frequent recovery, so that a test waits for neither. */
 const QUICK = { IDEMPOTENCY_LEASE_SECONDS: '1', RECOVERY_INTERVAL_MS: '50' };
-const PATIENT = { RECOVERY_INTERVAL_MS: '3600000' };
+/** Recovery that does not run during a test, so that only a retry can finish a charge. */
+const NO_RECOVERY = { RECOVERY_INTERVAL_MS: '3600000' };
 
 let database: TestDatabase;
 let bank: TestBank;
@@ -49,13 +52,13 @@ async function charge({ url }: Pick<ServiceProcess, 'url'>, key: string, body: o
   };
 }
 
-/** A process whose bank is the one of this test. */
+/** A process that uses the bank of this test. */
 const spawnWithBank = (env: Record<string, string>) => spawnService(database.url, { GATEWAY_URL: bank.url, ...env });
 
 const twoServices = (env: Record<string, string>) => Promise.all([spawnWithBank(env), spawnWithBank(env)]);
 
 /**
- * A client that is gone before its answer, while the bank is asked.
+ * Sends a charge and breaks the connection while the bank works.
  *
  * @returns the barrier that holds back the answer of the bank
  */
@@ -70,8 +73,9 @@ async function hangUp({ url }: Pick<ServiceProcess, 'url'>, key: string): Promis
 }
 
 describe('two processes on one database', () => {
-  it('charge concurrent duplicates once', async () => {
-    const [one, other] = await twoServices(PATIENT);
+  // Adds to test/spec/double-charge: two real processes of the built service, which share nothing but the database.
+  it('charges once when 60 duplicates reach two processes at once', async () => {
+    const [one, other] = await twoServices(NO_RECOVERY);
     const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => charge(i % 2 ? one : other, 'storm')));
     expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
     expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
@@ -80,8 +84,8 @@ describe('two processes on one database', () => {
 });
 
 describe('a process that is killed while the bank works', () => {
-  it('is continued by a retry at another, once its lease has lapsed', async () => {
-    const [victim, other] = await twoServices({ ...PATIENT, IDEMPOTENCY_LEASE_SECONDS: '1' });
+  it('finishes the charge of a killed process when a retry reaches another process and the lease has expired', async () => {
+    const [victim, other] = await twoServices({ ...NO_RECOVERY, IDEMPOTENCY_LEASE_SECONDS: '1' });
     const answer = bank.holdAnswer();
     const lost = charge(victim, 'killed').catch(() => 'no answer');
     await answer.reached.given;
@@ -91,8 +95,8 @@ describe('a process that is killed while the bank works', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is finished by another without a client', async () => {
-    const victim = await spawnWithBank(PATIENT);
+  it('finishes the charge of a killed process by recovery in another process, without a client', async () => {
+    const victim = await spawnWithBank(NO_RECOVERY);
     const answer = bank.holdAnswer();
     const lost = charge(victim, 'killed').catch(() => 'no answer');
     await answer.reached.given;
@@ -105,9 +109,9 @@ describe('a process that is killed while the bank works', () => {
   });
 });
 
-describe('a process that freezes past its lease', () => {
-  it('wakes to find itself fenced off, and answers with the reply of the one that took over', async () => {
-    const [sleeper, other] = await twoServices({ ...PATIENT, IDEMPOTENCY_LEASE_SECONDS: '1' });
+describe('a process that is frozen past its lease', () => {
+  it('fences off a process that was frozen past its lease, which answers with the reply of the process that took over', async () => {
+    const [sleeper, other] = await twoServices({ ...NO_RECOVERY, IDEMPOTENCY_LEASE_SECONDS: '1' });
     const answer = bank.holdAnswer();
     const asleep = charge(sleeper, 'frozen');
     await answer.reached.given;
@@ -124,8 +128,8 @@ describe('a process that freezes past its lease', () => {
 });
 
 describe('SIGTERM', () => {
-  it('answers what has started, refuses what has not, and exits with 0', async () => {
-    const service = await spawnWithBank(PATIENT);
+  it('answers requests that have started, refuses new ones, and exits with 0 after SIGTERM', async () => {
+    const service = await spawnWithBank(NO_RECOVERY);
     const answer = bank.holdAnswer();
     const started = charge(service, 'started');
     await answer.reached.given;
@@ -141,8 +145,8 @@ describe('SIGTERM', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('answers what has started although SIGINT comes twice, as from a terminal and from npm', async () => {
-    const service = await spawnWithBank(PATIENT);
+  it('answers requests that have started although SIGINT comes several times, as from a terminal and from npm', async () => {
+    const service = await spawnWithBank(NO_RECOVERY);
     const answer = bank.holdAnswer();
     const started = charge(service, 'started');
     await answer.reached.given;
@@ -155,8 +159,8 @@ describe('SIGTERM', () => {
     expect(await service.ended).toBe(0);
   });
 
-  it('waits for work whose client has hung up', async () => {
-    const service = await spawnWithBank(PATIENT);
+  it('waits after SIGTERM for a charge whose client has hung up', async () => {
+    const service = await spawnWithBank(NO_RECOVERY);
     const answer = await hangUp(service, 'just_now');
     service.signal('SIGTERM');
     await until(async () => (await get(service.url, '/health/ready')).status === 503);
@@ -165,8 +169,8 @@ describe('SIGTERM', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('does not wait for work that has ended, although its client had hung up', async () => {
-    // In this process, where the end of the wait is an event. A process would end by itself after its limit, and look alike.
+  it('does not wait at shutdown for a finished charge whose client had hung up', async () => {
+    // Runs in this process, which sees the end of the wait as an event. A separate process would also exit at its time limit.
     const { url, drain, stop } = await startService(database.url, { GATEWAY_URL: bank.url });
     const longAgo = await hangUp({ url }, 'long_ago');
     longAgo.open();
@@ -187,11 +191,11 @@ describe('a database that is killed and started again', () => {
   const SLOW = { ...CHARGE, source: 'tok_slow' };
 
   /**
-   * Kills the server. It cannot be replaced while one of its backends lives, and one is frozen.
+   * Kills the server and freezes one of its backends. The server cannot be replaced while a backend lives.
    *
-   * @returns lets the frozen backend end, and so the server come back
+   * @returns a function that lets the frozen backend end, so that the server can start again
    */
-  async function killAndKeepAway({ url, pid }: EmbeddedPostgres): Promise<() => void> {
+  async function killAndKeepDown({ url, pid }: EmbeddedPostgres): Promise<() => void> {
     const client = await connect(url);
     const checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
     const backend = (await client.query<{ pid: number }>(checkpointer)).rows[0]?.pid ?? NaN;
@@ -201,20 +205,20 @@ describe('a database that is killed and started again', () => {
     return () => process.kill(backend, 'SIGCONT');
   }
 
-  it('loses nothing acknowledged, and the process comes back by itself', async () => {
+  it('loses no acknowledged charge when the database is killed, and serves again without a restart', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'payments-restart-'));
     const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
     await migrate(postgres.url);
-    // What the process was at when the database went away, it cannot release: its retry waits until the lease has lapsed.
-    const service = await spawnService(postgres.url, { ...PATIENT, IDEMPOTENCY_LEASE_SECONDS: '1' });
+    // Without a database the process cannot release its lease, so the retry waits until the lease has expired.
+    const service = await spawnService(postgres.url, { ...NO_RECOVERY, IDEMPOTENCY_LEASE_SECONDS: '1' });
     const before = await charge(service, 'before');
     const during = charge(service, 'during', SLOW);
     await until(async () => (await get(service.url, '/idempotency-keys/during')).status === 200);
 
-    const comeBack = await killAndKeepAway(postgres);
+    const letRestart = await killAndKeepDown(postgres);
     await until(async () => (await get(service.url, '/health/ready')).status === 503);
     expect((await get(service.url, '/health/live')).status).toBe(200);
-    comeBack();
+    letRestart();
     await until(async () => (await get(service.url, '/health/ready')).status === 200);
 
     const retry = await charge(service, 'before');
@@ -230,8 +234,8 @@ describe('a database that is killed and started again', () => {
   });
 });
 
-describe('the start', () => {
-  it('says what it runs on, where the docs are, and two requests to try', async () => {
+describe('the start of the service', () => {
+  it('prints at the start its URL, its docs, its database without the password, and two requests to try', async () => {
     const { output, url } = await spawnService(database.url);
     const text = output.join('\n');
     await until(() => output.join('\n').split('curl -i').length === 3);
@@ -245,11 +249,11 @@ describe('the start', () => {
     [{ PORT: 'http' }, /PORT: expected a port number/],
     [{ HOST: '0.0.0.0' }, /HOST: .*API_KEYS/],
     [{ DATABASE_URL: 'postgres://127.0.0.1:1/payments' }, /DATABASE_URL.*ECONNREFUSED/s],
-  ])('is refused with %j, by name', async (env, message) => {
+  ])('refuses to start with %j, and names the setting', async (env, message) => {
     await expect(spawnService(database.url, env)).rejects.toThrow(message);
   });
 
-  it('is named if DATABASE_URL names a file that is not there', async () => {
+  it('refuses to start if DATABASE_URL names a missing file, and does not print the password', async () => {
     const url = 'postgres://user:hunter2@127.0.0.1:1/payments?sslrootcert=/no/such/file';
     const started = openDatabase({ DATABASE_URL: url });
     await expect(started).rejects.toThrow(
@@ -258,7 +262,7 @@ describe('the start', () => {
     await expect(started).rejects.not.toThrow(/hunter2/);
   });
 
-  it('is refused on a database that is not UTF-8, before anything is written there', async () => {
+  it('refuses to start on a database that is not UTF-8, before it writes anything', async () => {
     const latin = await createDatabase({ empty: true, encoding: 'LATIN1' });
     const message = /DATABASE_URL: expected a database with the encoding UTF8, but its encoding is LATIN1/;
     await expect(spawnService(latin.url)).rejects.toThrow(message);
@@ -278,8 +282,8 @@ function get(url: string, path: string): Promise<{ status: number; text: string 
   });
 }
 
-describe('orders, charges and messages of processes that are killed again and again', () => {
-  it('take effect once each, and all of them, once their clients have got their answers', async () => {
+describe('processes that are killed repeatedly', () => {
+  it('applies every order, charge and message exactly once although two processes are killed repeatedly', async () => {
     const env = { ...QUICK, RELAY_INTERVAL_MS: '20', MESSAGE_RETRY_MS: '20' };
     await database.sql("INSERT INTO inventory VALUES ('acct_demo', 'beans', 1000)");
     const services = await twoServices(env);
@@ -287,7 +291,7 @@ describe('orders, charges and messages of processes that are killed again and ag
     const kill = async () => {
       for (let i = 0; !isOver; i++) {
         const victim = services[i % 2] as ServiceProcess;
-        // In the middle of whatever it is doing by then.
+        // At a random moment, in the middle of its work.
         await until(() => isOver || Math.random() < 0.05);
         victim.signal('SIGKILL');
         await victim.ended;

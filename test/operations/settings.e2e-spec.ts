@@ -1,3 +1,5 @@
+// Goal: prove that the service works with every accepted value at and between the limits of each setting.
+// Method: start the service with one value, charge once, and ask for readiness.
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -29,7 +31,7 @@ const ACCEPTED: Record<string, readonly string[]> = {
   LOG_LEVEL: ['fatal', 'error', 'silent'],
 };
 
-/** Settings that name a server of their own, which other tests start. */
+/** Settings that name another server. Other tests start such servers. */
 const OTHER_SERVERS = ['DATABASE_URL', 'AMQP_URL', 'KAFKA_BROKERS', 'GATEWAY_URL'];
 
 let database: TestDatabase;
@@ -37,15 +39,15 @@ beforeAll(async () => void (database = await createDatabase()));
 afterEach(() => reset(database));
 afterAll(() => database?.drop());
 
-describe('a setting that is accepted', () => {
-  it('is in the table of this test, whichever setting it is', () => {
+describe('an accepted setting', () => {
+  it('has values in this test for every setting of config.ts', () => {
     const source = readFileSync(new URL('../../src/config.ts', import.meta.url), 'utf8');
     const names = [...source.matchAll(/^ {2}([A-Z_]{4,}):/gm)].map(([, name]) => name);
     expect([...Object.keys(ACCEPTED), ...OTHER_SERVERS].sort()).toEqual(names.sort());
   });
 
   it.each(Object.entries(ACCEPTED).flatMap(([name, values]) => values.map((value) => [name, value] as const)))(
-    'lets the service start, charge once, and say that it is ready: %s=%s',
+    'starts a service that charges once and is ready, with %s=%s',
     async (name, value) => {
       const service = await startService(database.url, { [name]: value });
       try {

@@ -1,3 +1,5 @@
+// Goal: specify what a client sees of the Idempotency-Key over HTTP: valid keys, replays, and which requests are the same.
+// Method: send raw requests to one replica, compare the bytes of the replies, and count the rows in the database.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
@@ -17,7 +19,7 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** POST /charges with the headers and the body as they are written here. */
+/** POST /charges with exactly these headers and this body. */
 const post = (headers: string[], body = JSON.stringify(CHARGE)) =>
   send(service.url, { headers: [...JSON_TYPE, ...headers], body });
 
@@ -27,13 +29,13 @@ const isFirst = ({ headers }: Answer) => headers['idempotent-replayed'] === unde
 const isReplay = ({ headers }: Answer) => headers['idempotent-replayed'] === 'true';
 
 describe('the Idempotency-Key of POST /charges', () => {
-  it('is required: without one nothing is charged', async () => {
+  it('refuses a charge without an Idempotency-Key, and charges nothing', async () => {
     expectProblem(await service.charge(undefined), 400, 'idempotency_key_missing');
     expect(await effects(database)).toEqual(NOTHING);
   });
 
   it.each([
-    ['empty', ''],
+    ['that is empty', ''],
     ['of 256 characters', 'k'.repeat(256)],
     ['of 256 characters in quotes', `"${'k'.repeat(256)}"`],
     ['with a space inside', 'order 12345'],
@@ -45,17 +47,17 @@ describe('the Idempotency-Key of POST /charges', () => {
     ['with a quote in the middle', 'order"12345'],
     ['with nothing between its quotes', '""'],
     ['that is two quoted strings', '"order_1", "order_2"'],
-  ])('is refused %s, and nothing is charged', async (_, key) => {
+  ])('refuses an Idempotency-Key %s, and charges nothing', async (_, key) => {
     expectProblem(await keyed(key), 400, 'idempotency_key_invalid');
     expect(await effects(database)).toEqual(NOTHING);
   });
 
   it.each([
-    ['with two keys', ['Idempotency-Key', 'one', 'Idempotency-Key', 'two']],
-    ['with the same key twice', ['Idempotency-Key', 'one', 'Idempotency-Key', 'one']],
-    ['in two spellings', ['Idempotency-Key', 'one', 'idempotency-key', 'two']],
-    ['one of them empty', ['Idempotency-Key', 'one', 'Idempotency-Key', '']],
-  ])('is refused when the header is sent twice, %s', async (_, headers) => {
+    ['with different keys', ['Idempotency-Key', 'one', 'Idempotency-Key', 'two']],
+    ['with the same key', ['Idempotency-Key', 'one', 'Idempotency-Key', 'one']],
+    ['with the header name in two spellings', ['Idempotency-Key', 'one', 'idempotency-key', 'two']],
+    ['with an empty second header', ['Idempotency-Key', 'one', 'Idempotency-Key', '']],
+  ])('refuses a request that sends the Idempotency-Key header twice, %s', async (_, headers) => {
     expectProblem(await post(headers), 400, 'idempotency_key_invalid');
     expect(await effects(database)).toEqual(NOTHING);
   });
@@ -64,14 +66,14 @@ describe('the Idempotency-Key of POST /charges', () => {
     ['one character', '1'],
     ['255 characters', 'k'.repeat(255)],
     [
-      'every visible ASCII character but the quote',
+      'every visible ASCII character except the quote',
       [...Array(94).keys()]
         .map((i) => String.fromCharCode(33 + i))
         .join('')
         .replace('"', ''),
     ],
-    ['a comma, which would look like two headers joined', 'one,two'],
-  ])('may be %s', async (_, key) => {
+    ['words around a comma, which HTTP also uses to join two headers', 'one,two'],
+  ])('accepts an Idempotency-Key of %s, and replays its reply', async (_, key) => {
     expect((await keyed(key)).status).toBe(200);
     expect(isReplay(await keyed(key))).toBe(true);
     expect(await database.sql('SELECT idempotency_key FROM processed_requests')).toEqual([{ idempotency_key: key }]);
@@ -81,8 +83,8 @@ describe('the Idempotency-Key of POST /charges', () => {
     ['bare', 'quoted', 'order_12345', '"order_12345"'],
     ['quoted', 'bare', '"order_12345"', 'order_12345'],
     ['bare', 'quoted with escapes', 'a\\b', '"a\\\\b"'],
-    ['bare', 'bare with white space around', 'order_12345', '  order_12345\t'],
-  ])('is the same key %s and %s', async (_a, _b, one, other) => {
+    ['bare', 'bare with surrounding white space', 'order_12345', '  order_12345\t'],
+  ])('recognises one key that is sent %s and then %s', async (_a, _b, one, other) => {
     const first = await keyed(one);
     const second = await keyed(other);
     expect([isFirst(first), isReplay(second)]).toEqual([true, true]);
@@ -90,7 +92,7 @@ describe('the Idempotency-Key of POST /charges', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is read as it is written: other letters are another key', async () => {
+  it('distinguishes upper and lower case in an Idempotency-Key', async () => {
     const replies = [await keyed('order_A'), await keyed('order_a')];
     expect(replies.every(isFirst)).toBe(true);
     expect((await effects(database)).captures).toBe(2);
@@ -102,27 +104,30 @@ describe('the reply to a repeated POST /charges', () => {
     ['a success', 'tok_visa', 200, 'application/json; charset=utf-8'],
     ['a declined card', 'tok_chargeDeclined', 402, 'application/problem+json; charset=utf-8'],
     ['a lack of funds', 'tok_insufficientFunds', 402, 'application/problem+json; charset=utf-8'],
-  ])('is the first one for %s: status, type and bytes, and only it is marked', async (_, source, status, type) => {
-    const body = JSON.stringify({
-      ...CHARGE,
-      source,
-      description: 'caf\u00e9 \u2615 \u{1f600}',
-      metadata: { b: '1', a: '2' },
-    });
-    const first = await keyed('order_1', body);
-    expect(first).toMatchObject({ status, headers: { 'content-type': type } });
-    expect(isFirst(first)).toBe(true);
+  ])(
+    'repeats the reply to %s with the same status, type and bytes, and marks only the replay',
+    async (_, source, status, type) => {
+      const body = JSON.stringify({
+        ...CHARGE,
+        source,
+        description: 'caf\u00e9 \u2615 \u{1f600}',
+        metadata: { b: '1', a: '2' },
+      });
+      const first = await keyed('order_1', body);
+      expect(first).toMatchObject({ status, headers: { 'content-type': type } });
+      expect(isFirst(first)).toBe(true);
 
-    for (const replay of [await keyed('order_1', body), await keyed('order_1', body)]) {
-      expect(replay).toMatchObject({ status, headers: { 'content-type': type, 'idempotent-replayed': 'true' } });
-      expect(replay.text).toBe(first.text);
-      expect(replay.headers['content-length']).toBe(String(Buffer.byteLength(first.text)));
-    }
-    const [succeeded, failed] = status === 200 ? [1, 0] : [0, 1];
-    expect(await effects(database)).toEqual({ ...ONE_CHARGE, succeeded, failed, captures: succeeded });
-  });
+      for (const replay of [await keyed('order_1', body), await keyed('order_1', body)]) {
+        expect(replay).toMatchObject({ status, headers: { 'content-type': type, 'idempotent-replayed': 'true' } });
+        expect(replay.text).toBe(first.text);
+        expect(replay.headers['content-length']).toBe(String(Buffer.byteLength(first.text)));
+      }
+      const [succeeded, failed] = status === 200 ? [1, 0] : [0, 1];
+      expect(await effects(database)).toEqual({ ...ONE_CHARGE, succeeded, failed, captures: succeeded });
+    },
+  );
 
-  it('says of a declined card that the answer is final, why, and which charge it was', async () => {
+  it('names the decline code and the charge in the 402 for a declined card, whose outcome is final', async () => {
     const declined = await service.charge('order_1', { ...CHARGE, source: 'tok_insufficientFunds' });
     const problem = expectProblem(declined, 402, 'card_declined');
     expect(problem).toMatchObject({ outcome: 'final', retryable: false, decline_code: 'insufficient_funds' });
@@ -130,7 +135,7 @@ describe('the reply to a repeated POST /charges', () => {
     expect(charge.body).toMatchObject({ status: 'failed', decline_code: 'insufficient_funds' });
   });
 
-  it('is a new one once the key has expired', async () => {
+  it('charges again, with a new reply, once the key has expired', async () => {
     const first = await service.charge('order_1');
     await database.sql("UPDATE processed_requests SET created_at = now() - interval '24 hours 1 second'");
     const later = await service.charge('order_1', { amount: 5, currency: 'usd' });
@@ -142,23 +147,23 @@ describe('the reply to a repeated POST /charges', () => {
   it.each([
     ['tok_unavailable', 503, 'gateway_unavailable'],
     ['tok_timeout', 504, 'gateway_timeout'],
-  ] as const)('is not fixed by a gateway that does not answer: %s', async (source, status, code) => {
+  ] as const)('records no reply while the gateway does not answer (%s)', async (source, status, code) => {
     const problem = expectProblem(await service.charge('order_1', { ...CHARGE, source }), status, code);
     expect(problem).toMatchObject({ outcome: 'unknown', retryable: true });
     expect(await effects(database)).toMatchObject({ completed: 0, in_progress: 1, pending: 1 });
   });
 });
 
-describe('the same request', () => {
+describe('the comparison of two requests with one key', () => {
   const BODY = '{"amount":1999,"currency":"eur","description":"caf\u00e9"}';
 
   it.each([
     ['the order of members', '{"description":"caf\u00e9","currency":"eur","amount":1999}'],
     ['white space', ' {\r\n\t"amount" : 1999 , "currency":"eur", "description":"caf\u00e9"\n} '],
-    ['1999.0', BODY.replace('1999', '1999.0')],
-    ['an exponent', BODY.replace('1999', '1.999e3')],
+    ['a decimal point in the amount', BODY.replace('1999', '1999.0')],
+    ['an exponent in the amount', BODY.replace('1999', '1.999e3')],
     ['an escaped letter', BODY.replace('\u00e9', '\\u00e9')],
-  ])('is not made another by %s', async (_, body) => {
+  ])('replays the reply to a request that differs only in %s', async (_, body) => {
     const first = await keyed('order_1', BODY);
     const second = await keyed('order_1', body);
     expect([first.status, isReplay(second)]).toEqual([200, true]);
@@ -168,22 +173,22 @@ describe('the same request', () => {
 
   it.each([
     ['another amount', BODY.replace('1999', '2000')],
-    ['upper case', BODY.replace('eur', 'EUR')],
-    ['another letter case in a text', BODY.replace('caf', 'Caf')],
-    ['the same letter, composed of two characters', BODY.replace('\u00e9', 'e\u0301')],
-    ['a space at the end of a text', BODY.replace('\u00e9', '\u00e9 ')],
+    ['a currency in upper case', BODY.replace('eur', 'EUR')],
+    ['another letter case in the description', BODY.replace('caf', 'Caf')],
+    ['a letter composed of two characters instead of one', BODY.replace('\u00e9', 'e\u0301')],
+    ['a space at the end of the description', BODY.replace('\u00e9', '\u00e9 ')],
     ['an added member', BODY.replace('}', ',"order_id":"o_1"}')],
-    ['an added member that says the default', BODY.replace('}', ',"source":"tok_visa"}')],
+    ['an added member with its default value', BODY.replace('}', ',"source":"tok_visa"}')],
     ['an added null', BODY.replace('}', ',"order_id":null}')],
     ['a missing member', '{"amount":1999,"currency":"eur"}'],
-  ])('is made another by %s, and its key is refused', async (_, body) => {
+  ])('answers 422 to a used key when the request differs in %s', async (_, body) => {
     const first = await keyed('order_1', BODY);
     expectProblem(await keyed('order_1', body), 422, 'idempotency_key_reused');
     expect((await keyed('order_1', BODY)).text).toBe(first.text);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is told apart from another while it is still in flight', async () => {
+  it('answers 422 to another request with a key whose first request is still in flight', async () => {
     await leaveBehind(database, { key: 'order_1', leaseSeconds: 60 });
     expectProblem(await service.charge('order_1', { ...CHARGE, amount: 1 }), 422, 'idempotency_key_reused');
   });
@@ -193,7 +198,7 @@ describe('GET /idempotency-keys/:key', () => {
   const DAY_MS = 24 * 60 * 60 * 1000;
   const lookUp = (key: string) => service.http.get(`/idempotency-keys/${encodeURIComponent(key)}`);
 
-  it('tells of a key in progress, since when and until when it is kept', async () => {
+  it('shows that a key is in progress, when it was created, and when it expires', async () => {
     await leaveBehind(database, { key: 'order_1', leaseSeconds: 60 });
     const { text } = await lookUp('order_1').expect(200);
     const found = JSON.parse(text) as Record<string, string>;
@@ -204,24 +209,24 @@ describe('GET /idempotency-keys/:key', () => {
   it.each([
     ['plain', 'order_12345'],
     ['with slashes and dots', '../a/b/./c'],
-    ['with what URLs reserve', '?x=%20&y#z;:@+,[]'],
+    ['with characters that URLs reserve', '?x=%20&y#z;:@+,[]'],
     ['like a percent-encoding', '%2F%zz%'],
     ['with a backslash', 'a\\b'],
-    ['of 255 characters to be encoded', '%'.repeat(255)],
-  ])('finds a completed key, %s', async (_, key) => {
+    ['of 255 characters that must be encoded', '%'.repeat(255)],
+  ])('finds a completed key (%s)', async (_, key) => {
     await keyed(key);
     expect((await lookUp(key)).body).toMatchObject({ idempotency_key: key, status: 'completed' });
     expect((await lookUp(`"${key.replaceAll('\\', '\\\\')}"`)).body).toMatchObject({ idempotency_key: key });
   });
 
-  it('does not know a key that was never used, or that has expired', async () => {
+  it('answers 404 for a key that was never used, and for a key that has expired', async () => {
     expectProblem(await lookUp('order_1'), 404, 'not_found');
     await service.charge('order_1');
     await database.sql("UPDATE processed_requests SET created_at = now() - interval '25 hours'");
     expectProblem(await lookUp('order_1'), 404, 'not_found');
   });
 
-  it('refuses what is no key', async () => {
+  it('answers 400 for a text that is not a valid key', async () => {
     expectProblem(await lookUp('a b'), 400, 'idempotency_key_invalid');
     expectProblem(await lookUp('k'.repeat(256)), 400, 'idempotency_key_invalid');
   });

@@ -1,3 +1,5 @@
+// Goal: specify that a charge interrupted by a crash is finished exactly once, by a retry or by recovery, with one reply.
+// Method: insert the rows that a crash leaves between the two commits (`leaveBehind`), then send retries and run recovery.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Idempotency, Recovery } from '../../src/idempotency/index.js';
 import { connect, createDatabase, type TestDatabase, withLimits } from '../support/database.js';
@@ -8,7 +10,7 @@ import { Barrier, until } from '../support/waiting.js';
 let database: TestDatabase;
 let service: TestService;
 let replica: TestService;
-/** Waits for another holder, and for the lock of a frozen session, for a moment only. */
+/** Waits at most 0.4 s for another holder of the key, and 0.1 s for a lock, so that tests of a refusal are short. */
 let impatient: TestService;
 
 beforeAll(async () => {
@@ -26,14 +28,14 @@ afterAll(async () => {
   await database?.drop();
 });
 
-/** The states between the commits of the protocol: what a crash leaves is one of these, or nothing. */
+/** Every state between the two commits. A crash before the first commit leaves no row, so it needs no test. */
 const CRASHES = [
   { crashed: 'after the claim was committed, before the bank was asked', captured: false },
-  { crashed: 'after the bank had captured, before the reply was recorded', captured: true },
+  { crashed: 'after the bank had captured the money, before the reply was recorded', captured: true },
 ];
 
-describe.each(CRASHES)('a process that crashed $crashed', ({ captured }) => {
-  it('is continued by a retry', async () => {
+describe.each(CRASHES)('a charge whose process crashed $crashed', ({ captured }) => {
+  it('finishes a crashed charge when its client retries, and then replays that reply', async () => {
     await leaveBehind(database, { key: 'crashed', captured });
     const retry = await service.charge('crashed');
     expect(retry.status).toBe(200);
@@ -42,7 +44,7 @@ describe.each(CRASHES)('a process that crashed $crashed', ({ captured }) => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is finished without a client, and a later retry gets the reply', async () => {
+  it('finishes a crashed charge without its client, and replays the reply to a later retry', async () => {
     await leaveBehind(database, { key: 'crashed', captured });
     expect(await service.nest.get(Recovery).runOnce()).toBe(1);
     expect(await effects(database)).toEqual(ONE_CHARGE);
@@ -51,7 +53,8 @@ describe.each(CRASHES)('a process that crashed $crashed', ({ captured }) => {
     expect(retry.headers['idempotent-replayed']).toBe('true');
   });
 
-  it('is continued once by many retries and recoveries at once, at two replicas', async () => {
+  // Adds to double-charge: the first request is already half done, and recovery competes with the retries.
+  it('finishes a crashed charge once when 20 retries and two recoveries run at once, on two replicas', async () => {
     await leaveBehind(database, { key: 'crashed', captured });
     const [responses] = await Promise.all([
       Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 ? service : replica).charge('crashed'))),
@@ -62,22 +65,23 @@ describe.each(CRASHES)('a process that crashed $crashed', ({ captured }) => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is left alone while its lease runs: it might not have crashed', async () => {
+  it('leaves an unfinished charge alone while its lease runs, because its process may still be alive', async () => {
     await leaveBehind(database, { key: 'running', captured, leaseSeconds: 60 });
     expect(await service.nest.get(Recovery).runOnce()).toBe(0);
     expect((await impatient.charge('running')).status).toBe(409);
     expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, captures: Number(captured), in_progress: 1 });
   });
 
-  it('is taken over by a retry that waits until the lease lapses', async () => {
+  it('makes a retry wait until the lease expires, and then take the charge over', async () => {
     await leaveBehind(database, { key: 'lapsing', captured, leaseSeconds: 3600 });
-    let looks = 0;
-    const looking = replica.nest
+    // Each poll of the waiting retry is one commit.
+    let polls = 0;
+    const subscription = replica.nest
       .get(Idempotency)
-      .events.subscribe(({ type }) => void (looks += Number(type === 'committed')));
+      .events.subscribe(({ type }) => void (polls += Number(type === 'committed')));
     const retry = replica.charge('lapsing');
-    await until(() => looks > 1);
-    looking.unsubscribe();
+    await until(() => polls > 1);
+    subscription.unsubscribe();
     expect(await effects(database)).toMatchObject({ pending: 1, in_progress: 1 });
     await database.sql('UPDATE processed_requests SET locked_until = clock_timestamp()');
     expect((await retry).status).toBe(200);
@@ -85,8 +89,8 @@ describe.each(CRASHES)('a process that crashed $crashed', ({ captured }) => {
   });
 });
 
-describe('a crash that left a card that is declined', () => {
-  it('is finished with the 402 that the client would have got', async () => {
+describe('a crashed charge whose card is declined', () => {
+  it('records the 402 of a declined card when recovery finishes a crashed charge, and replays it to the client', async () => {
     await leaveBehind(database, { key: 'declined', source: 'tok_insufficientFunds' });
     await service.nest.get(Recovery).runOnce();
     const retry = await service.charge('declined', { ...CHARGE, source: 'tok_insufficientFunds' });
@@ -97,21 +101,21 @@ describe('a crash that left a card that is declined', () => {
 });
 
 describe('recovery', () => {
-  it('finishes what many crashes left, each once, at two replicas', async () => {
+  it('finishes 25 crashed charges once each when recovery runs on two replicas at once', async () => {
     for (let i = 0; i < 25; i++) await leaveBehind(database, { key: `crash-${i}`, captured: i % 2 === 0 });
     await Promise.all([service.nest.get(Recovery).runOnce(), replica.nest.get(Recovery).runOnce()]);
     await until(async () => (await effects(database)).in_progress === 0);
     expect(await effects(database)).toEqual({ ...NOTHING, succeeded: 25, captures: 25, completed: 25 });
   });
 
-  it('is not held up by charges whose gateway stays unavailable', async () => {
+  it('finishes one crashed charge although the gateway stays unavailable for eight others', async () => {
     for (let i = 0; i < 8; i++) await leaveBehind(database, { key: `down-${i}`, source: 'tok_unavailable' });
     await leaveBehind(database, { key: 'fine' });
     expect(await service.nest.get(Recovery).runOnce()).toBe(1);
     expect(await effects(database)).toMatchObject({ succeeded: 1, pending: 8 });
   });
 
-  it('forgets a key whose charge is missing, which proves that the bank was not asked, and a retry is a new request', async () => {
+  it('forgets a key whose charge is missing, because the bank was then not asked, so that a retry is a new request', async () => {
     await leaveBehind(database, { key: 'lost' });
     await database.sql('DELETE FROM charges');
     await service.nest.get(Recovery).runOnce();
@@ -122,7 +126,7 @@ describe('recovery', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('keeps accounts apart', async () => {
+  it('finishes the crashed charges of two accounts that use the same key', async () => {
     for (const accountId of ['acct_demo', 'acct_other']) await leaveBehind(database, { key: 'same', accountId });
     expect(await service.nest.get(Recovery).runOnce()).toBe(2);
     const charges = await database.sql('SELECT account_id, status FROM charges ORDER BY 1');
@@ -133,12 +137,12 @@ describe('recovery', () => {
   });
 });
 
-describe('a holder that wakes after it has been taken over', () => {
-  it('is fenced off: it commits nothing, and answers with the reply of the other', async () => {
+describe('a process that wakes after its request was taken over', () => {
+  it('fences off a process that wakes after a takeover: it commits nothing, and answers with the reply of the takeover', async () => {
     const sleeper = await startService(database.url);
     const answer = holdAnswer(sleeper);
     const asleep = sleeper.charge('asleep');
-    // The bank has captured. The lease lapses, as it would had the process been frozen.
+    // The bank has captured the money. Expire the lease, as if the process had been frozen for longer than the lease.
     await answer.reached.given;
     await database.sql(`UPDATE processed_requests SET locked_until = now() - interval '1 second'`);
     const takeover = await replica.charge('asleep');
@@ -155,13 +159,13 @@ describe('a holder that wakes after it has been taken over', () => {
   });
 });
 
-describe('a process that froze within a transaction', () => {
+describe('a process that is frozen within a transaction', () => {
   const UNCOMMITTED = `
     INSERT INTO processed_requests
       (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
     VALUES ('acct_demo', 'frozen', gen_random_uuid(), 'POST /charges', sha256('another'), gen_random_uuid(), now(), now())`;
 
-  it('holds its key no longer than the wait, and no other key at all', async () => {
+  it('answers 409 to duplicates of a request that is frozen within its transaction, and serves other keys', async () => {
     const frozen = await connect(database.url);
     await frozen.query('BEGIN');
     await frozen.query(UNCOMMITTED);
@@ -174,8 +178,8 @@ describe('a process that froze within a transaction', () => {
   });
 });
 
-describe('a record that cannot be written', () => {
-  it('takes the effect back with it: they are one commit', async () => {
+describe('a reply that cannot be recorded', () => {
+  it('rolls back the result of a charge whose reply cannot be recorded, because both are one commit', async () => {
     await database.sql(`
       CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$;
       CREATE TRIGGER refuse BEFORE UPDATE OF response_body ON processed_requests
@@ -187,14 +191,14 @@ describe('a record that cannot be written', () => {
     expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, captures: 1, in_progress: 1 });
 
     await database.sql('DROP TRIGGER refuse ON processed_requests');
-    // The failed attempt has given up its lease, so the retry need not wait for it.
+    // The failed attempt has released its lease, so the retry does not wait.
     expect((await replica.charge('unrecorded')).status).toBe(200);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 });
 
-describe('a server whose default isolation is serializable', () => {
-  it('keeps the promise: the service says which isolation it needs', async () => {
+describe('a database whose default isolation level is serializable', () => {
+  it('charges each key once on a database that is serializable by default, because the service sets its isolation level', async () => {
     const strict = await createDatabase();
     await strict.sql(
       `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$`,

@@ -1,3 +1,5 @@
+// Goal: specify the promise: one effect and one reply for each key, despite retries, races, lost replies, refusals and expiry.
+// Method: send the same charge to two replicas of the whole service, compare the replies, and count charges, captures and keys.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { request as httpRequest } from 'node:http';
 import type { Response } from 'supertest';
@@ -9,7 +11,7 @@ import { Barrier, until } from '../support/waiting.js';
 
 let database: TestDatabase;
 let service: TestService;
-/** Another replica: another application on the same database. */
+/** A second replica: another application on the same database. */
 let replica: TestService;
 
 beforeAll(async () => {
@@ -33,14 +35,14 @@ const withKey = (app: TestService): TestService => ({
 
 const isReplay = (response: Response) => response.headers['idempotent-replayed'] === 'true';
 
-/** All got the same bytes, and exactly one of them first. */
+/** Expects the same reply in all responses, of which exactly one is not a replay. */
 function expectOneFirst(responses: Response[]): void {
   expect(responses.map(replyOf)).toEqual(responses.map(() => replyOf(responses[0] as Response)));
   expect(responses.filter((response) => !isReplay(response))).toHaveLength(1);
 }
 
-describe('the same request, sent again', () => {
-  it('is charged once and answered with the same bytes', async () => {
+describe('a repeated charge', () => {
+  it('charges once, and answers with the same bytes, when a request is sent twice', async () => {
     const first = await service.charge('order_12345');
     const second = await service.charge('order_12345');
 
@@ -51,7 +53,7 @@ describe('the same request, sent again', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('leaves the database in the same state however often it is sent', async () => {
+  it('leaves the database unchanged when a completed request is sent ten more times', async () => {
     await service.charge('often');
     const rows = () => database.sql('SELECT * FROM processed_requests, charges, bank.captures');
     const before = await rows();
@@ -59,7 +61,7 @@ describe('the same request, sent again', () => {
     expect(await rows()).toEqual(before);
   });
 
-  it('is charged once when the first reply was lost on its way', async () => {
+  it('charges once when the first reply is lost on its way to the client', async () => {
     await loseReply(service.url, 'lost');
     const retry = await service.charge('lost');
     expect(retry.status).toBe(200);
@@ -67,7 +69,7 @@ describe('the same request, sent again', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('goes on when the client hangs up, and gives the reply to the retry', async () => {
+  it('finishes a charge whose client hangs up, and gives the reply to the retry', async () => {
     const answer = holdAnswer(service);
     await loseReply(service.url, 'hung-up', answer.reached.given);
     const retry = service.charge('hung-up');
@@ -76,7 +78,7 @@ describe('the same request, sent again', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is declined once, and answered with the same 402', async () => {
+  it('declines a card once, and answers the retry with the same 402', async () => {
     const declined = { ...CHARGE, source: 'tok_chargeDeclined' };
     const responses = [await service.charge('declined', declined), await replica.charge('declined', declined)];
     expectOneFirst(responses);
@@ -90,14 +92,14 @@ describe('the same request, sent again', () => {
   });
 });
 
-describe('the same request, many times at once', () => {
-  it('is charged once in one process', async () => {
+describe('concurrent duplicates of a charge', () => {
+  it('charges once when 50 duplicates reach one process at once', async () => {
     const responses = await Promise.all(Array.from({ length: 50 }, () => service.charge('storm')));
     expectOneFirst(responses);
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is charged once by two replicas', async () => {
+  it('charges once when 50 duplicates reach two replicas at once', async () => {
     const responses = await Promise.all(
       Array.from({ length: 50 }, (_, i) => (i % 2 ? service : replica).charge('storm')),
     );
@@ -105,7 +107,7 @@ describe('the same request, many times at once', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('waits for a slow first one, at either replica', async () => {
+  it('makes duplicates wait for the reply of a slow first request, on the same and on another replica', async () => {
     const slow = { ...CHARGE, source: 'tok_slow' };
     const first = service.charge('slow', slow);
     await until(async () => (await effects(database)).in_progress === 1);
@@ -115,7 +117,7 @@ describe('the same request, many times at once', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is told to come back when the first one takes longer than the wait', async () => {
+  it('answers 409 with Retry-After to a duplicate when the first request takes longer than the wait', async () => {
     const impatient = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '100' });
     const other = await startService(database.url, { IDEMPOTENCY_WAIT_MS: '100' });
     const answer = holdAnswer(impatient);
@@ -134,7 +136,7 @@ describe('the same request, many times at once', () => {
     await other.stop();
   });
 
-  it('holds no connection while it waits: a pool of two serves fifty waiters and others besides', async () => {
+  it('holds no connection for a waiting duplicate: a pool of two serves another key while fifty wait', async () => {
     const small = await startService(database.url, { DATABASE_POOL_SIZE: '2' });
     const answer = holdAnswer(small);
     const waiting = Promise.all(Array.from({ length: 50 }, () => small.charge('pool')));
@@ -151,7 +153,7 @@ describe('the same request, many times at once', () => {
 describe('another request with the same key', () => {
   const other = { ...CHARGE, amount: 2000 };
 
-  it('is refused after the first', async () => {
+  it('answers 422 to another request with the key of a completed one', async () => {
     await service.charge('reused');
     for (const app of [service, replica]) {
       const response = await app.charge('reused', other);
@@ -161,7 +163,7 @@ describe('another request with the same key', () => {
     expect(await effects(database)).toEqual(ONE_CHARGE);
   });
 
-  it('is refused while the first is in flight, at once', async () => {
+  it('answers 422 at once to another request with the key of one in flight', async () => {
     const answer = holdAnswer(service);
     const first = service.charge('reused');
     await answer.reached.given;
@@ -171,13 +173,13 @@ describe('another request with the same key', () => {
     expect((await first).status).toBe(200);
   });
 
-  it('is refused even when the first has been abandoned', async () => {
+  it('answers 422 to another request with the key of one that was abandoned', async () => {
     await leaveBehind(database, { key: 'abandoned' });
     expect((await service.charge('abandoned', other)).status).toBe(422);
     expect(await effects(database)).toEqual({ ...NOTHING, pending: 1, in_progress: 1 });
   });
 
-  it('of another account is a request of its own', async () => {
+  it('charges two accounts that use the same key for different requests', async () => {
     const [ours, theirs] = await Promise.all([
       service.charge('shared'),
       service.charge('shared', other, { authorization: 'Bearer sk_other' }),
@@ -191,11 +193,11 @@ describe('another request with the same key', () => {
 
 describe('a gateway that does not answer', () => {
   const timeout = { ...CHARGE, source: 'tok_timeout' };
-  /** Gives the bank up after a moment. Whoever asks again is patient, so that a busy machine is not a lost answer. */
+  /** Gives up on the bank after 0.3 s. The retries go to `service`, which waits longer than a busy machine takes. */
   const HASTY = { GATEWAY_TIMEOUT_MS: '300' };
   const captured = () => until(async () => (await effects(database)).captures === 1);
 
-  it('is unknown, never final: the retry finds out that the money was taken, and takes no more', async () => {
+  it('answers 504 unknown when the answer of the bank is lost, and captures nothing more when the client retries', async () => {
     const hasty = await startService(database.url, HASTY);
     const first = await hasty.charge('timeout', timeout);
     expect(first.status).toBe(504);
@@ -212,7 +214,7 @@ describe('a gateway that does not answer', () => {
     await hasty.stop();
   });
 
-  it('needs no client: recovery finishes the charge, and a later retry gets its reply', async () => {
+  it('lets recovery finish a charge whose bank answer was lost, and replays the reply to a later retry', async () => {
     const hasty = await startService(database.url, HASTY);
     expect((await hasty.charge('recovered', timeout)).status).toBe(504);
     await captured();
@@ -224,7 +226,7 @@ describe('a gateway that does not answer', () => {
     await hasty.stop();
   });
 
-  it('is tried again for as long as it is unavailable, and captures nothing meanwhile', async () => {
+  it('answers 503 unknown and captures nothing for as long as the gateway is unavailable', async () => {
     const unavailable = { ...CHARGE, source: 'tok_unavailable' };
     for (let i = 0; i < 2; i++) {
       const response = await service.charge('unavailable', unavailable);
@@ -240,7 +242,7 @@ describe('expiry', () => {
   const age = (hours: number) =>
     database.sql(`UPDATE processed_requests SET created_at = created_at - make_interval(hours => $1)`, [hours]);
 
-  it('makes a key new after 24 hours, swept or not, by the clock of the database', async () => {
+  it('treats a key as new after 24 hours by the clock of the database, even if it has not been swept', async () => {
     const first = await service.charge('old');
     await age(23);
     expect(isReplay(await service.charge('old'))).toBe(true);
@@ -253,7 +255,7 @@ describe('expiry', () => {
     expect(await effects(database)).toEqual({ ...ONE_CHARGE, succeeded: 2, captures: 2 });
   });
 
-  it('lets the sweep delete what is completed, and nothing else', async () => {
+  it('sweeps expired completed keys, and keeps young and unfinished ones', async () => {
     await service.charge('completed');
     await leaveBehind(database, { key: 'unfinished' });
     await age(25);
@@ -263,12 +265,12 @@ describe('expiry', () => {
     expect(keys.map(({ idempotency_key }) => idempotency_key as string)).toEqual(['unfinished', 'young']);
   });
 
-  it('does not make an unfinished request new: it is finished, once', async () => {
+  it('finishes an unfinished request once, however old its key is', async () => {
     await leaveBehind(database, { key: 'unfinished', captured: true });
     await age(48);
     const finished = await service.charge('unfinished');
     expect(finished.status).toBe(200);
-    // Its reply is kept as long as any: a client that has been trying all the while must not make it anew.
+    // The retention starts at completion, because a client that has kept retrying must not charge again.
     await age(23);
     expect(await service.nest.get(Sweeper).runOnce()).toBe(0);
     expect(replyOf(await replica.charge('unfinished'))).toEqual(replyOf(finished));
@@ -278,7 +280,7 @@ describe('expiry', () => {
   });
 });
 
-/** Sends a charge and breaks the connection: as soon as the reply arrives, or before it, once the request is under way. */
+/** Sends a charge and breaks the connection: when the reply arrives, or when `underWay` resolves, if that is earlier. */
 function loseReply(url: string, key: string, underWay?: Promise<void>): Promise<void> {
   const payload = JSON.stringify(CHARGE);
   const headers = {

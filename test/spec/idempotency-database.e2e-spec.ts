@@ -1,3 +1,5 @@
+// Goal: specify what one transaction guarantees: effect, key and reply commit together, races are retried, expired keys are new.
+// Method: run the module in a toy application whose phases fail in a chosen way, and count keys, intents and effects.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Phase, Reply } from '../../src/idempotency/index.js';
 import type { EntityManager } from 'typeorm';
@@ -33,7 +35,7 @@ import {
 } from '../support/toy.handlers.js';
 import { Barrier } from '../support/waiting.js';
 
-describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
+describe.each(VARIANTS)('the idempotency module on $name', ({ platform, isolation }) => {
   let database: TestDatabase;
   let toy: Toy;
   let replica: Toy;
@@ -52,13 +54,13 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
     await database?.drop();
   });
 
-  const grow = (hours: number) =>
+  const ageKeys = (hours: number) =>
     database.sql('UPDATE processed_requests SET created_at = created_at - make_interval(hours => $1)', [hours]);
 
   describe('the transaction of a phase', () => {
-    it('keeps what save and a nested transaction did, but for what was rolled back to a savepoint', async () => {
+    it('keeps the work of save and of nested transactions, except what was rolled back to a savepoint', async () => {
       const phase = placeAfter(async (tx) => {
-        const row = { account_id: 'somebody', request_id: crypto.randomUUID() };
+        const row = { account_id: 'acct_1', request_id: crypto.randomUUID() };
         await tx.transaction((nested) => nested.save(Effect, { ...row, name: 'kept' }));
         const nested = tx.transaction(async (inner) => {
           await inner.save(Effect, { ...row, name: 'lost' });
@@ -72,9 +74,9 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
       expect(names.map(({ name }) => name)).toEqual(['kept', 'marble']);
     });
 
-    it('rolls save and a nested transaction back with the phase', async () => {
+    it('rolls back the work of save and of nested transactions with the phase', async () => {
       const phase = placeAfter(async (tx) => {
-        const row = { account_id: 'somebody', request_id: crypto.randomUUID(), name: 'lost' };
+        const row = { account_id: 'acct_1', request_id: crypto.randomUUID(), name: 'lost' };
         await tx.save(Effect, row);
         await tx.transaction((nested) => nested.save(Effect, row));
         throw new Error('too late');
@@ -99,17 +101,20 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
         },
       ],
       ['complete', completing(swallow)],
-    ])('fails when a phase of %s swallows an SQL error, since PostgreSQL has rolled back', async (_, handler) => {
-      toy.handler = handler;
-      expect((await toy.send('key')).status).toBe(500);
-      expect(await left(database)).toEqual(NOTHING);
-    });
+    ])(
+      'fails when a phase of %s swallows an SQL error, because PostgreSQL has aborted the transaction',
+      async (_, handler) => {
+        toy.handler = handler;
+        expect((await toy.send('key')).status).toBe(500);
+        expect(await left(database)).toEqual(NOTHING);
+      },
+    );
 
     it.each([
       ['serialization failure', '40001', false],
       ['deadlock', '40P01', false],
       ['serialization failure after a claim', '40001', true],
-    ])('runs a phase again that only lost a race: %s', async (_, state, claimed) => {
+    ])('retries a phase that lost a race (%s)', async (_, state, claimed) => {
       let runs = 0;
       const phase = placeAfter((tx) => ++runs < 3 && raise(tx, state));
       toy.handler = async (request, wish) => {
@@ -122,8 +127,8 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
     });
 
     it.each([
-      ['a lost race, three times', '40001', 3, 503],
-      ['any other error, at once', '22000', 1, 500],
+      ['a phase that lost a race three times', '40001', 3, 503],
+      ['a phase with any other error at once', '22000', 1, 500],
     ])('gives up on %s', async (_, state, expected, status) => {
       let runs = 0;
       const phase = placeAfter((tx) => (runs++, raise(tx, state)));
@@ -136,7 +141,7 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
     it.each([
       ['one commit', oneCommit, NOTHING],
       ['two commits', twoCommits(), CLAIMED],
-    ])('rolls the effect of %s back when its reply cannot be recorded', async (_, handler, expected) => {
+    ])('rolls back the effect of %s when its reply cannot be recorded', async (_, handler, expected) => {
       toy.handler = handler;
       await database.sql(`
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no record'; END $$;
@@ -151,10 +156,10 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
     });
 
     it.each<[string, Reply]>([
-      ['a body that JSON cannot carry', { status: 200, body: { amount: 1n } }],
-      ['a body that JSON leaves out', { status: 200, body: () => 1 }],
-      ['a status that is none', { status: 100_000 }],
-    ])('rolls the effect back when the reply is %s', async (_, reply) => {
+      ['has a body that JSON cannot carry', { status: 200, body: { amount: 1n } }],
+      ['has a body that JSON leaves out', { status: 200, body: () => 1 }],
+      ['has a status that is not valid', { status: 100_000 }],
+    ])('rolls back the effect when the reply %s', async (_, reply) => {
       toy.handler = completing(placeAndReply(reply));
       expect((await toy.send('key')).status).toBe(500);
       expect(await left(database)).toEqual(NOTHING);
@@ -163,7 +168,7 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
     it.each<[string, Reply]>([
       ['status', { status: 201.5 }],
       ['header', { status: 201, headers: { etag: '\ud800' } }],
-    ])('does not take a reply with a bad %s for a lost lock token', async (_, reply) => {
+    ])('does not report a reply with a bad %s as a lost lock token', async (_, reply) => {
       toy.handler = async (request, wish) => {
         await request.claim(intend, wish);
         return request.complete(placeAndReply(reply), wish);
@@ -175,11 +180,11 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
   });
 
   describe('a key past its retention', () => {
-    it('is a new request, swept or not', async () => {
+    it('treats a key past its retention as a new request, even if it has not been swept', async () => {
       const first = await toy.send('key');
-      await grow(23);
+      await ageKeys(23);
       expect(replyOf(await toy.send('key'))).toEqual(replyOf(first));
-      await grow(1);
+      await ageKeys(1);
       const second = await toy.send('key', { body: { name: 'pebble' } });
       expect(second.text).toBe('{"id":2,"name":"pebble"}');
       expect(isReplay(second)).toBe(false);
@@ -190,21 +195,22 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
     it.each([
       ['one commit', oneCommit],
       ['two commits', twoCommits()],
-    ])('is one new request when sent eight times at once: %s', async (_, handler) => {
+    ])('runs one new request when an expired key is sent eight times at once (%s)', async (_, handler) => {
+      // Adds to test/spec/double-charge: the row of the expired key is replaced, not inserted.
       toy.handler = replica.handler = handler;
       await toy.send('key');
-      await grow(24);
+      await ageKeys(24);
       const replies = await Promise.all(Array.from({ length: 8 }, (_, i) => (i % 2 ? toy : replica).send('key')));
       expect(new Set(replies.map(({ text }) => text))).toEqual(new Set(['{"id":2,"name":"marble"}']));
       expect(replies.filter((reply) => !isReplay(reply))).toHaveLength(1);
       expect(await left(database)).toMatchObject({ keys: 1, effects: 2 });
     });
 
-    it('is resumed when it is unfinished: neither swept nor replaced', async () => {
+    it('resumes an unfinished request past its retention, instead of sweeping or replacing it', async () => {
       toy.handler = failing;
       await toy.send('key');
       const [requestId] = await requestIds(database, 'processed_requests');
-      await grow(25);
+      await ageKeys(25);
       expect(await toy.sweeper.runOnce()).toBe(0);
       toy.handler = twoCommits();
       expect((await toy.send('key', { body: { name: 'pebble' } })).status).toBe(422);
@@ -213,17 +219,17 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
       expect(await left(database)).toEqual(TWO_COMMITS);
     });
 
-    /** Completed keys, by default just past their retention. */
+    /** Inserts completed keys, by default just past their retention. */
     const insert = (count: number, prefix: string, age = '24 hours') =>
       database.sql(
         `INSERT INTO processed_requests
-         SELECT 'somebody', $2 || i, gen_random_uuid(), 'POST /effects', sha256('x'), gen_random_uuid(), NULL, 200, '{}', '{}',
+         SELECT 'acct_1', $2 || i, gen_random_uuid(), 'POST /effects', sha256('x'), gen_random_uuid(), NULL, 200, '{}', '{}',
                 now() - $3::interval, now()
          FROM generate_series(1, $1) AS i`,
         [count, prefix, age],
       );
 
-    it('is swept in batches, and nothing else is', async () => {
+    it('sweeps expired completed keys in batches, and no other keys', async () => {
       await insert(2500, 'expired');
       await insert(3, 'kept', '23 hours');
       toy.handler = failing;
@@ -237,16 +243,16 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
       expect(kept.map(({ key }) => key as string)).toEqual(['kept1', 'kept2', 'kept3', 'unfinished']);
     });
 
-    it('is swept once by several sweeps at once', async () => {
+    it('sweeps each expired key once when two sweeps run at once', async () => {
       await insert(2500, 'expired');
       const swept = await Promise.all([toy, replica].map(({ sweeper }) => sweeper.runOnce()));
       expect(swept.reduce((sum, rows) => sum + rows)).toBe(2500);
       expect(await left(database)).toMatchObject({ keys: 0 });
     });
 
-    it('survives the sweep while it is being taken over', async () => {
+    it('keeps an expired key that is being taken over while the sweep runs', async () => {
       await toy.send('key');
-      await grow(24);
+      await ageKeys(24);
       const takeover = new Barrier();
       toy.handler = completing(placeAfter(takeover.pass));
       const reply = toy.send('key');
@@ -260,6 +266,6 @@ describe.each(VARIANTS)('on $name', ({ platform, isolation }) => {
   });
 });
 
-/** Fails as PostgreSQL would. */
+/** Raises an error with this SQLSTATE. */
 const raise = (tx: EntityManager, state: string) =>
   tx.query(`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '${state}'; END $$`);

@@ -1,5 +1,8 @@
+// Goal: specify leases: who may continue a claimed request, how an old holder is fenced off, and what duplicates get meantime.
+// Method: hold the handlers of a toy application at barriers, on two replicas, expire the lease in the database, and compare replies.
 import { ServiceUnavailableException } from '@nestjs/common';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Response } from 'supertest';
 import type { TestDatabase } from '../support/database.js';
 import {
   CLAIMED,
@@ -28,10 +31,10 @@ import {
 } from '../support/toy.handlers.js';
 import { Barrier, until } from '../support/waiting.js';
 
-/** Held within its commit. */
+/** A handler that is held within its transaction. */
 const heldInCommit = (hold: () => Promise<void>) => completing(placeAfter(hold));
 
-describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
+describe.each(VARIANTS)('a claimed key on $name', ({ platform, isolation }) => {
   let database: TestDatabase;
   let toy: Toy;
   let replica: Toy;
@@ -55,15 +58,14 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
 
   const start = (settings: ToySettings = {}) => startToy(database.url, { platform, ...settings });
 
-  /** What 30 seconds do to a lease. */
-  const lapse = () => database.sql(`UPDATE processed_requests SET locked_until = clock_timestamp()`);
+  const expireLeases = () => database.sql(`UPDATE processed_requests SET locked_until = clock_timestamp()`);
   const connections = async ({ name }: Toy) =>
     (await database.sql('SELECT state FROM pg_stat_activity WHERE application_name = $1', [name])).map(
       ({ state }) => state as string,
     );
 
-  describe('between two commits', () => {
-    it('is released by a failure: the next attempt goes on at once, under the same request id', async () => {
+  describe('the lease between two commits', () => {
+    it('releases the key of a handler that fails, so that the next attempt continues at once with the same request id', async () => {
       toy.handler = failing;
       expect((await toy.send('key')).status).toBe(503);
       expect(await left(database)).toEqual(CLAIMED);
@@ -76,7 +78,8 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       }
     });
 
-    it('runs once when sent many times at once, to two replicas', async () => {
+    // Adds to test/spec/double-charge: the module alone, on every platform and isolation level, with two commits.
+    it('runs two commits once when 30 duplicates reach two replicas at once', async () => {
       const replies = await Promise.all(Array.from({ length: 30 }, (_, i) => (i % 2 ? toy : replica).send('key')));
       expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 201));
       expect(new Set(replies.map((reply) => JSON.stringify(replyOf(reply)))).size).toBe(1);
@@ -84,44 +87,73 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(await left(database)).toEqual(TWO_COMMITS);
     });
 
-    it.each(['has answered', 'is at work', 'has failed'])(
-      'fences off a holder whose lease has lapsed, when the one that took over %s',
-      async (state) => {
-        const [oldHolder, newHolder] = [new Barrier(), new Barrier()];
-        toy.handler = twoCommits(oldHolder.pass);
-        replica.handler = state === 'has failed' ? failing : twoCommits(newHolder.pass);
+    /** A request whose lease has expired while its handler was held, until `wake` is called. */
+    async function sleepThroughLease(): Promise<{ reply: Promise<Response>; wake: () => void }> {
+      const sleeping = new Barrier();
+      toy.handler = twoCommits(sleeping.pass);
+      const reply = toy.send('key');
+      await sleeping.reached.given;
+      await expireLeases();
+      return { reply, wake: sleeping.open };
+    }
+    const fencedOff = () => until(() => toy.events.some(({ type }) => type === 'fenced_off'));
 
-        const old = toy.send('key');
-        await oldHolder.reached.given;
-        await lapse();
-        const taking = replica.send('key');
-        if (state !== 'has failed') await newHolder.reached.given;
-        if (state === 'has answered') newHolder.open();
-        if (state !== 'is at work') await taking;
-        oldHolder.open();
-        await until(() => toy.events.some(({ type }) => type === 'fenced_off'));
-        newHolder.open();
+    it('fences off a holder whose lease has expired, when the request that took over has answered', async () => {
+      const old = await sleepThroughLease();
+      const takeover = await replica.send('key');
+      old.wake();
+      await fencedOff();
 
-        const [first, second] = await Promise.all([old, taking]);
-        expect(first.status).toBe(201);
-        expect(isReplay(first)).toBe(state !== 'has failed');
-        if (state === 'has failed') expect(second.status).toBe(503);
-        else expect(replyOf(first)).toEqual(replyOf(second));
-        expect(await left(database)).toEqual(TWO_COMMITS);
-        // The effect that was rolled back had been given the first id.
-        expect(first.body).toMatchObject({ id: state === 'has answered' ? 1 : 2 });
-      },
-    );
+      const reply = await old.reply;
+      expect([reply.status, isReplay(reply)]).toEqual([201, true]);
+      expect(replyOf(reply)).toEqual(replyOf(takeover));
+      // The takeover inserted its effect first, so its effect has the first id.
+      expect(reply.body).toMatchObject({ id: 1 });
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
 
-    it('is taken over in the same process too, once the lease has lapsed', async () => {
+    it('fences off a holder whose lease has expired, when the request that took over is at work', async () => {
+      const old = await sleepThroughLease();
+      const working = new Barrier();
+      replica.handler = twoCommits(working.pass);
+      const takeover = replica.send('key');
+      await working.reached.given;
+      old.wake();
+      await fencedOff();
+      working.open();
+
+      const reply = await old.reply;
+      expect([reply.status, isReplay(reply)]).toEqual([201, true]);
+      expect(replyOf(reply)).toEqual(replyOf(await takeover));
+      // The old holder's effect had the first id before it was rolled back.
+      expect(reply.body).toMatchObject({ id: 2 });
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+
+    it('fences off a holder whose lease has expired, and lets it claim again, when the request that took over has failed', async () => {
+      const old = await sleepThroughLease();
+      replica.handler = failing;
+      const takeover = await replica.send('key');
+      old.wake();
+      await fencedOff();
+
+      const reply = await old.reply;
+      expect([reply.status, isReplay(reply)]).toEqual([201, false]);
+      expect(takeover.status).toBe(503);
+      // The old holder's first effect had the first id before it was rolled back.
+      expect(reply.body).toMatchObject({ id: 2 });
+      expect(await left(database)).toEqual(TWO_COMMITS);
+    });
+
+    it('lets another request in the same process take over a key whose lease has expired', async () => {
       const hasty = await start({ leaseSeconds: 0.1 });
       const oldHolder = new Barrier();
       hasty.handler = twoCommits(oldHolder.pass);
       const old = hasty.send('key');
       await oldHolder.reached.given;
       await until(async () => {
-        const [row] = await database.sql('SELECT locked_until < clock_timestamp() AS lapsed FROM processed_requests');
-        return row?.['lapsed'] === true;
+        const [row] = await database.sql('SELECT locked_until < clock_timestamp() AS expired FROM processed_requests');
+        return row?.['expired'] === true;
       });
       const second = await hasty.send('key');
       oldHolder.open();
@@ -132,7 +164,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
     });
   });
 
-  describe('that was abandoned', () => {
+  describe('an abandoned request', () => {
     async function abandon(count = 1): Promise<void> {
       toy.handler = failing;
       await Promise.all(Array.from({ length: count }, (_, i) => toy.send(`key-${i}`, { body: { name: `wish ${i}` } })));
@@ -140,7 +172,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(await left(database)).toEqual({ keys: count, completed: 0, intents: count, effects: 0 });
     }
 
-    it('is finished by recovery without its client, who then gets the reply', async () => {
+    it('finishes an abandoned request without its client, which then receives the reply', async () => {
       await abandon();
       expect(await replica.recovery.runOnce()).toBe(1);
       expect(await left(database)).toEqual(TWO_COMMITS);
@@ -151,7 +183,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(await replica.recovery.runOnce()).toBe(0);
     });
 
-    it('is left to its holder while the lease runs', async () => {
+    it('leaves a request to its holder while the lease runs', async () => {
       const holder = new Barrier();
       toy.handler = twoCommits(holder.pass);
       const reply = toy.send('key');
@@ -161,18 +193,18 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(isReplay(await reply)).toBe(false);
     });
 
-    it('is finished once by several recoveries at once', async () => {
+    it('finishes 18 abandoned requests once each when three replicas run recovery at once', async () => {
       const other = await start();
       await abandon(18);
       const runs = await Promise.all([toy, replica, other, toy].map(({ recovery }) => recovery.runOnce()));
-      // The second run of one process joins the first.
+      // A second run in one process joins the first and returns the same number.
       expect(runs.slice(0, 3).reduce((sum, run) => sum + run)).toBe(18);
       expect(runs[3]).toBe(runs[0]);
       expect(await left(database)).toEqual({ keys: 18, completed: 18, intents: 18, effects: 18 });
       expect(new Set(await requestIds(database, 'effects')).size).toBe(18);
     });
 
-    it('is kept and released when recovery fails', async () => {
+    it('keeps an abandoned request and releases its key when recovery fails', async () => {
       await abandon();
       toy.resume = () => Promise.reject(new Error('no answer'));
       expect(await toy.recovery.runOnce()).toBe(0);
@@ -183,7 +215,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(await left(database)).toEqual(TWO_COMMITS);
     });
 
-    it('is finished once when its client comes back during recovery', async () => {
+    it('finishes an abandoned request once when its client retries during recovery', async () => {
       await abandon();
       const recovering = new Barrier();
       toy.resume = async (abandoned) => {
@@ -201,11 +233,11 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
     });
   });
 
-  describe('has duplicates, which', () => {
+  describe('the duplicates of a claimed request', () => {
     it.each([
       { at: 'between two commits', busy: [], handler: twoCommits },
       { at: 'within its commit', busy: ['idle in transaction'], handler: heldInCommit },
-    ])('wait without a connection while the first is $at', async ({ busy, handler }) => {
+    ])('makes duplicates wait without a connection while the first request is $at', async ({ busy, handler }) => {
       const small = await start({ poolSize: 2 });
       const first = new Barrier();
       small.handler = handler(first.pass);
@@ -222,11 +254,11 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(answers.filter((answer) => !isReplay(answer))).toHaveLength(1);
     });
 
-    it.each(['process', 'replica'])(
-      'are told that the outcome is unknown once they have waited, at the same %s',
+    it.each(['the same process', 'another replica'])(
+      'answers 409 with outcome unknown to a duplicate that has waited long enough, in %s',
       async (at) => {
         const impatient = await start({ waitMs: 60 });
-        const holder = at === 'process' ? impatient : toy;
+        const holder = at === 'the same process' ? impatient : toy;
         const first = new Barrier();
         holder.handler = twoCommits(first.pass);
         const reply = holder.send('key');
@@ -240,15 +272,15 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       },
     );
 
-    it.each<{ at: string; hold: (pass: () => Promise<void>) => Handler; told: () => Toy[] }>([
-      { at: 'between two commits, in this process and in others', hold: twoCommits, told: () => [toy, replica] },
-      { at: 'within its commit, in this process', hold: heldInCommit, told: () => [toy] },
-    ])('are refused at once when they are another request, while the first is $at', async ({ hold, told }) => {
+    it.each<{ at: string; hold: (pass: () => Promise<void>) => Handler; toys: () => Toy[] }>([
+      { at: 'between two commits, in this process and in others', hold: twoCommits, toys: () => [toy, replica] },
+      { at: 'within its commit, in this process', hold: heldInCommit, toys: () => [toy] },
+    ])('answers 422 at once to another request with the key while the first is $at', async ({ hold, toys }) => {
       const first = new Barrier();
       toy.handler = hold(first.pass);
       const reply = toy.send('key');
       await first.reached.given;
-      for (const each of told()) {
+      for (const each of toys()) {
         const refused = await each.send('key', { body: { name: 'pebble' } });
         expect(errorOf(refused)).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
       }
@@ -256,7 +288,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect((await reply).status).toBe(201);
     });
 
-    it('get their reply although another request with their key is being refused', async () => {
+    it('replays to a duplicate although another request with its key is being refused', async () => {
       const small = await start({ poolSize: 1 });
       small.handler = oneCommit;
       const first = await small.send('key');
@@ -264,7 +296,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       small.handler = heldInCommit(busy.pass);
       const replies = [small.send('busy')];
       await busy.reached.given;
-      // Neither gets a connection yet, so neither knows what the key stands for.
+      // The pool has no free connection, so neither request can read what the key belongs to yet.
       replies.push(small.send('key', { body: { name: 'pebble' } }));
       await until(() => small.asked === 3);
       replies.push(small.send('key'));
@@ -275,7 +307,7 @@ describe.each(VARIANTS)('a held key on $name', ({ platform, isolation }) => {
       expect(repeated && replyOf(repeated)).toEqual(replyOf(first));
     });
 
-    it('share the error of the first; afterwards the key can be used', async () => {
+    it('gives waiting duplicates the error of the first request, and then lets the key be used again', async () => {
       const first = new Barrier();
       toy.handler = async (request, wish) => {
         await request.claim(intend, wish);

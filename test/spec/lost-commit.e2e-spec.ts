@@ -1,3 +1,5 @@
+// Goal: specify that a COMMIT whose answer is lost is in doubt, not failed, and that no outage makes a charge happen twice.
+// Method: put a proxy between service and PostgreSQL that drops or delays a COMMIT or its answer, and count statements and rows.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
 import { type PostgresProxy, startProxy } from '../../harness/proxy.js';
@@ -31,19 +33,22 @@ const COMMITS = [
 ];
 
 describe.each(COMMITS)('a lost COMMIT of $commit', ({ skip }) => {
-  it.each(['drop request', 'drop reply'] as const)('is resolved by claiming the key again (%s)', async (fault) => {
-    const before = proxy.landed;
-    proxy.failCommit(fault, skip);
-    const response = await service.charge('lost-commit');
-    expect(proxy.landed).toBe(before + 1);
-    expect(response.status).toBe(200);
-    // Recorded by this very attempt, so it is the first reply.
-    expect(response.headers['idempotent-replayed']).toBeUndefined();
-    expect(replyOf(await direct.charge('lost-commit'))).toEqual(replyOf(response));
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-  });
+  it.each(['drop request', 'drop reply'] as const)(
+    'resolves a lost COMMIT by claiming the key again (%s)',
+    async (fault) => {
+      const before = proxy.landed;
+      proxy.failCommit(fault, skip);
+      const response = await service.charge('lost-commit');
+      expect(proxy.landed).toBe(before + 1);
+      expect(response.status).toBe(200);
+      // This attempt recorded the reply, so the reply is not a replay.
+      expect(response.headers['idempotent-replayed']).toBeUndefined();
+      expect(replyOf(await direct.charge('lost-commit'))).toEqual(replyOf(response));
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+    },
+  );
 
-  it('that arrives late is waited for, and found', async () => {
+  it('waits for a COMMIT that arrives late, and finds its result', async () => {
     const before = proxy.landed;
     proxy.failCommit('late', skip);
     const pending = service.charge('late-commit');
@@ -58,34 +63,34 @@ describe.each(COMMITS)('a lost COMMIT of $commit', ({ skip }) => {
 });
 
 describe('the cost of a request', () => {
-  /** Rows written in this database, by anybody, and the version of the record. */
-  const written = async () =>
+  /** System columns of the key's row: they change when a statement updates or locks the row. */
+  const rowVersion = async () =>
     (
       await database.sql<{ xmin: string; xmax: string; ctid: string }>(
         `SELECT xmin, xmax, ctid FROM processed_requests`,
       )
     )[0];
 
-  it('is two commits and no statement that could be spared', async () => {
+  it('costs a first charge two commits and nine statements', async () => {
     await service.charge('warm-up');
     const before = proxy.statements;
     expect((await service.charge('first')).status).toBe(200);
-    // BEGIN, claim, open, COMMIT; the capture of the bank; BEGIN, settle, complete, COMMIT.
+    // BEGIN, claim, open, COMMIT; the capture of the simulated bank; BEGIN, settle, complete, COMMIT.
     expect(proxy.statements - before).toBe(9);
   });
 
-  it('is one indexed read for a replay, which writes and locks nothing', async () => {
+  it('costs a replay one indexed read, which writes and locks nothing', async () => {
     await service.charge('replayed');
-    const [before, row] = [proxy.statements, await written()];
+    const [before, row] = [proxy.statements, await rowVersion()];
     expect((await service.charge('replayed')).headers['idempotent-replayed']).toBe('true');
     // BEGIN, claim, COMMIT.
     expect(proxy.statements - before).toBe(3);
-    expect(await written()).toEqual(row);
+    expect(await rowVersion()).toEqual(row);
   });
 });
 
-describe('a database that goes away', () => {
-  it('before the claim is 503 not_started, and nothing has been done', async () => {
+describe('a database that becomes unavailable', () => {
+  it('answers 503 not_started, and does nothing, when the database is unavailable before the claim', async () => {
     const gone = await startProxy(database.url);
     const cutOff = await startService(gone.url);
     await gone.close();
@@ -104,7 +109,7 @@ describe('a database that goes away', () => {
     await cutOff.stop();
   });
 
-  it('with the answer to a COMMIT is 503 unknown, and the retry elsewhere finishes it once', async () => {
+  it('answers 503 unknown when the database fails before it confirms a COMMIT, and a retry elsewhere finishes the charge once', async () => {
     const failing = await startProxy(database.url);
     const cutOff = await startService(failing.url);
     failing.failCommit('drop reply', 1);

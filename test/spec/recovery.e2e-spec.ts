@@ -1,3 +1,5 @@
+// Goal: specify recovery: turns between accounts, postponed retries, requests without an intent, and the cost of a takeover.
+// Method: insert claimed requests whose leases have expired (`abandon`), and run recovery with a resume that each test chooses.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { INTENT_MISSING, UpkeepStore } from '../../src/idempotency/index.js';
 import { FORGET } from '../../src/idempotency/store/idempotency.store.js';
@@ -26,12 +28,12 @@ const HOUR_S = 3_600;
 const TOKEN = '00000000-0000-0000-0000-000000000000';
 
 let database: TestDatabase;
-/** Its recovery interval is an hour. */
+/** Recovery runs here only when a test calls it, because its interval is an hour. */
 let toy: Toy;
 let resume: Toy['resume'];
-/** Ends what the resumes of a test wait for. */
-let letGo: () => void;
+/** A resume that awaits `held` is held until the test, or `afterEach`, calls `letGo`. */
 let held: Promise<void>;
+let letGo: () => void;
 
 beforeAll(async () => {
   database = await createToyDatabase();
@@ -52,7 +54,7 @@ afterAll(async () => {
 
 const start = (settings: ToySettings = {}) => startToy(database.url, settings);
 
-/** Leaves requests of an account behind: claimed, and their leases are over. */
+/** Inserts requests of an account that are claimed, with their intents, and whose leases have expired. */
 const abandon = (account: string, count: number, ageSeconds = 0) =>
   database.sql(
     `WITH abandoned AS (
@@ -64,7 +66,7 @@ const abandon = (account: string, count: number, ageSeconds = 0) =>
     [account, count, ageSeconds],
   );
 const now = async () => (await database.sql<{ now: Date }>('SELECT clock_timestamp() AS now'))[0]?.now ?? new Date(NaN);
-/** Seconds from a time to that at which recovery takes each request of an account over again. */
+/** Seconds from `from` until recovery may take over each request of the account again. */
 const pausesOf = async (account: string, from: Date) =>
   (
     await database.sql<{ pause: number | null }>(
@@ -75,7 +77,7 @@ const pausesOf = async (account: string, from: Date) =>
 const noAnswer = () => Promise.reject(new Error('no answer'));
 
 describe('recovery of several accounts', () => {
-  it('resumes the request of an account at its turn, though another account has 120 that cannot be decided', async () => {
+  it('resumes the request of an account in its turn, although another account has 120 that cannot be finished', async () => {
     await abandon('a', 120);
     await abandon('b', 1);
     const accounts: string[] = [];
@@ -87,14 +89,14 @@ describe('recovery of several accounts', () => {
     expect(await toy.recovery.runOnce()).toBe(1);
     const after = await now();
     expect(accounts.indexOf('b')).toBe(1);
-    // Each was asked for once, and is put off.
+    // Recovery tried each of the 120 once, and postponed it.
     expect(accounts).toHaveLength(121);
     expect(Math.min(...(await pausesOf('a', before)))).toBeGreaterThanOrEqual(HOUR_S / 2);
     expect(Math.max(...(await pausesOf('a', after)))).toBeLessThanOrEqual(HOUR_S);
     expect(await left(database)).toEqual({ keys: 121, completed: 1, intents: 121, effects: 1 });
   });
 
-  it('gives each account its turn, however many accounts have more than can be resumed at once', async () => {
+  it('gives each account its turn, although 40 accounts have more requests than can be resumed at once', async () => {
     const names = Array.from({ length: 40 }, (_, i) => `account ${i}`);
     for (const name of names) await abandon(name, 3);
     const accounts: string[] = [];
@@ -108,7 +110,7 @@ describe('recovery of several accounts', () => {
     }
   });
 
-  it('has room for an account while all that another account has left behind waits for its bank', async () => {
+  it('resumes the request of one account while 30 requests of another account wait for their bank', async () => {
     const busy = await start({ recoveryIntervalMs: 20 });
     let waiting = 0;
     busy.resume = async (abandoned) => {
@@ -122,14 +124,14 @@ describe('recovery of several accounts', () => {
     await until(() => waiting === 8);
     await abandon('b', 1);
     await until(async () => (await left(database)).effects === 1);
-    // Half of what can be resumed at once.
+    // One account may use half of the requests that are resumed at once.
     expect(waiting).toBe(8);
     letGo();
     await until(async () => (await left(database)).effects === 31);
     await busy.app.close();
   });
 
-  it('takes no more over once its process shuts down, and ends what is under way', async () => {
+  it('takes over no further request once its process shuts down, and finishes those under way', async () => {
     const ending = await start();
     let waiting = 0;
     ending.resume = async (abandoned) => {
@@ -151,9 +153,9 @@ describe('recovery of several accounts', () => {
 describe('a request that recovery could not finish', () => {
   it.each([
     ['the recovery interval', 60, HOUR_S],
-    ['as long again as it is old', 5 * HOUR_S, 5 * HOUR_S],
-    ['24 intervals at most', 100 * HOUR_S, 24 * HOUR_S],
-  ])('is put off for half to all of %s', async (_, ageSeconds, shortest) => {
+    ['its age', 5 * HOUR_S, 5 * HOUR_S],
+    ['24 recovery intervals, the longest pause', 100 * HOUR_S, 24 * HOUR_S],
+  ])('postpones a request that recovery could not finish by half to all of %s', async (_, ageSeconds, shortest) => {
     await abandon('a', 50, ageSeconds);
     toy.resume = noAnswer;
     const before = await now();
@@ -161,13 +163,13 @@ describe('a request that recovery could not finish', () => {
     const spread = ((await now()).getTime() - before.getTime()) / 1000;
     const offsets = await pausesOf('a', before);
     expect(Math.min(...offsets)).toBeGreaterThanOrEqual(shortest / 2);
-    // It had become older by what has passed.
+    // The pause depends on the age of the request, which grew while the test ran.
     expect(Math.max(...offsets)).toBeLessThanOrEqual(shortest + 2 * spread);
-    // Apart from one another, so that they do not come back together.
+    // The pauses are spread, so that the requests are not resumed all at once.
     expect(Math.max(...offsets) - Math.min(...offsets)).toBeGreaterThan(shortest / 4);
   });
 
-  it('is not taken over again before its pause is over, and is then', async () => {
+  it('does not resume a postponed request before its pause is over, and resumes it afterwards', async () => {
     await abandon('a', 1);
     toy.resume = noAnswer;
     expect(await toy.recovery.runOnce()).toBe(0);
@@ -177,14 +179,14 @@ describe('a request that recovery could not finish', () => {
     expect(await toy.recovery.runOnce()).toBe(1);
   });
 
-  it('is put off as well if the process that resumed it has died', async () => {
+  it('postpones a request also if the process that was resuming it has died', async () => {
     await abandon('a', 1);
     await toy.app.get(UpkeepStore).takeOver('POST /effects', TOKEN, { after: '', except: [] });
     await database.sql('UPDATE processed_requests SET locked_until = clock_timestamp()');
     expect(await toy.recovery.runOnce()).toBe(0);
   });
 
-  it('is not held up for its client, whose retry goes on at once', async () => {
+  it('continues a postponed request at once when its client retries', async () => {
     toy.handler = failing;
     await toy.send('key');
     toy.resume = noAnswer;
@@ -197,7 +199,7 @@ describe('a request that recovery could not finish', () => {
 });
 
 describe('a claimed request without its intent', () => {
-  it('is forgotten by recovery, and its key can be used for a new request', async () => {
+  it('forgets a claimed request without its intent, so that its key can be used for a new request', async () => {
     toy.handler = failing;
     await toy.send('key');
     await database.sql('TRUNCATE intents');
@@ -218,7 +220,7 @@ describe('a claimed request without its intent', () => {
       'is completed',
       `completed_at = now(), locked_until = NULL, response_status = 200, response_headers = '{}', response_body = ''`,
     ],
-  ])('is kept if it %s meanwhile', async (_, change) => {
+  ])('keeps a request without its intent if it %s while recovery resumes it', async (_, change) => {
     await abandon('a', 1);
     toy.resume = async () => {
       await database.sql(`UPDATE processed_requests SET ${change}`);
@@ -234,7 +236,7 @@ describe('a claimed request without its intent', () => {
 describe('an unfinished request of an operation that is not resumed', () => {
   const path = '/effects/shelf';
 
-  it('is kept and reported, not at every run, and finished by the retry of its client', async () => {
+  it('reports an unfinished request that has no resume once, keeps it, and lets its client finish it', async () => {
     const fresh = await start();
     fresh.handler = failing;
     await fresh.send('key', { path });
@@ -249,7 +251,7 @@ describe('an unfinished request of an operation that is not resumed', () => {
   });
 });
 
-describe('the takeover', () => {
+describe('the statement TAKE_OVER', () => {
   interface Plan {
     'Relation Name'?: string;
     'Actual Rows': number;
@@ -259,7 +261,7 @@ describe('the takeover', () => {
   }
   const nodes = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodes)];
 
-  it('reads one row of each account that has its turn before, however many of them are not due or passed over', async () => {
+  it('reads one row for each account, however many requests of the account are postponed or excluded', async () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     for (const name of names) await abandon(name, 2_000);
     await database.sql(
@@ -279,7 +281,7 @@ describe('the takeover', () => {
     const rows = reads.map(
       (node) => (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'],
     );
-    // Six turns, the request that is due, and its row that is updated: read by its key, and written.
+    // One row for each of six accounts, the request that is due, and its update, which reads and writes the row.
     expect(rows.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(9);
     expect(await database.sql('SELECT account_id FROM processed_requests WHERE lock_token = $1', [TOKEN])).toEqual([
       { account_id: 'f' },

@@ -4,11 +4,11 @@ import { json } from 'node:stream/consumers';
 import type { TestDatabase } from './database.js';
 import { Barrier } from './waiting.js';
 
-/** The bank of services that run as processes of their own, reached over HTTP. It captures whatever it is asked for, once. */
+/** A bank over HTTP, for services in processes of their own. It captures every charge that it receives, once. */
 export interface TestBank {
   /** For `GATEWAY_URL`. */
   url: string;
-  /** Holds back the next answer, which the bank has decided by then, until the barrier is opened. Later answers pass. */
+  /** Holds the next answer at a barrier, after the bank has captured the money. Later answers pass. */
   holdAnswer(): Barrier;
   close(): Promise<void>;
 }
@@ -20,7 +20,7 @@ interface Capture {
   currency: string;
 }
 
-/** A bank that writes its captures where the simulated bank does, so that a test counts them in the same way. */
+/** Starts a bank that writes its captures to the table of the simulated bank, so that tests count them in the same way. */
 export async function startBank({ sql }: TestDatabase): Promise<TestBank> {
   let barrier: Barrier | undefined;
   const server = createServer((request, response) => {

@@ -3,12 +3,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-/** What a broken server does wrong, and nothing else. */
+/** The one mistake of a broken server. */
 export type Fault =
   | 'none'
   | 'ignores the key'
   | 'checks, then acts'
-  | 'answers a duplicate anew'
+  | 'computes a new answer to a duplicate'
   | 'makes the key when the effect is done'
   | 'ignores the body'
   | 'compares bytes'
@@ -27,7 +27,7 @@ export type Fault =
   | 'never answers a duplicate at once'
   | 'hangs up on a duplicate';
 
-/** What a server may do in another way, and be right. */
+/** Deviations that are allowed, so that the server is still correct. */
 export type Variant =
   | 'takes quoted keys only'
   | 'takes UUIDs only'
@@ -56,20 +56,20 @@ interface Stored {
 }
 
 /**
- * A server with idempotency keys in memory, right in all that can be seen from outside, but for one fault. `none` and the
- * variants are the proof that it would be right without.
+ * Starts a server with idempotency keys in memory whose visible behaviour is correct except for one fault. The tests with `none`
+ * and with the variants prove that the server is correct without a fault.
  */
 export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: string; stop(): Promise<void> }> {
   const stored = new Map<string, Stored>();
   const made: { id: string }[] = [];
   const is = (other: Fault | Variant) => fault === other;
 
-  /** How many requests have come with a key, and an event for each. */
+  /** Number of requests that have arrived with a key, by key. `arrivals` emits an event for each of them. */
   const requests = new Map<string, number>();
   const arrivals = new EventEmitter();
   /**
-   * The effect, in a turn of its own, as if a database were asked. If the client has hung up, it takes until the client is back:
-   * on a busy machine it would be done before, and a server that forgets what is under way would look right.
+   * Makes the effect after a pause, as a query of a database would. If the client has hung up, the effect waits until the client
+   * retries. Otherwise a busy machine would finish it before, and a server that forgets requests under way would look correct.
    */
   const charge = async (body: { amount?: number; source?: string }, { socket }: IncomingMessage, name = '') => {
     const before = requests.get(name);
@@ -133,7 +133,7 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
       if (is('hangs up on a duplicate')) return request.socket.destroy();
       if (is('never answers a duplicate at once') && first.status === undefined) return;
       if (first.status === undefined) await new Promise<void>((resolve) => first.waiting.push(resolve));
-      if (is('answers a duplicate anew'))
+      if (is('computes a new answer to a duplicate'))
         return answer(
           response,
           200,

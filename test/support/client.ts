@@ -12,7 +12,7 @@ export interface Call {
   body?: object;
 }
 
-/** Sends it now, rather than when it is awaited, as supertest does: a test that races requests wants them on their way. */
+/** Sends a request at once. supertest alone would send it when it is awaited, which is too late for tests that race requests. */
 export function call(url: string, method: string, path: string, { account = 'acct_a', key, ifMatch, body }: Call = {}) {
   const verb = method.toLowerCase() as 'get';
   const pending = request(url)[verb](path);
@@ -29,7 +29,7 @@ export const isReplay = ({ headers }: Response) =>
 
 export const etagOf = ({ headers }: Response) => (headers as Record<string, string>)['etag'];
 
-/** Every status there is, with how often. */
+/** The number of responses by status. */
 export function statusesOf(responses: readonly Response[]): Record<number, number> {
   const counts: Record<number, number> = {};
   for (const { status } of responses) counts[status] = (counts[status] ?? 0) + 1;

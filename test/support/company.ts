@@ -6,22 +6,22 @@ import type { PhaseItem } from '../../src/idempotency/index.js';
 import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 
-/** How the tests are to be run: each request in a commit of its own, in company, or as it comes. */
+/** TEST_GROUPS: `one` commits each request alone, `many` always in a group. Unset, requests share a commit only if they wait for one. */
 const GROUPS = process.env['TEST_GROUPS'] as 'one' | 'many' | undefined;
 
-/** The most requests that an application under test commits together. */
+/** Maximum number of requests in one commit of an application under test. */
 export const MAX_GROUP_SIZE = GROUPS === 'one' ? 1 : 64;
 
-/** Enough to be at work in every group that runs when the request comes, and to be in the next one with it. */
+/** Enough requests to occupy every group that may run when the request arrives, and to share the next group with it. */
 const COMPANIONS = 6;
 
-/** With groups of many: no request of `commits` is ever committed alone, unless its group has failed. */
+/** With TEST_GROUPS=many, sends other requests with each request, so that it commits alone only after its group has failed. */
 export function keepCompany(commits: GroupCommit): void {
   if (GROUPS !== 'many') return;
   const commit = commits.commit.bind(commits);
   commits.commit = (unit) => {
     const { accountId } = unit.identity;
-    // Some of the unit's own account, which it still has when that account has made a group fail, and some of another.
+    // Half of them belong to the unit's account, because an account that has made a group fail commits apart from other accounts.
     const companions = Array.from({ length: COMPANIONS }, (_, i) => companion(i % 2 ? accountId : 'company'));
     const before = companions.slice(1).map((each) => commit(each));
     const outcome = commit(unit);

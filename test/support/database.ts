@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { Client, type QueryResultRow } from 'pg';
 
-/** A database of a test's own, with the schema in place. */
+/** A database for one test file. */
 export interface TestDatabase {
   url: string;
-  /** Runs a statement on a connection of its own kind: not the service's. */
+  /** Runs a statement on a connection of the test, which the service does not use. */
   sql<Row extends QueryResultRow = QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   drop(): Promise<void>;
 }
 
 /**
- * Copies the migrated template; `empty` for a database without a schema, which may have another encoding or sort by another
- * `icuLocale`.
+ * Creates a database as a copy of the migrated template. With `empty` the database has no schema, and may have another encoding
+ * or sort by another `icuLocale`.
  */
 export async function createDatabase({ empty = false, encoding = 'UTF8', icuLocale = '' } = {}): Promise<TestDatabase> {
   const template = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
@@ -28,7 +28,7 @@ export async function createDatabase({ empty = false, encoding = 'UTF8', icuLoca
   return {
     url: url.href,
     sql: async (text, values) => {
-      // One after the other: pg 9 refuses a statement while another one runs.
+      // One statement after another, because pg 9 refuses a statement while another one runs.
       const answer = last.then(() => client.query(text, values));
       last = answer.catch(() => undefined);
       return (await answer).rows as never;
@@ -41,25 +41,25 @@ export async function createDatabase({ empty = false, encoding = 'UTF8', icuLoca
 }
 
 /**
- * Limits of a connection that a busy machine does not reach, in milliseconds. Those of the service are for processes that are
- * frozen, and a test that waits for locks beside other tests would run into them.
+ * Limits of a connection in milliseconds, so long that a busy machine does not reach them. The service's own limits end frozen
+ * processes. A test that waits for locks while other tests run could reach those.
  */
 export const PATIENT_LIMITS = {
   lock_timeout: 60_000,
   statement_timeout: 60_000,
   idle_in_transaction_session_timeout: 60_000,
-  // Longer than the others, as in the service, so that PostgreSQL reports its own error first.
+  // Longer than the limits of the server, as in the service, so that PostgreSQL reports its own error first.
   query_timeout: 90_000,
 };
 
-/** The URL for connections with these limits, in milliseconds, instead of those that the service sets. */
+/** The URL with these limits in milliseconds, which replace those that the service sets. */
 export function withLimits(url: string, limits: Partial<typeof PATIENT_LIMITS>): string {
   const limited = new URL(url);
   for (const [name, ms] of Object.entries(limits)) limited.searchParams.set(name, String(ms));
   return limited.href;
 }
 
-/** A client that a test owns, for transactions that stay open and for sessions that are frozen. */
+/** A connection that a test holds open, for example to keep a transaction or a lock. */
 export async function connect(url: URL | string): Promise<Client> {
   const client = new Client({ connectionString: String(url) });
   client.on('error', () => undefined);
@@ -67,7 +67,7 @@ export async function connect(url: URL | string): Promise<Client> {
   return client;
 }
 
-/** How many sessions wait for a lock. Of this database only, because the test files that run beside this one share the server. */
+/** Number of sessions of this database that wait for a lock. Other databases of the server belong to other test files. */
 export const lockWaiters = async ({ sql }: TestDatabase): Promise<number> =>
   (await sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")).length;
 

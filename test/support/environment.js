@@ -1,9 +1,9 @@
 import { TestEnvironment } from 'jest-environment-node';
 
-/** What pg 8 only warns about, and pg 9 refuses: a statement that is sent while another one of the same client waits. */
+/** pg 8 warns about a statement that is sent while another one of the same client waits. pg 9 will refuse it. */
 const DEPRECATED_BY_PG = /client\.query\(\)/;
 
-/** Fails a test file in which pg has warned. Node's warnings do not reach the process that Jest shows to a test. */
+/** Fails a test file in which pg has warned. A test cannot see Node's warnings, because Jest gives it another `process`. */
 export default class Environment extends TestEnvironment {
   /** @type {Error[]} */
   warnings = [];

@@ -1,11 +1,11 @@
-// JavaScript on the built service, since Jest loads this file before it knows how to compile.
+// JavaScript that imports the built service, because Jest loads this file before it can compile TypeScript.
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EmbeddedPostgres } from '../../dist/src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../dist/src/database/migrate.js';
 
-/** One throwaway PostgreSQL for all tests. Its database is the template that each test file copies. */
+/** Starts one throwaway PostgreSQL for all tests. Its database is the template that each test file copies. */
 export default async function setUp() {
   const directory = await mkdtemp(join(tmpdir(), 'payments-test-'));
   const postgres = await EmbeddedPostgres.start({ directory, durable: false, throwaway: true });

@@ -2,7 +2,7 @@ const BROKERS = { RabbitMQ: 'TEST_AMQP_URL', Kafka: 'TEST_KAFKA_BROKERS' };
 
 export default async ({ testPathPatterns }) => {
   await globalThis.stopTestPostgres();
-  // Below the summary, where nobody overlooks it.
+  // Printed below the summary, so that readers do not overlook it.
   if (testPathPatterns.isSet() && !testPathPatterns.patterns.some((pattern) => 'message-bus'.includes(pattern))) return;
   for (const [broker, setting] of Object.entries(BROKERS)) {
     if (process.env[setting]) continue;

@@ -23,17 +23,17 @@ import {
 import { oneCommit, twoCommits } from './toy.handlers.js';
 import { Barrier, until } from './waiting.js';
 
-/** As many groups as `group-commit.ts` lets be under way at once, slow ones included. */
+/** Maximum number of groups under way at once, including slow ones, as in `group-commit.ts`. */
 const MAX_GROUPS = 4;
 
 export const groupCommit = ({ app }: Toy) => app.get(GroupCommit);
 
-/** How many requests each commit of a toy held. */
+/** Number of requests in each commit of a toy. */
 export const commitSizes = ({ events }: Toy) =>
   events.flatMap((event) => (event.type === 'committed' ? [event.requests] : []));
 
-/** A unit that comes from no HTTP request. */
-export const unitOf = (key: string, phase: Unit['phase'], account = 'somebody'): Unit => ({
+/** A unit of work without an HTTP request. */
+export const unitOf = (key: string, phase: Unit['phase'], account = 'acct_1'): Unit => ({
   kind: 'claim-and-complete',
   isInDoubt: false,
   identity: new RequestIdentity(account, key, 'POST /effects', () => key),
@@ -43,16 +43,16 @@ export const unitOf = (key: string, phase: Unit['phase'], account = 'somebody'):
   input: { name: key },
 });
 
-/** How many units wait for a transaction. */
+/** Number of units that wait for a transaction. */
 export function waiting({ app }: Toy): number {
   const queues = [app.get(GroupCommit)['queue']['queues'], app.get(OneByOne)['turns']['waiting']['queues']];
   return queues.flatMap((queue) => [...queue.values()].flat() as unknown[]).length;
 }
 
 /**
- * Keeps every group busy, so that a request that comes now waits, until the returned function is called. The units that keep
- * them busy are rolled back: they commit nothing, and are in no event. Each is of an account of its own, so that it shares no
- * bound with any other.
+ * Occupies every group, so that new requests wait and then share a group, until the returned function is called. The units that
+ * occupy the groups are rolled back, so they commit nothing and cause no event. Each belongs to another account, so that no
+ * limit of an account applies to them.
  */
 export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
   const barriers: Barrier[] = [];
@@ -77,7 +77,7 @@ export async function holdGroups(toy: Toy): Promise<() => Promise<void>> {
   };
 }
 
-/** Makes requests that are in one group for sure, and resolves when that is under way. */
+/** Sends requests that are certain to be in one group. Resolves when the group has been released. */
 export async function inOneGroup(toy: Toy, names: string[]): Promise<Promise<Response>[]> {
   const letGo = await holdGroups(toy);
   const replies = names.map((name) => sendWish(toy, name));
@@ -86,14 +86,14 @@ export async function inOneGroup(toy: Toy, names: string[]): Promise<Promise<Res
   return replies;
 }
 
-/** The same, of requests that have been claimed: what is in one group are their completions. */
-export async function completedInOneGroup(toy: Toy, names: string[], meanwhile: () => unknown) {
+/** Claims the requests first, calls `beforeCompletion`, and then puts their completions into one group. */
+export async function completedInOneGroup(toy: Toy, names: string[], beforeCompletion: () => unknown) {
   const between = names.map(() => new Barrier());
   const places = [...between];
   toy.handler = twoCommits(() => places.pop()?.pass());
   const replies = names.map((name) => sendWish(toy, name));
   await Promise.all(between.map(({ reached }) => reached.given));
-  await meanwhile();
+  await beforeCompletion();
   const letGo = await holdGroups(toy);
   between.forEach(({ open }) => open());
   await until(() => waiting(toy) === names.length);
@@ -101,12 +101,12 @@ export async function completedInOneGroup(toy: Toy, names: string[], meanwhile: 
   return replies;
 }
 
-/** A request whose key is the name of what it wants. */
+/** Sends a request for an effect, with the name of the effect as its key. */
 export const sendWish = (toy: Toy, name: string) => toy.send(name, { body: { name } });
 
 export const namesOf = (count: number) => Array.from({ length: count }, (_, i) => `wish-${i}`);
 
-/** The effects that belong to the completed request with their name as its key, and are what its reply says. Sorted. */
+/** Sorted names of the effects whose request is completed under the same name and has the effect in its reply. */
 export async function fulfilled({ sql }: TestDatabase): Promise<string[]> {
   const rows = await sql<{ name: string }>(`
     SELECT name FROM effects JOIN processed_requests USING (account_id, request_id)
@@ -115,8 +115,9 @@ export async function fulfilled({ sql }: TestDatabase): Promise<string[]> {
 }
 
 export const NAMES = namesOf(8);
-/** The one that something is the matter with. */
+/** The third of the eight requests, which a test makes different from the others. */
 export const [, , ODD = ''] = NAMES;
+/** The other seven requests. */
 export const OTHERS = NAMES.filter((name) => name !== ODD);
 
 export const answersOf = async (replies: Promise<Response>[]) =>
@@ -126,27 +127,27 @@ export const firstReplies = (names = NAMES) => names.map(() => ({ status: 201, i
 const [FASTIFY, , SERIALIZABLE] = VARIANTS;
 const PIPELINE = { ...LIMITS, pipeline: 1 };
 
-/** Where a commit has to be shared alike: with a client that sends COMMIT ahead of the last answer, and without. */
+/** Database clients with which groups must behave in the same way. One that pipelines sends COMMIT before the last answer. */
 export const CLIENTS = [
   { ...FASTIFY, name: 'a client that awaits each answer', limits: LIMITS },
   { ...FASTIFY, name: 'a client that pipelines', limits: PIPELINE },
   { ...SERIALIZABLE, name: 'a client that pipelines, by default serializable', limits: PIPELINE },
 ];
 
-/** Replicas on one database, emptied for each test. */
+/** Replicas on one database, which is emptied for each test. */
 export interface Replicas {
   database: TestDatabase;
   proxy: PostgresProxy;
   toy: Toy;
   replica: Toy;
-  /** Reaches the database through the proxy. */
+  /** A replica that reaches the database through `proxy`, which can fail its COMMITs. */
   far: Toy;
   start(settings?: ToySettings): Promise<Toy>;
-  /** Expects that each request has its own effect, once, and that nothing else is there. */
+  /** Expects that each request has exactly one effect, and that the database contains nothing else. */
   expectEachOnce(names?: string[], intents?: number): Promise<void>;
 }
 
-/** Replicas for the tests of a `describe`, which starts and ends them. */
+/** Replicas for the tests of one `describe`: started before its first test, stopped after its last. */
 export function replicasOf({ platform, isolation, limits }: (typeof CLIENTS)[number]): Replicas {
   const at = {
     start: (settings) => startToy(at.database.url, { platform, limits, ...settings }),

@@ -7,15 +7,15 @@ import { Consumers, Inbox, MessagingEvents, Outbox, Relay } from '../../src/mess
 export const MAX_ATTEMPTS = 3;
 export const RETRY_MS = 50;
 
-/** What a test does around the deliveries of a replica. */
+/** Hooks of a test around the deliveries of a replica. */
 export interface Around {
-  /** Throws to be away, as a database can be. */
+  /** Runs before a delivery. It throws to imitate an unavailable database. */
   before?: (messages: readonly Message[]) => void;
-  /** When the transaction of the consumer is committed, and the bus is not told yet. */
+  /** Runs after the consumer's transaction is committed and before the bus learns the result. */
   after?: (messages: readonly Message[]) => Promise<void> | void;
 }
 
-/** One process of a service, as far as messages go: the real relay, outbox and inbox on a database, and the bus of a test. */
+/** The messaging part of one process of a service: the real relay, outbox and inbox on a database, with the bus of a test. */
 export class Replica {
   /** Ids of the messages that the bus has delivered, in order, by consumer. */
   readonly delivered: string[] = [];

@@ -10,18 +10,18 @@ import { keepCompany, MAX_GROUP_SIZE } from './company.js';
 import { PATIENT_LIMITS, withLimits } from './database.js';
 import { Barrier, PATIENCE } from './waiting.js';
 
-/** The service of a test: the real application, listening on a port of its own. */
+/** The real application, listening on its own port. */
 export interface TestService extends App {
   url: string;
   http: ReturnType<typeof request>;
-  /** POST /charges. `key` undefined sends none. */
+  /** POST /charges. An undefined `key` sends no Idempotency-Key. */
   charge(key: string | undefined, body?: object, headers?: Record<string, string>): Promise<Response>;
   stop(): Promise<void>;
 }
 
 export const CHARGE = { amount: 1999, currency: 'eur' };
 
-/** Silent, and neither sweeping, recovering nor relaying by itself. */
+/** Logs nothing, and does not sweep, recover or relay by itself: the tests decide when. */
 const SETTINGS = {
   PORT: '0',
   LOG_LEVEL: 'silent',
@@ -30,13 +30,15 @@ const SETTINGS = {
   RECOVERY_INTERVAL_MS: '3600000',
   RELAY_INTERVAL_MS: '3600000',
   IDEMPOTENCY_GROUP_SIZE: String(MAX_GROUP_SIZE),
-  // Tests change and empty the tables behind the back of the service.
+  // No cache, because tests change and empty the tables without the service.
   IDEMPOTENCY_CACHE_MIB: '0',
 };
 
 /**
- * @param databaseUrl limits in its query, as {@link withLimits} puts them there, replace the patient ones
- * @param features modules beside those of the service
+ * Starts the application.
+ *
+ * @param databaseUrl limits in its query, as {@link withLimits} sets them, replace {@link PATIENT_LIMITS}
+ * @param features additional modules
  */
 export async function startService(
   databaseUrl: string,
@@ -59,15 +61,15 @@ export async function startService(
         .post('/charges')
         .set({ ...(key !== undefined && { 'idempotency-key': key }), ...headers })
         .send(body)
-        // supertest sends when it is awaited; a test that races requests wants them sent now.
+        // `then` sends the request now. Otherwise supertest would send it when it is awaited, too late for tests that race requests.
         .then((response) => response),
     stop: () => app.nest.close(),
   };
 }
 
 /**
- * Answers `tok_timeout` with 504 as soon as the bank has captured, where the service would wait for `GATEWAY_TIMEOUT_MS`. With
- * a short timeout instead, a capture that takes long on a busy machine would be a lost answer too.
+ * Makes `tok_timeout` answer 504 as soon as the bank has captured, instead of after `GATEWAY_TIMEOUT_MS`. A short timeout is not
+ * an alternative, because a slow capture on a busy machine would then lose its answer as well.
  */
 function loseAnswersAtOnce({ nest }: App): void {
   const bank = nest.get(PaymentGateway);
@@ -80,7 +82,7 @@ function loseAnswersAtOnce({ nest }: App): void {
   };
 }
 
-/** Holds back the next answer of the bank, which has decided by then, until the barrier is opened. Later answers pass. */
+/** Holds the next answer of the bank at a barrier, after the bank has decided. Later answers pass. */
 export function holdAnswer({ nest }: TestService): Barrier {
   const bank = nest.get(PaymentGateway);
   const barrier = new Barrier();
@@ -93,5 +95,5 @@ export function holdAnswer({ nest }: TestService): Barrier {
   return barrier;
 }
 
-/** What must be the same in every reply to one request. */
+/** The parts of a reply that must be equal in every reply to one request. */
 export const replyOf = ({ status, text, type }: Response) => ({ status, text, type });

@@ -19,14 +19,14 @@ export const order: Operation = {
   path: '/orders',
   body: { order_id: 'o-1', customer_id: 'acct_a:o-1', items: [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }] },
 };
-/** Without a key. */
+/** An order without a key. */
 export const natural: Operation = {
   id: 'acct_a:o-2',
   account: 'acct_a',
   path: '/orders',
   body: { order_id: 'o-2', customer_id: 'acct_a:o-2', items: [] },
 };
-/** Of another account, with the same key: every attempt has failed, until it is sent again. */
+/** A charge of another account with the same key. Every attempt fails until it is sent again at the end. */
 export const failed: Operation = {
   id: 'acct_b:k-1',
   account: 'acct_b',
@@ -42,7 +42,7 @@ export const replyOf = (status: number, content: object): Reply => ({
   body: JSON.stringify(content),
   replayed: false,
 });
-/** The reply of the charge, or of the one that was made for its key later. */
+/** The reply of `charge` (n = 1), or of a later charge for the same key. */
 export const chargedAs = (n: number) => replyOf(200, { id: chargeId(n), description: charge.id, amount: 600 });
 export const CHARGED = chargedAs(1);
 export const ORDERED = replyOf(200, { ...order.body, amount: 600 });
@@ -55,7 +55,7 @@ const recordOf = ({ status, contentType, body }: Reply) => ({
 });
 export const replay = (reply: Reply): Reply => ({ ...reply, replayed: true });
 export const ok = (reply: Reply): Outcome => ({ type: 'ok', reply });
-/** The order without a key, as it is then. */
+/** The answer to the order without a key, which shows the order's present state. */
 export const asItIs = (values: object = {}): Outcome => {
   const content = { ...natural.body, amount: 0, status: 'placed', paid_at: null, ...values };
   return ok(replyOf(200, content));
@@ -64,7 +64,7 @@ export const LOST: Outcome = { type: 'info', reason: 'socket hang up' };
 export const PAID = asItIs({ status: 'paid', paid_at: 'today' });
 export const REFUSED: Outcome = { type: 'fail', reason: '503 database_unavailable' };
 
-/** The charge that is declined in the end. */
+/** The charge of `failed`, which is declined when it is sent again at the end. */
 const CHARGE: ChargeRow = {
   account_id: 'acct_b',
   id: chargeId(4),
@@ -76,7 +76,7 @@ const CHARGE: ChargeRow = {
   created_at: 9_015,
 };
 
-/** A run in which everything went as it should, to be changed in one place. */
+/** A valid run. Each test of the checker changes it in one place. */
 export class Run {
   readonly events: HistoryEvent[] = [];
   faults = ['kill'];
@@ -144,16 +144,16 @@ export class Run {
       decision: 'captured',
     },
   ];
-  /** Answers when everything is sent again. */
+  /** Answers to the operations when all of them are sent again at the end. */
   resent: Record<string, Outcome> = {
     [order.id]: ok(replay(ORDERED)),
     [charge.id]: ok(replay(CHARGED)),
     [natural.id]: PAID,
     [failed.id]: ok(DECLINED),
   };
-  /** What is other of the charge that is declined then. */
+  /** Changes to the charge that is declined at the end. */
   declined: Partial<ChargeRow> = {};
-  /** Whether the bank has declined it. */
+  /** Whether the bank's journal has the decline of that charge. */
   isDecided = true;
   private now = 0;
   private attempts = 0;
@@ -173,13 +173,13 @@ export class Run {
     return this;
   }
 
-  /** Lets time go by, in milliseconds. */
+  /** Lets time pass, in milliseconds. */
   pass(ms: number): this {
     this.now += ms;
     return this;
   }
 
-  /** Has every attempt of an operation come to something else. */
+  /** Replaces the outcome of every successful attempt of an operation. */
   instead({ id }: Operation, outcome: Outcome): this {
     const attempts = new Set<number>();
     this.events.forEach((event, i) => {
@@ -190,7 +190,7 @@ export class Run {
     return this;
   }
 
-  /** Two attempts that overlap. */
+  /** Adds two attempts that overlap. */
   twice({ id: operation }: Operation, outcome: Outcome): this {
     const attempts = [this.attempts++, this.attempts++];
     this.now += 10;
@@ -200,19 +200,19 @@ export class Run {
     return this;
   }
 
-  /** Makes the charge's reply one that was recorded a day ago, and expires now, or so many milliseconds later. */
+  /** Makes the reply of `charge` a reply recorded a day ago that expires `later` milliseconds from now. */
   expires(later = 5): this {
     const expiresAt = this.now + later;
     const event = { at: 0, type: 'recorded', operation: charge.id, reply: CHARGED, expiresAt } as const;
     this.events.splice(4, 0, event);
-    // Whoever had it in this run did not make it.
+    // The reply was recorded before this run, so every attempt of this run that received it got a replay.
     this.events.forEach((seen, i) => {
       if (seen.type === 'ok' && seen.reply === CHARGED) this.events[i] = { ...seen, reply: replay(CHARGED) };
     });
     return this;
   }
 
-  /** A second charge for the key, made at a time, and everything that belongs to it. */
+  /** Adds a second charge for the key at this time, with its record, message, balance, payment and capture. */
   chargeAgain(created_at: number): this {
     const { database, journal } = this;
     const [first] = database.charges;
@@ -243,7 +243,7 @@ export class Run {
     return { history: events, healed, end: this.end, crashed: this.crashed, faults, initialStock: 100 };
   }
 
-  /** With the one that failed, which is declined when it is sent again. */
+  /** The state at the end, including the declined charge of `failed`. */
   private get end(): Snapshot {
     const { charges, requests } = this.database;
     const declined = { ...CHARGE, ...this.declined };

@@ -2,15 +2,15 @@ import { ServiceUnavailableException } from '@nestjs/common';
 import { Column, Entity, type EntityManager, PrimaryGeneratedColumn } from 'typeorm';
 import type { IdempotentRequest, Phase, PhaseItem, Reply } from '../../src/idempotency/index.js';
 
-/** The body of the toy's requests: the name that the effect is to have. */
+/** The body of a request to the toy: the name of the effect that the request wants. */
 export interface Wish {
   name: string;
 }
 
-/** What the handler of an idempotent operation does. */
+/** The handler of an idempotent operation. */
 export type Handler = (request: IdempotentRequest, wish: Wish) => Promise<unknown>;
 
-// No unique constraint: an effect that happens twice is two rows.
+// The table has no unique constraint, so an effect that happens twice is visible as two rows.
 @Entity('effects')
 export class Effect {
   @PrimaryGeneratedColumn('identity')
@@ -26,7 +26,7 @@ export class Effect {
   name!: string;
 }
 
-/** A first commit: the intent. Repeatable, as a phase of `claim` must be. */
+/** The phase of the first commit: stores the intents. It can run again for the same request, as every phase of `claim` must. */
 export const intend: Phase<Wish, string> = async (tx, items) => {
   for (const { accountId, requestId, input } of items) {
     await tx.query('INSERT INTO intents VALUES ($1, $2, $3) ON CONFLICT DO NOTHING', [
@@ -38,7 +38,7 @@ export const intend: Phase<Wish, string> = async (tx, items) => {
   return items.map(({ requestId }) => requestId);
 };
 
-/** The effect, and its reply. Its id is new whenever it is run, so that a reply tells which run it came from. */
+/** The phase of the last commit: stores the effects. Each run takes a new id, so that a reply shows which run it came from. */
 export const place: Phase<Wish, Reply> = async (tx, items) => {
   const effects = await tx.save(
     Effect,
@@ -51,7 +51,7 @@ export const place: Phase<Wish, Reply> = async (tx, items) => {
   return effects.map(({ id, name }) => ({ status: 201, body: { id, name } }));
 };
 
-/** The effect, after something of the test's own in the same transaction. */
+/** Like `place`, but runs `first` before it in the same transaction. */
 export const placeAfter =
   (first: (tx: EntityManager, items: readonly PhaseItem<Wish>[]) => unknown): Phase<Wish, Reply> =>
   async (tx, items) => {
@@ -59,7 +59,7 @@ export const placeAfter =
     return place(tx, items);
   };
 
-/** The effect, with a reply of the test's own. */
+/** Like `place`, but with this reply. */
 export const placeAndReply =
   (reply: Reply): Phase<Wish, Reply> =>
   async (tx, items) =>
@@ -72,7 +72,7 @@ export const completing =
 
 export const oneCommit = completing(place);
 
-/** @param between what is done while nothing is locked and no transaction is open */
+/** A handler of two commits. @param between runs between them, while nothing is locked and no transaction is open */
 export const twoCommits =
   (between: () => unknown = () => undefined): Handler =>
   async (request, wish) => {
@@ -81,7 +81,7 @@ export const twoCommits =
     return request.complete(place, wish);
   };
 
-/** A handler that fails while nothing is locked, as when the other side does not answer. */
+/** A handler that fails between its two commits, as if an external service did not answer. */
 export const failing = twoCommits(() => {
   throw new ServiceUnavailableException('no answer');
 });

@@ -28,29 +28,29 @@ import { Barrier } from './waiting.js';
 
 export type Platform = 'fastify' | 'express';
 
-/** Where everything has to hold alike. */
+/** Platforms and isolation levels on which the module must behave in the same way. */
 export const VARIANTS: { name: string; platform: Platform; isolation?: string }[] = [
   { name: 'Fastify', platform: 'fastify' },
   { name: 'Express', platform: 'express' },
   { name: 'Fastify, by default serializable', platform: 'fastify', isolation: 'serializable' },
 ];
 
-/** An application of a few lines around the idempotency module alone, as somebody who copied the module would write it. */
+/** A minimal application around the idempotency module, as a user who has copied the module would write it. */
 export interface Toy {
   app: INestApplication;
   recovery: Recovery;
   sweeper: Sweeper;
-  /** What the module has told its observers. */
+  /** Events of the module, in order. */
   events: IdempotencyEvent[];
   /** The name of its connections in `pg_stat_activity`. */
   name: string;
-  /** How many requests have come to the module. A duplicate that waits does so before its handler. */
+  /** Number of requests that have reached the module. A waiting duplicate is counted here and not in `arrived`. */
   asked: number;
-  /** How many requests have reached the handler. */
+  /** Number of requests that have reached the handler. */
   arrived: number;
-  /** What POST /effects and POST /effects/:shelf do. */
+  /** The handler of POST /effects and POST /effects/:shelf. */
   handler: Handler;
-  /** What recovery does. */
+  /** Finishes an abandoned request for recovery. */
   resume: (abandoned: AbandonedRequest) => Promise<Resumed>;
   sendUnkeyed(path: string, body?: object): Promise<Response>;
   send(key: string, request?: { body?: object | string; path?: string; account?: string }): Promise<Response>;
@@ -71,18 +71,18 @@ const TABLES = `
   CREATE TABLE intents (
     account_id text, request_id uuid, name text NOT NULL, PRIMARY KEY (account_id, request_id))`;
 
-/** A database with the module's table, by its migration, and the toy's own. */
+/** Creates a database with the module's table, from its migration, and the tables of the toy. */
 export async function createToyDatabase({ isolation = 'read committed' } = {}): Promise<TestDatabase> {
   const database = await createDatabase();
   await database.sql(TABLES);
-  // For every connection made from now on, whose client does not say otherwise.
+  // The default of new connections that do not set an isolation level.
   await database.sql(
     `ALTER DATABASE ${new URL(database.url).pathname.slice(1)} SET default_transaction_isolation = '${isolation}'`,
   );
   return database;
 }
 
-/** What is in the database: nothing else is believed. */
+/** Counts of rows. Tests judge the outcome by these counts, not by the answers alone. */
 export interface Left {
   keys: number;
   completed: number;
@@ -90,7 +90,7 @@ export interface Left {
   effects: number;
 }
 
-/** What one request leaves that was claimed, and then failed. */
+/** The rows of one request that was claimed and then failed. */
 export const CLAIMED: Left = { keys: 1, completed: 0, intents: 1, effects: 0 };
 export const ONE_COMMIT: Left = { keys: 1, completed: 1, intents: 0, effects: 1 };
 export const TWO_COMMITS: Left = { keys: 1, completed: 1, intents: 1, effects: 1 };
@@ -108,13 +108,13 @@ export const requestIds = async ({ sql }: TestDatabase, table: 'processed_reques
 
 export const empty = ({ sql }: TestDatabase) => sql('TRUNCATE processed_requests, intents, effects RESTART IDENTITY');
 
-/** What the applications have logged, a line each. Nest has one logger for all of them. */
+/** Lines that all toys have logged, because Nest has one logger for all applications of a process. */
 export const logged: string[] = [];
 const write = (message: unknown) => void logged.push(String(message));
 
 const running = new Set<Toy>();
 
-/** Ends what the tests have started, and lets go what a failed test still holds. */
+/** Closes all toys, and opens the barriers that a failed test has left closed. */
 export async function stopToys(): Promise<void> {
   Barrier.openAll();
   await Promise.all([...running].map(({ app }) => app.close()));
@@ -163,16 +163,16 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       IdempotencyModule.forRoot({
         scope: ({ headers }: { headers: Record<string, string> }) => {
           toy.asked++;
-          return headers['x-account'] ?? 'somebody';
+          return headers['x-account'] ?? 'acct_1';
         },
         retentionHours: 24,
-        // Longer than a busy machine takes for anything.
+        // Limits that a busy machine does not reach.
         leaseSeconds: 90,
         waitMs: 60_000,
         maxGroupSize: MAX_GROUP_SIZE,
-        // Tests change and empty the table behind the back of the module.
+        // No cache, because tests change and empty the table without the module.
         cacheBytes: 0,
-        // Neither by itself: the tests say when.
+        // Recovery and sweep never run by themselves, because the tests decide when.
         recoveryIntervalMs: 3_600_000,
         sweepCron: '0 0 1 1 *',
         ...options,
@@ -206,7 +206,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       await request(await app.getUrl())
         .post(path)
         .send(body),
-    send: async (key, { body = { name: 'marble' }, path = '/effects', account = 'somebody' } = {}) =>
+    send: async (key, { body = { name: 'marble' }, path = '/effects', account = 'acct_1' } = {}) =>
       await request(await app.getUrl())
         .post(path)
         .set({ 'idempotency-key': key, 'x-account': account, 'content-type': 'application/json' })
@@ -220,13 +220,13 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
   return toy;
 }
 
-/** What must be the same in every reply to one request. */
+/** The parts of a reply that must be equal in every reply to one request. */
 export const replyOf = ({ status, text, headers }: Response) => {
   const { 'content-type': type, 'content-length': length, etag, location } = headers as Record<string, string>;
   return { status, text, type, length, etag, location };
 };
 
-/** An error as the module gives it to the application. */
+/** Status and members of an error. */
 export const errorOf = ({ status, body }: Response) => ({ status, ...(body as object) });
 
 export { isReplay } from './client.js';

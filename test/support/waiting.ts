@@ -1,14 +1,14 @@
-/** Something that happens once, and can be waited for. */
+/** An event that happens once: `give` makes it happen, and `given` resolves when it has. */
 class Signal {
   give!: () => void;
   readonly given = new Promise<void>((resolve) => (this.give = resolve));
 }
 
-/** A place where the first to arrive is held until it is let go; those after it pass. */
+/** Holds the first caller of `pass` until `open` is called. Later callers pass at once. `reached` tells that the first has arrived. */
 export class Barrier {
   private static readonly all = new Set<Barrier>();
 
-  /** For what a failed test has left behind: a held request would hold up the end of its server. */
+  /** Opens every barrier, because a request that a failed test has left at a barrier would delay the end of its server. */
   static openAll(): void {
     Barrier.all.forEach((barrier) => barrier.open());
     Barrier.all.clear();
@@ -33,8 +33,8 @@ export class Barrier {
 }
 
 /**
- * Settings of a service that waits longer than a busy machine takes for anything. A test of what happens when a wait or a
- * lease is over shortens that one.
+ * Settings with limits that a busy machine does not reach. A test of what happens when a wait or a lease ends shortens that
+ * limit.
  */
 export const PATIENCE = {
   GATEWAY_TIMEOUT_MS: '60000',
@@ -43,17 +43,17 @@ export const PATIENCE = {
 };
 
 /**
- * Ends a test that hangs, and measures nothing: a busy machine takes as long as it needs. Shorter than Jest's `testTimeout`,
- * so that the error names the condition.
+ * Ends a test that hangs. It measures nothing, because a busy machine may take long. It is shorter than Jest's `testTimeout`, so
+ * that the error names the condition.
  */
 const HANG_MS = 120_000;
 const LOOK_INTERVAL_MS = 5;
 
-/** Looks again until `condition` holds; fails loudly when it does not come to hold. */
+/** Polls until `condition` is true. Throws an error with the text of the condition if it never becomes true. */
 export async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
   const deadline = performance.now() + HANG_MS;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`This never came to hold: ${condition.toString()}`);
+    if (performance.now() > deadline) throw new Error(`This never became true: ${condition.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL_MS));
   }
 }

@@ -4,11 +4,11 @@ import { text } from 'node:stream/consumers';
 import { expect } from '@jest/globals';
 import type { ProblemCode } from '../../src/http/problem.js';
 
-/** A request as it goes over the wire: headers as given, repeated or not, and the very bytes of the body. */
+/** A request exactly as it is sent: headers may repeat, and the body may be any bytes. */
 export interface WireRequest {
   method?: string;
   path?: string;
-  /** Names and values in turn. */
+  /** Alternating names and values. */
   headers?: string[];
   body?: string | Buffer;
 }
@@ -21,11 +21,11 @@ export interface Answer {
 
 export const JSON_TYPE = ['Content-Type', 'application/json'];
 
-/** Sends what an HTTP library would tidy up. `POST /charges` unless told otherwise. */
+/** Sends a request without the corrections of an HTTP library. The default is `POST /charges`. */
 export function send(url: string, wire: WireRequest): Promise<Answer> {
   const { method = 'POST', path = '/charges', headers = [], body = '' } = wire;
   const { host, hostname, port } = new URL(url);
-  // An array of headers is sent as it is, so that Node adds none.
+  // Node sends an array of headers unchanged, and adds none.
   const framing = ['Host', host, 'Content-Length', String(Buffer.byteLength(body)), 'Connection', 'close'];
   return new Promise((resolve, reject) => {
     const outgoing = request({ hostname, port, method, path, headers: [...framing, ...headers] }, (incoming) => {
@@ -39,7 +39,7 @@ export function send(url: string, wire: WireRequest): Promise<Answer> {
   });
 }
 
-/** Sends bytes that need not be HTTP, and returns the answer, which is. */
+/** Sends bytes that need not be valid HTTP, and returns the answer. */
 export async function sendBytes(url: string, bytes: string): Promise<Answer> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
@@ -50,17 +50,17 @@ export async function sendBytes(url: string, bytes: string): Promise<Answer> {
   return { status: Number(statusLine.split(' ')[1]), headers, text: body };
 }
 
-/** What would betray the insides of the service: stacks, SQL, files, names of tables and of libraries. */
-const INSIDES =
+/** Internal details that no answer may contain: stacks, SQL, file names, names of tables and of libraries. */
+const INTERNALS =
   /\n\s+at |\b(?:SELECT|INSERT|UPDATE|DELETE)\b.*\b(?:FROM|INTO|SET)\b|node_modules|file:\/\/|\.[jt]s\b|processed_requests|relation "|column "|TypeORM|QueryFailed|Error:/;
 
-/** Holds for every error, whoever made it: RFC 9457 with our three members, and nothing of the insides. */
+/** Expects a problem of RFC 9457 with the members `code`, `retryable` and `outcome`, and without internal details. */
 export function expectProblem(answer: Answer, status: number, code: ProblemCode): Record<string, unknown> {
   expect({ status: answer.status, type: answer.headers['content-type'] }).toEqual({
     status,
     type: 'application/problem+json; charset=utf-8',
   });
-  expect(answer.text).not.toMatch(INSIDES);
+  expect(answer.text).not.toMatch(INTERNALS);
   const problem = JSON.parse(answer.text) as Record<string, unknown>;
   expect(problem).toMatchObject({ type: `/docs/errors#${code}`, status, code });
   expect(problem['title']).toMatch(/\w/);

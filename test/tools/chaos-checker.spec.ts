@@ -27,11 +27,11 @@ type Row<Table extends keyof DatabaseState> = DatabaseState[Table][number];
 const change = <Table extends keyof DatabaseState>(run: Run, table: Table, values: Partial<Row<Table>>, row = 0) =>
   Object.assign(run.database[table][row] ?? {}, values);
 
-/** One that nobody was given. */
+/** A reply that the service never gave. */
 const OTHERWISE = { ...replay(CHARGED), body: `${CHARGED.body} ` };
 const BODY_OF_ANOTHER = JSON.stringify({ id: chargeId(1), description: failed.id });
 
-/** Has every reply of an operation, and its record, say something else. */
+/** Changes members of every reply of an operation and of its record. */
 const answer = (run: Run, operation: typeof charge, values: object) => {
   const [was, row] = operation === charge ? [CHARGED, 0] : [ORDERED, 1];
   const reply = replay({ ...was, body: JSON.stringify({ ...parse(was.body), ...values }) });
@@ -40,14 +40,14 @@ const answer = (run: Run, operation: typeof charge, values: object) => {
 };
 
 /** Gives out the reply of the second charge from now on, which is the one on record then. */
-const answerAnew = (run: Run) => {
+const replyWithSecondCharge = (run: Run) => {
   const reply = chargedAs(3);
   run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
   run.resent[charge.id] = ok(replay(reply));
   change(run, 'requests', { response_body: reply.body });
 };
 
-/** What breaks each invariant. */
+/** Changes to a sound run, each of which breaks an invariant. */
 const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['one effect', 'a key that was charged twice', (run) => run.chargeAgain(7)],
   ['one effect', 'a key with two records', (run) => run.database.requests.push({ ...run.database.requests[0]! })],
@@ -85,10 +85,10 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     'a record that was changed',
     (run) => run.database.changes.push({ account_id: 'acct_a', idempotency_key: 'k-1', change: 'update' }),
   ],
-  ['final is final', 'a retry that was answered anew', (run) => run.attempt(charge, ok(CHARGED))],
+  ['final is final', 'a retry that got a first reply again', (run) => run.attempt(charge, ok(CHARGED))],
   [
     'a failure has no effect',
-    'a charge of somebody who was told that there is none',
+    'a charge of an operation whose attempts all failed',
     (run) => run.database.charges.push({ ...run.database.charges[0]!, account_id: 'acct_b', description: failed.id }),
   ],
   ['record and effect agree', 'a record without its charge', (run) => change(run, 'requests', { request_id: uuid(9) })],
@@ -106,7 +106,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ],
   [
     'record and effect agree',
-    'a pending charge that nobody will finish',
+    'a pending charge without a key, which is never finished',
     (run) =>
       run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null, status: 'pending' }),
   ],
@@ -120,17 +120,17 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ],
   [
     'one effect',
-    'a charge that nobody has asked for',
+    'a charge that no operation requested',
     (run) => run.database.charges.push({ ...run.database.charges[0]!, id: chargeId(8), description: null }),
   ],
   [
     'one effect',
-    'an order that nobody has asked for',
+    'an order that no operation requested',
     (run) => run.database.orders.push({ ...run.database.orders[1]!, order_id: 'o-9' }),
   ],
   [
     'one effect',
-    'a record that nobody has asked for',
+    'a record that no operation requested',
     (run) => run.database.requests.push({ ...run.database.requests[0]!, idempotency_key: 'k-9' }),
   ],
   ['nothing lost', 'a charge of another currency', (run) => change(run, 'charges', { currency: 'usd' })],
@@ -211,7 +211,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['nothing unfinished', 'a pending charge', (run) => change(run, 'charges', { status: 'pending' })],
   ['nothing unfinished', 'an unpublished message', (run) => change(run, 'messages', { published: false })],
   ['nothing unfinished', 'a dead letter', (run) => run.database.deadLetters.push(run.database.processed[0]!)],
-  ['messages once', 'a charge of which nobody was told', (run) => (run.database.messages = [])],
+  ['messages once', 'a charge without its message', (run) => (run.database.messages = [])],
   ['messages once', 'a consumer that has not heard', (run) => run.database.processed.pop()],
   [
     'messages once',
@@ -236,10 +236,14 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     (run) => run.attempt(failed, ok(replyOf(422, { code: 'idempotency_key_reused' }))),
   ],
   ['accounts do not cross', 'a charge to another account', (run) => change(run, 'charges', { account_id: 'acct_b' })],
-  ['accounts do not cross', 'an order of somebody else', (run) => change(run, 'orders', { customer_id: 'acct_b:o-1' })],
   [
     'accounts do not cross',
-    'a bank that charged somebody else',
+    'an order of another account',
+    (run) => change(run, 'orders', { customer_id: 'acct_b:o-1' }),
+  ],
+  [
+    'accounts do not cross',
+    'a bank that charged another account',
     (run) => Object.assign(run.journal[0] ?? {}, { account: 'acct_b' }),
   ],
   ['as documented', 'a process that has ended by itself', (run) => run.crashed.push(2)],
@@ -289,7 +293,7 @@ describe('the checker of the chaos run', () => {
 
   it('takes a charge for a second one only when the reply of the first has not expired', () => {
     const run = new Run().expires().chargeAgain(500);
-    answerAnew(run);
+    replyWithSecondCharge(run);
     expect(run.verdict.violations).toEqual([]);
   });
 
@@ -299,7 +303,7 @@ describe('the checker of the chaos run', () => {
       .attempt(charge, ok(replay(CHARGED)))
       .chargeAgain(500)
       .pass(LEASE_MS);
-    answerAnew(run);
+    replyWithSecondCharge(run);
     expect(run.verdict.violations).toEqual([]);
   });
 
@@ -337,7 +341,7 @@ describe('the checker of the chaos run', () => {
     expect({ verdict, doubts }).toEqual({ verdict: 'unknown', doubts: [doubt] });
   });
 
-  it('says invalid, whatever else it does not know', () => {
+  it('says invalid, even if other things are unknown', () => {
     const run = new Run().chargeAgain(7);
     run.faults = ['freeze'];
     expect(run.verdict.verdict).toBe('invalid');

@@ -81,7 +81,7 @@ describe('the conformance kit, on this service,', () => {
     expect([failed(report), unknown(report)]).toEqual([[], ['scope']]);
   });
 
-  it('holds it to the statuses that it is told instead', async () => {
+  it('uses the statuses in its options instead of those of the profile', async () => {
     const statuses = ['--mismatch', '422', '--missing-key', '400', '--in-progress', ''];
     const report = await check(
       service.url,
@@ -104,7 +104,7 @@ describe('the conformance kit, on a server that', () => {
   const body = ['--body', '{"amount": 1, "to": {"bank": "b", "account": "a"}}'];
   const inspect = async (fault: Fault) => {
     server = await startBrokenServer(fault);
-    // Only this server does not answer at all. What another does not answer soon, a busy machine has not answered yet.
+    // Only this server never answers. Any other server answers eventually, so a busy machine needs a long limit.
     const timeoutMs = fault === 'never answers a duplicate at once' ? '2000' : '60000';
     return check(server.url, ...options, ...refused, ...body, '--timeout-ms', timeoutMs);
   };
@@ -131,7 +131,7 @@ describe('the conformance kit, on a server that', () => {
   it.each<[Fault, string]>([
     ['ignores the key', 'duplicate'],
     ['checks, then acts', 'storm'],
-    ['answers a duplicate anew', 'duplicate'],
+    ['computes a new answer to a duplicate', 'duplicate'],
     ['makes the key when the effect is done', 'hang-up'],
     ['ignores the body', 'mismatch'],
     ['compares bytes', 'body-order'],
@@ -156,7 +156,7 @@ describe('the conformance kit, on a server that', () => {
     for (const { verdict, detail } of report.findings) if (verdict === 'failed') expect(detail).toMatch(/expected/);
   });
 
-  it('shows no list of what it made, is no verdict', async () => {
+  it('shows no list of what it made, gives no verdict', async () => {
     server = await startBrokenServer('none');
     const { stderr, exitCode } = await run([
       resolve('dist/conformance/main.js'),
@@ -175,7 +175,7 @@ describe('the conformance kit, on a server that', () => {
     expect(report.findings[0]?.detail).toMatch(/no id with the id of the created resource: see --id/);
   });
 
-  it('lists things without the member that names them, is no verdict', async () => {
+  it('lists things without the member that names them, gives no verdict', async () => {
     server = await startBrokenServer('none');
     const { stdout, stderr, exitCode } = await run([
       resolve('dist/conformance/main.js'),
@@ -188,7 +188,7 @@ describe('the conformance kit, on a server that', () => {
     expect(stderr).toContain('whose elements have no');
   });
 
-  it('is not there, is no verdict', async () => {
+  it('is not there, gives no verdict', async () => {
     const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', 'http://127.0.0.1:9']);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('does not answer')]);
   });

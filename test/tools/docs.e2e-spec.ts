@@ -1,3 +1,5 @@
+// Goal: keep the OpenAPI document true: every answer documented, every example working.
+// Method: read /openapi.json and /docs, send the examples, and compare the answers with the schemas.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PROBLEMS } from '../../src/http/problem.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -67,7 +69,7 @@ function operationOf(name: string): Operation {
 const resolve = (schema: Schema | undefined): Schema =>
   schema?.$ref ? (document.components.schemas[schema.$ref.split('/').at(-1) ?? ''] ?? {}) : (schema ?? {});
 
-/** The request body that the document itself gives as an example. */
+/** The request body in the examples of the document. */
 const exampleBody = (operation: Operation) =>
   Object.fromEntries(
     Object.entries(resolve(operation.requestBody?.content['application/json']?.schema).properties ?? {}).flatMap(
@@ -80,7 +82,7 @@ const exampleParameter = (operation: Operation, name: string) => {
   return String(parameter?.example ?? parameter?.schema.example);
 };
 
-/** Has every member that the document says a reply has, and no other. */
+/** Expects exactly the members that the document gives for a reply. */
 function expectDocumented(body: object, operation: Operation, status: number): void {
   const { properties = {}, required } = resolve(operation.responses[status]?.content?.['application/json']?.schema);
   expect(Object.keys(body).sort()).toEqual(Object.keys(properties).sort());
@@ -88,7 +90,7 @@ function expectDocumented(body: object, operation: Operation, status: number): v
 }
 
 describe('/docs', () => {
-  it('is a page that finds its scripts and styles', async () => {
+  it('serves /docs as a page whose scripts and styles exist', async () => {
     const { text } = await service.http
       .get('/docs')
       .expect(200)
@@ -103,7 +105,7 @@ describe('/docs', () => {
     }
   });
 
-  it('has a section on every error, which its type links to', async () => {
+  it('has a section in /docs/errors for every error', async () => {
     const { text } = await service.http
       .get('/docs/errors')
       .expect(200)
@@ -115,7 +117,7 @@ describe('/docs', () => {
 });
 
 describe('/openapi.json', () => {
-  it('documents the operations of the service', () => {
+  it('documents the operations of the service in /openapi.json', () => {
     expect(document.openapi).toMatch(/^3\./);
     expect(operations.map(({ name }) => name)).toEqual(
       expect.arrayContaining([
@@ -130,7 +132,7 @@ describe('/openapi.json', () => {
     );
   });
 
-  it('says of every operation how it may be answered, in success and in failure', () => {
+  it('documents the success and the failures of every operation', () => {
     const lacking = operations.flatMap(({ name, operation: { responses, security } }) => {
       const expected = [/^2/, ...(security ? [/401/, /429/, /503/] : [])];
       const missing = expected.filter(
@@ -141,7 +143,7 @@ describe('/openapi.json', () => {
     expect(lacking).toEqual([]);
   });
 
-  it('says of every operation that takes a key how long keys live, and what becomes of a key used wrongly', () => {
+  it('documents the lifetime of keys and the errors of a key for every operation that takes one', () => {
     const keyed = operations.filter(({ operation }) =>
       operation.parameters?.some(({ name }) => name === 'Idempotency-Key'),
     );
@@ -152,7 +154,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('says that POST /charges is idempotent by a required key, and all that it may answer', () => {
+  it('documents that POST /charges is idempotent by a required key, and all its statuses', () => {
     const operation = operationOf('POST /charges');
     expect(operation.description).toMatch(/\bidempotent\b(?!-)/i);
     expect(operation.description).toMatch(/same status and the same bytes.*Idempotent-Replayed/);
@@ -167,14 +169,14 @@ describe('/openapi.json', () => {
     expect(Object.keys(operation.responses).sort()).toEqual(statuses);
   });
 
-  it('says of every body that other members are refused, and of nothing that is answered', () => {
+  it('documents for every request body, and for no reply, that other members are refused', () => {
     const { schemas } = document.components;
     const closed = Object.keys(schemas).filter((name) => schemas[name]?.additionalProperties === false);
     const bodies = ['ChangeCustomer', 'CreateCharge', 'OrderLineInput', 'PlaceOrder', 'ReplaceCustomer', 'SetStock'];
     expect(closed.sort()).toEqual(bodies);
   });
 
-  it('has an example of every id in a path', () => {
+  it('has an example of every parameter in a path', () => {
     const lacking = operations.flatMap(({ name, operation: { parameters = [] } }) =>
       parameters
         .filter((parameter) => parameter.in === 'path' && (parameter.example ?? parameter.schema.example) === undefined)
@@ -183,7 +185,7 @@ describe('/openapi.json', () => {
     expect(lacking).toEqual([]);
   });
 
-  it('has examples that work when they are sent', async () => {
+  it('has examples of requests that work when they are sent', async () => {
     const create = operationOf('POST /charges');
     const key = exampleParameter(create, 'Idempotency-Key');
     const body = exampleBody(create);
@@ -204,7 +206,7 @@ describe('/openapi.json', () => {
     expect(known.body).toMatchObject({ idempotency_key: key, operation: 'POST /charges' });
   });
 
-  it('has an example of every error, in the shape and with the status it really has', () => {
+  it('has an example of every error with the shape and the status of a problem', () => {
     const { required = [], properties = {} } = document.components.schemas['ProblemDetails'] ?? {};
     expect(required).toEqual(['type', 'title', 'status', 'detail', 'code', 'retryable', 'outcome']);
     const shown = operations.flatMap(({ name, operation }) =>
@@ -233,7 +235,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('has the errors of POST /charges as they are really answered', async () => {
+  it('documents the errors of POST /charges as the service answers them', async () => {
     const { responses } = operationOf('POST /charges');
     const documented = (status: number, code: string) =>
       responses[status]?.content?.['application/problem+json']?.examples?.[code]?.value ?? {};

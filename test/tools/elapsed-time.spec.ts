@@ -1,20 +1,21 @@
+// Goal: no test depends on the speed of the machine: none asserts on elapsed time, and none pauses for a fixed time.
+// Method: search the syntax tree of every spec for such assertions and pauses.
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
 
-/** Names of what is measured in time, as a word of its own or as a part of a name: `ms`, `elapsedMs`, `tookSeconds`, `startedAt`. */
+/** Names of measured times, as whole words or as parts of names: `ms`, `elapsedMs`, `tookSeconds`, `startedAt`. */
 const TIME =
   /(^|[^A-Za-z])(ms|millis|seconds|elapsed|took|duration|now|hrtime)\b|(Ms|Millis|Seconds|Elapsed|Took|Duration|StartedAt|Now)\b|\bstartedAt\b/;
 const BOUND = /^toBe(Less|Greater)Than(OrEqual)?$|^toBeCloseTo$/;
-/** What a test pauses with, by the names that it has here and elsewhere. */
+/** Names of functions that pause. */
 const PAUSE = /^(setTimeout|pause|sleep|delay|wait)$/;
 
 const BOUNDS_TIME =
-  'bounds elapsed time, which a busy machine takes more of: assert on what is recorded, or on the order of events';
-const PAUSES =
-  'pauses for a fixed time: await the event instead, or the later event that proves that nothing has happened';
+  'bounds elapsed time, which is longer on a busy machine: assert on recorded values, or on the order of events';
+const PAUSES = 'pauses for a fixed time: await the event, or a later event that proves that nothing has happened';
 
-/** Every place in a test that depends on how fast the machine is, in words. */
+/** Describes every place in a test that depends on the speed of the machine. */
 function violationsOf(path: string, text: string): string[] {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const found: string[] = [];
@@ -48,8 +49,8 @@ function isPause(node: ts.Expression): boolean {
 const root = new URL('../', import.meta.url);
 const specs = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('spec.ts'));
 
-describe('the time that a test takes', () => {
-  it('decides no test', () => {
+describe('the specs', () => {
+  it('contain no assertion on elapsed time and no fixed pause', () => {
     expect(specs).toContain('spec/messaging.e2e-spec.ts');
     expect(specs.flatMap((path) => violationsOf(path, readFileSync(new URL(path, root), 'utf8')))).toEqual([]);
   });
@@ -67,7 +68,7 @@ describe('the time that a test takes', () => {
     'await pause(100);',
     'await sleep(100, undefined, { ref: false });',
     'await new Promise((resolve) => setTimeout(resolve, 20));',
-  ])('would decide one with %s', (text) => {
+  ])('finds a dependence on time in %s', (text) => {
     expect(violationsOf('a.spec.ts', text)).toEqual([expect.stringMatching(/^a\.spec\.ts:1: (expect|await).* time/)]);
   });
 
@@ -79,7 +80,7 @@ describe('the time that a test takes', () => {
     'expect(known).toBeGreaterThan(5);',
     'await until(() => landed.length > 0);',
     '// expect(elapsedMs).toBeLessThan(100);',
-  ])('does not decide one with %s', (text) => {
+  ])('finds no dependence on time in %s', (text) => {
     expect(violationsOf('a.spec.ts', text)).toEqual([]);
   });
 });

@@ -1,3 +1,5 @@
+// Goal: prove that every planted bug still fits the source, and that the search reports found, missed and not brought out correctly.
+// Method: apply the patches to the source, and run the search with rounds whose results the test chooses.
 import { describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
 import { PLANTED_BUGS } from '../chaos/planted/bugs.js';
@@ -6,13 +8,13 @@ import { searchFor } from '../chaos/planted/search.js';
 import type { Invariant } from '../chaos/checker/verdict.js';
 
 describe('the planted bugs', () => {
-  it('are at least fourteen, each with a name of its own', () => {
+  it('have unique names and are at least fourteen', () => {
     expect(new Set(PLANTED_BUGS.map(({ name }) => name)).size).toBe(PLANTED_BUGS.length);
     expect(PLANTED_BUGS.length).toBeGreaterThanOrEqual(14);
   });
 
   it.each(PLANTED_BUGS.map(({ name, patches }) => ({ name, patches })))(
-    '$name can be put into the service as it is now, and is TypeScript',
+    'apply to the present source and give valid TypeScript: $name',
     async ({ patches }) => {
       for (const [fileName, source] of await patched(patches)) {
         const { diagnostics } = ts.transpileModule(source, { fileName, reportDiagnostics: true });
@@ -21,7 +23,7 @@ describe('the planted bugs', () => {
     },
   );
 
-  it('are refused when what they replace is not there, or more than once', async () => {
+  it('are refused when the text that they replace is missing or occurs more than once', async () => {
     const file = 'src/postgres/transaction.ts';
     await expect(patched([{ file, find: 'no such text', replace: '' }])).rejects.toThrow(
       'contains the text of a patch 0 times',
@@ -34,7 +36,7 @@ describe('the planted bugs', () => {
 
 describe('the search for a planted bug', () => {
   const LANDINGS = 3;
-  /** Rounds that end like this, the last one again and again. */
+  /** Searches in rounds with these results. The last result repeats. */
   const search = async (...rounds: { broken: Invariant[]; landed: number }[]) => {
     let started = 0;
     const { end, about } = await searchFor(
@@ -52,18 +54,18 @@ describe('the search for a planted bug', () => {
     return { end, about, started };
   };
 
-  it('goes on until a round breaks what the bug breaks, and no further', async () => {
+  it('runs rounds until one breaks the invariant of the bug', async () => {
     const hidden = { broken: ['same reply' as const], landed: 3 };
     const shown = { broken: ['same reply' as const, 'one effect' as const], landed: 3 };
     expect(await search(shown)).toEqual({ end: 'found', about: 'round 1, also same reply', started: 1 });
     expect(await search(hidden, hidden, shown)).toMatchObject({ end: 'found', started: 3 });
   });
 
-  it('has missed the bug when its faults have landed in every round', async () => {
+  it('reports a bug as missed when its faults have landed in every round', async () => {
     expect(await search({ broken: [], landed: 3 })).toEqual({ end: 'MISSED', about: '4 rounds', started: 4 });
   });
 
-  it('says that a bug was not brought out when its faults have not landed, rather than that it was missed', async () => {
+  it('reports a bug as not brought out when its faults have not landed', async () => {
     const about = 'kill has landed 2 times of 3';
     expect(await search({ broken: [], landed: 2 })).toEqual({ end: 'NOT BROUGHT OUT', about, started: 1 });
   });

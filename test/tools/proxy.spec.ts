@@ -1,3 +1,5 @@
+// Goal: prove that the proxy in harness/ makes exactly the faults that tests ask for, and leaves no connection behind.
+// Method: put the proxy before a server that records what arrives and answers like PostgreSQL.
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type CommitFault, type PostgresProxy, type ProxyFault, startProxy } from '../../harness/proxy.js';
@@ -7,7 +9,7 @@ const COMMIT = Buffer.from('Q\0\0\0\x0bCOMMIT\0');
 const READY = 'Z\0\0\0\x05I';
 const ERROR = 'E\0\0\0\x05\0';
 
-/** Something that answers whatever it is sent, as PostgreSQL answers a COMMIT, or gives up instead. */
+/** If true, the server below answers with an error and closes, instead of confirming a COMMIT. */
 let givesUp: boolean;
 const connections = new Set<Socket>();
 let accepted = 0;
@@ -47,16 +49,19 @@ async function commit(): Promise<Socket> {
   return client;
 }
 
-describe('the proxy before PostgreSQL', () => {
-  it.each<CommitFault>(['drop request', 'drop reply'])('leaves no connection behind: %s', async (fault) => {
-    proxy.failCommit(fault);
-    const client = await commit();
-    await until(() => client.closed && connections.size === 0);
-    expect(landed).toEqual([fault]);
-    expect(commits).toHaveLength(fault === 'drop reply' ? 1 : 0);
-  });
+describe('startProxy', () => {
+  it.each<CommitFault>(['drop request', 'drop reply'])(
+    'closes both sides of a connection whose COMMIT meets the fault %s',
+    async (fault) => {
+      proxy.failCommit(fault);
+      const client = await commit();
+      await until(() => client.closed && connections.size === 0);
+      expect(landed).toEqual([fault]);
+      expect(commits).toHaveLength(fault === 'drop reply' ? 1 : 0);
+    },
+  );
 
-  it('leaves no connection behind: late', async () => {
+  it('closes the client of a late COMMIT, and the server side after its release', async () => {
     proxy.failCommit('late');
     const client = await commit();
     await until(() => client.closed);
@@ -66,7 +71,7 @@ describe('the proxy before PostgreSQL', () => {
     await until(() => connections.size === 0);
   });
 
-  it('lets each of two late COMMITs through', async () => {
+  it('delivers each of two late COMMITs when it is released', async () => {
     const clients: Socket[] = [];
     for (let n = 0; n < 2; n++) {
       proxy.failCommit('late');
@@ -81,7 +86,7 @@ describe('the proxy before PostgreSQL', () => {
     await expect(proxy.releaseLate()).rejects.toThrow('No COMMIT has been held back');
   });
 
-  it('lets a COMMIT through when its fault was taken back, and takes back no other', async () => {
+  it('delivers a COMMIT whose fault was taken back, and keeps a later fault', async () => {
     const takeBack = proxy.failCommit('drop request');
     takeBack();
     await commit();
@@ -94,7 +99,7 @@ describe('the proxy before PostgreSQL', () => {
     expect(landed).toEqual(['drop request']);
   });
 
-  it('says that a late COMMIT has not been answered, when its connection has ended before', async () => {
+  it('rejects the release of a late COMMIT whose connection has ended', async () => {
     proxy.failCommit('late');
     const client = await commit();
     await until(() => client.closed);
@@ -104,7 +109,7 @@ describe('the proxy before PostgreSQL', () => {
     expect(commits).toHaveLength(0);
   });
 
-  it('does not take an error for the answer to a late COMMIT', async () => {
+  it('rejects the release of a late COMMIT that the server answers with an error', async () => {
     proxy.failCommit('late');
     const client = await commit();
     await until(() => client.closed);
@@ -112,7 +117,7 @@ describe('the proxy before PostgreSQL', () => {
     await expect(proxy.releaseLate()).rejects.toThrow('before the COMMIT was answered');
   });
 
-  /** Sends bytes on a new connection, and keeps what comes back. */
+  /** Sends bytes on a new connection, and records the answers. */
   async function open(...chunks: Buffer[]): Promise<{ client: Socket; received: string[] }> {
     const client = connect(Number(new URL(proxy.url).port), '127.0.0.1').on('error', () => undefined);
     const received: string[] = [];
@@ -131,7 +136,7 @@ describe('the proxy before PostgreSQL', () => {
   };
   const BEGIN = query('BEGIN ISOLATION LEVEL READ COMMITTED');
 
-  it('knows a COMMIT whose bytes come in two pieces', async () => {
+  it('recognises a COMMIT whose bytes come in two pieces', async () => {
     proxy.failCommit('drop request');
     const client = connect(Number(new URL(proxy.url).port), '127.0.0.1').on('error', () => undefined);
     client.write(COMMIT.subarray(0, 3));
@@ -141,7 +146,7 @@ describe('the proxy before PostgreSQL', () => {
     expect([commits, landed]).toEqual([[], ['drop request']]);
   });
 
-  it('cancels a BEGIN that something was sent behind, and lets that through', async () => {
+  it('cancels only a BEGIN with a statement sent behind it, and delivers that statement', async () => {
     proxy.failBegin('cancel begin');
     await open(BEGIN);
     expect(commits).toEqual([BEGIN.toString()]);
@@ -153,7 +158,7 @@ describe('the proxy before PostgreSQL', () => {
     expect(landed).toEqual(['cancel begin']);
   });
 
-  it('cancels a COMMIT that was sent behind something, and no other', async () => {
+  it('cancels only a COMMIT that was sent behind a statement', async () => {
     proxy.failCommit('cancel commit');
     await open(COMMIT);
     expect(commits).toEqual([COMMIT.toString()]);
@@ -163,7 +168,7 @@ describe('the proxy before PostgreSQL', () => {
     expect(landed).toEqual(['cancel commit']);
   });
 
-  it('ends a connection in the chunk that says it is ready', async () => {
+  it('ends a connection in the same chunk that says that the connection is ready', async () => {
     proxy.endAtBirth();
     const { client, received } = await open(query('startup'));
     await until(() => client.closed);
@@ -177,24 +182,27 @@ describe('the proxy before PostgreSQL', () => {
     ['both ways', false, false],
     ['to the database', false, true],
     ['from the database', true, false],
-  ] as const)('forgets a connection, %s: nobody is told, and new ones work', async (silence, isHeard, isAnswered) => {
-    const { client, received } = await open(query('one'));
-    await until(() => received.length === 1);
-    const [upstream] = [...connections];
-    expect([proxy.connections, proxy.fallSilent(silence), proxy.fallSilent(silence)]).toEqual([1, 1, 0]);
-    client.write(query('two'));
-    upstream?.write(READY);
-    // Whatever gets through has done so by the time that a new connection is answered.
-    const fresh = await open(query('three'));
-    await until(() => fresh.received.length === 1);
-    if (isHeard) await until(() => commits.some((text) => text.includes('two')));
-    if (isAnswered) await until(() => received.length === 2);
-    expect([commits.some((text) => text.includes('two')), received.length]).toEqual([isHeard, isAnswered ? 2 : 1]);
-    expect(client.closed).toBe(false);
-    client.destroy();
-    fresh.client.destroy();
-    await until(() => proxy.connections === 0);
-    if (isHeard) await until(() => upstream?.closed === true);
-    expect(upstream?.closed).toBe(isHeard);
-  });
+  ] as const)(
+    'drops the bytes of a connection %s without closing it, and serves new connections',
+    async (silence, isHeard, isAnswered) => {
+      const { client, received } = await open(query('one'));
+      await until(() => received.length === 1);
+      const [upstream] = [...connections];
+      expect([proxy.connections, proxy.fallSilent(silence), proxy.fallSilent(silence)]).toEqual([1, 1, 0]);
+      client.write(query('two'));
+      upstream?.write(READY);
+      // Bytes that are not dropped have arrived by the time that a new connection is answered.
+      const fresh = await open(query('three'));
+      await until(() => fresh.received.length === 1);
+      if (isHeard) await until(() => commits.some((text) => text.includes('two')));
+      if (isAnswered) await until(() => received.length === 2);
+      expect([commits.some((text) => text.includes('two')), received.length]).toEqual([isHeard, isAnswered ? 2 : 1]);
+      expect(client.closed).toBe(false);
+      client.destroy();
+      fresh.client.destroy();
+      await until(() => proxy.connections === 0);
+      if (isHeard) await until(() => upstream?.closed === true);
+      expect(upstream?.closed).toBe(isHeard);
+    },
+  );
 });

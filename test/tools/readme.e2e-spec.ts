@@ -1,3 +1,5 @@
+// Goal: keep the README and docs/strategies.md true: their curls, commands, links, snippets and test names.
+// Method: run the curls against the built service, compile the snippets, and look up links and names.
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -28,7 +30,7 @@ const blocksOf = (markdown: string): Block[] =>
   }));
 
 const blocks = blocksOf(README);
-/** What differs from one run to the next, and is not what is shown. */
+/** Replaces ids and times, which differ between runs, by fixed texts. */
 const normalize = (text: string) =>
   text
     .replace(/ch_[0-9a-f]{32}/g, 'ch_…')
@@ -40,7 +42,7 @@ let database: TestDatabase;
 let service: ServiceProcess;
 beforeAll(async () => {
   database = await createDatabase();
-  // One of the charges is not answered by the bank; no other takes that long, also on a busy machine.
+  // The bank does not answer one of the charges of the README. The limit is long enough for every other charge on a busy machine.
   service = await spawnService(database.url, { GATEWAY_TIMEOUT_MS: '3000', RECOVERY_INTERVAL_MS: '3600000' });
 });
 afterAll(async () => {
@@ -49,7 +51,7 @@ afterAll(async () => {
 });
 
 describe('the README', () => {
-  it('shows what its requests are really answered with', async () => {
+  it('shows the answers that its curls really get', async () => {
     const curls = blocks.flatMap((block, i) =>
       block.text.startsWith('curl') ? [[block, blocks[i + 1]] as const] : [],
     );
@@ -63,13 +65,13 @@ describe('the README', () => {
         ]);
         if (shown?.language !== 'http') continue;
         const actual = normalize(stdout).split('\n');
-        // Headers that say nothing here, such as Date, are left out of the README.
+        // The README leaves out irrelevant headers, such as Date.
         for (const expected of normalize(shown.text).split('\n')) expect(actual).toContain(expected);
       }
     }
   });
 
-  it('promises no command that does not exist, and none that nobody runs', () => {
+  it('names only commands that exist and that CI or this test runs', () => {
     const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ text }) => text.split('\n'));
     for (const command of commands) {
       const tested = command.startsWith('curl') || NEWCOMER.includes(`'${command}'`) || WORKFLOW.includes(command);
@@ -89,13 +91,16 @@ describe('the README', () => {
     for (const command of commands) expect([command, executed.includes(command)]).toEqual([command, true]);
   });
 
-  it.each(['migration:show', 'migration:run', 'migration:revert'])('names npm run %s, which works', async (script) => {
-    // Without its build, which would take the files of the build away from the tests that run at the same time.
-    const command = PACKAGE.scripts[script]?.replace('npm run --silent build && ', '') ?? '';
-    const env = { PATH: `node_modules/.bin:${process.env['PATH']}`, DATABASE_URL: database.url };
-    const { stdout } = await run('bash', ['-c', command], { env });
-    expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : migrations.at(-1)?.name);
-  });
+  it.each(['migration:show', 'migration:run', 'migration:revert'])(
+    'names npm run %s, and the command works',
+    async (script) => {
+      // Skips the build, because it would delete files that other tests use at the same time.
+      const command = PACKAGE.scripts[script]?.replace('npm run --silent build && ', '') ?? '';
+      const env = { PATH: `node_modules/.bin:${process.env['PATH']}`, DATABASE_URL: database.url };
+      const { stdout } = await run('bash', ['-c', command], { env });
+      expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : migrations.at(-1)?.name);
+    },
+  );
 
   it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md', 'docs/proof.md', ...READMES_OF_TOOLS])(
     'and %s link only to files that exist',
@@ -107,15 +112,15 @@ describe('the README', () => {
   );
 });
 
-describe('docs/strategies.md', () => {
+describe('the table of docs/strategies.md', () => {
   const rows = [...STRATEGIES.matchAll(/^\| (.+?) +\| \[`(.+?)`\]\(.+?\) +\| (.+?) +\|$/gm)];
 
-  it('has a test for each of its claims', () => {
+  it('has more than 15 claims with a test', () => {
     expect(rows.length).toBeGreaterThan(15);
   });
 
   it.each(rows.map(([, claim, file, name]) => [claim, file, name]))(
-    'shows that %s, in %s',
+    'names an existing test for the claim "%s" in %s',
     (_, file = '', name = '') => {
       expect(readFileSync(join('test', file), 'utf8')).toContain(name);
     },
