@@ -136,7 +136,6 @@ const TO_REWRITE = [
   'bench/neighbour',
   'conformance',
   'docs',
-  'docs/adr',
   'harness',
   'migrations',
   'src',
@@ -173,7 +172,6 @@ const TO_REWRITE = [
   'test/spec',
   'test/support',
   'test/tools',
-  '',
 ];
 
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts', '*.js', '*.md'], {
