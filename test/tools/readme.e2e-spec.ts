@@ -135,6 +135,13 @@ describe('the documents', () => {
     expect(commands.filter((command) => !isRun(command))).toEqual([]);
   });
 
+  it('name in docs/operations.md only metrics that the service has', async () => {
+    const { stdout } = await run('curl', ['-s', `${service.url}/metrics`]);
+    const names = [...read('docs/operations.md').matchAll(/^\| `([a-z_]+)`/gm)].map(([, name = '']) => name);
+    expect(names.length).toBeGreaterThan(3);
+    expect(names.filter((name) => !stdout.includes(`# TYPE ${name} `))).toEqual([]);
+  });
+
   it.each(['migration:show', 'migration:run', 'migration:revert'])('names npm run %s, which works', async (script) => {
     // Without its build, which would take the files of the build away from the tests that run at the same time.
     const command = PACKAGE.scripts[script]?.replace('npm run --silent build && ', '') ?? '';
