@@ -1,7 +1,7 @@
 // Goal: keep the README and docs/strategies.md true: their curls, commands, links, snippets and test names.
 // Method: run the curls against the built service, compile the snippets, and look up links and names.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -11,32 +11,79 @@ import { migrations } from '../../migrations/index.js';
 import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
 
 const run = promisify(execFile);
-const README = readFileSync('README.md', 'utf8');
-const STRATEGIES = readFileSync('docs/strategies.md', 'utf8');
-const PACKAGE = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
-const NEWCOMER = readFileSync('.ci/newcomer', 'utf8');
-const WORKFLOW = readFileSync('.github/workflows/check.yml', 'utf8');
+const read = (path: string) => readFileSync(path, 'utf8');
+const markdownIn = (folder: string) =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name));
+
+const STRATEGIES = read('docs/strategies.md');
+const PACKAGE = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
 const READMES_OF_TOOLS = ['bench/README.md', 'conformance/README.md', 'test/README.md'];
+const DOCUMENTS = [
+  'README.md',
+  ...READMES_OF_TOOLS,
+  'CONTRIBUTING.md',
+  'src/idempotency/README.md',
+  ...markdownIn('docs'),
+  ...markdownIn('docs/adr'),
+];
+/** Documents whose commands a reader copies. */
+const WITH_COMMANDS = ['README.md', 'CONTRIBUTING.md', 'docs/operations.md', ...READMES_OF_TOOLS];
+/** Documents whose curls are sent to a service, in this order, because some of them build on others. */
+const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
+const WITH_SNIPPETS = ['README.md', 'src/idempotency/README.md'];
+/** The files that run commands for CI. The image is built by CI. */
+const CI = ['.ci/newcomer', '.ci/run', '.github/workflows/check.yml', 'Dockerfile'].map(read).join('\n');
 
 interface Block {
   language: string;
   text: string;
 }
 
-const blocksOf = (markdown: string): Block[] =>
-  [...markdown.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
+const blocksOf = (path: string): Block[] =>
+  [...read(path).matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
     language,
     text: text.trim(),
   }));
 
-const blocks = blocksOf(README);
-/** Replaces ids and times, which differ between runs, by fixed texts. */
-const normalize = (text: string) =>
-  text
-    .replace(/ch_[0-9a-f]{32}/g, 'ch_…')
-    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
-    .replace(/(x-request-id: ).*/g, '$1…')
-    .replace(/\r/g, '');
+const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+/** Whether `line` is what a document shows. `…` stands for any text, and ids differ from one run to the next. */
+const isShown = (line: string, shown: string) =>
+  new RegExp(`^${shown.split('…').map(escaped).join('.*')}$`).test(line.replace(/ch_[0-9a-f]{32}/g, 'ch_'));
+
+/** Whether CI runs `command`, alone or with more options, or `npm run check` runs it, which CI runs. */
+function isRun(command: string): boolean {
+  const whole = new RegExp(`${escaped(command)}(?![\\w:-])`);
+  return whole.test(CI) || whole.test(PACKAGE.scripts['check'] ?? '');
+}
+
+/** The headings of a document, as links name them. */
+const headingsOf = (path: string) =>
+  [...read(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+
+/** The rows of tables with a column "look for": the words in it must be in the file that the row links to. */
+function placesOf(path: string): { path: string; file: string; words: string[] }[] {
+  const tables = read(path).match(/(?:^\|.*\|\n)+/gm) ?? [];
+  return tables.flatMap((table) => {
+    const [head = [], , ...rows] = table
+      .trimEnd()
+      .split('\n')
+      .map((row) => row.split(/(?<!\\)\|/).map((cell) => cell.trim()));
+    const column = head.indexOf('look for');
+    if (column === -1) return [];
+    return rows.map((row) => {
+      const [, file = ''] = /\]\(([^)#]+)/.exec(row.join('|')) ?? [];
+      const words = [...(row[column] ?? '').matchAll(/`([^`]+)`/g)].map(([, word = '']) => word);
+      return { path, file: join(dirname(path), file), words };
+    });
+  });
+}
 
 let database: TestDatabase;
 let service: ServiceProcess;
@@ -50,38 +97,53 @@ afterAll(async () => {
   await database?.drop();
 });
 
-describe('the README', () => {
-  it('shows the answers that its curls really get', async () => {
-    const curls = blocks.flatMap((block, i) =>
-      block.text.startsWith('curl') ? [[block, blocks[i + 1]] as const] : [],
+/** Sends the request of a line that is a curl command, to the service of this test. */
+async function send(line: string): Promise<string[]> {
+  const command = line
+    .replace(/^curl/, 'curl -s --fail-with-body')
+    .replaceAll('localhost:3000', new URL(service.url).host);
+  const { stdout } = await run('bash', ['-c', `${command} || [ $? = 22 ]`]);
+  return stdout.replaceAll('\r', '').split('\n');
+}
+
+describe('the documents', () => {
+  it.each(WITH_REQUESTS)('show in %s the answers that the service gives', async (path) => {
+    const blocks = blocksOf(path);
+    const requests = blocks.flatMap((block, i) =>
+      block.text.startsWith('curl') ? [{ block, next: blocks[i + 1] }] : [],
     );
-    expect(curls.length).toBeGreaterThanOrEqual(4);
-    for (const [{ text }, shown] of curls) {
-      for (const line of text.split('\n')) {
-        const command = line.replaceAll('localhost:3000', new URL(service.url).host);
-        const { stdout } = await run('bash', [
-          '-c',
-          `${command.replace(/^curl/, 'curl -s --fail-with-body')} || [ $? = 22 ]`,
-        ]);
-        if (shown?.language !== 'http') continue;
-        const actual = normalize(stdout).split('\n');
-        // The README leaves out irrelevant headers, such as Date.
-        for (const expected of normalize(shown.text).split('\n')) expect(actual).toContain(expected);
+    expect(requests.length).toBeGreaterThan(0);
+    for (const { block, next } of requests) {
+      for (const line of block.text.split('\n')) {
+        const answer = await send(line);
+        // A document leaves out the headers that say nothing there, such as Date.
+        const shown = next?.language === 'http' ? next.text.replaceAll(/ch_\w*…/g, 'ch_…').split('\n') : [];
+        expect(shown.filter((one) => !answer.some((real) => isShown(real, one)))).toEqual([]);
       }
     }
   });
 
-  it('names only commands that exist and that CI or this test runs', () => {
-    const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ text }) => text.split('\n'));
-    for (const command of commands) {
-      const tested = command.startsWith('curl') || NEWCOMER.includes(`'${command}'`) || WORKFLOW.includes(command);
-      expect([command, tested]).toEqual([command, true]);
-    }
-    const scripts = [
-      ...README.matchAll(/`(?:npm run |npm )?((?:start:dev|migration:\w+|check|lint|format|typecheck|build))/g),
-    ];
-    expect(scripts.length).toBeGreaterThan(8);
-    for (const [, script = ''] of scripts) expect(Object.keys(PACKAGE.scripts)).toContain(script);
+  it('show in README.md a request and a replay of it, which is answered with the same bytes', async () => {
+    const [first, second] = blocksOf('README.md').filter(({ text }) => text.startsWith('curl'));
+    expect(second).toEqual(first);
+    const answers = [await send(first?.text ?? ''), await send(second?.text ?? '')];
+    expect(answers[0]?.at(-1)).toContain('"status":"succeeded"');
+    expect(answers[1]?.at(-1)).toBe(answers[0]?.at(-1));
+  });
+
+  it.each(WITH_COMMANDS)('name in %s only commands that this test or CI runs', (path) => {
+    const inBlocks = blocksOf(path).flatMap(({ language, text }) => (language === 'sh' ? text.split('\n') : []));
+    const inText = [...read(path).matchAll(/`(npm [^`]+)`/g)].map(([, command = '']) => command);
+    const commands = [...inBlocks, ...inText].filter((command) => !command.startsWith('curl'));
+    expect(commands.length).toBeGreaterThan(0);
+    expect(commands.filter((command) => !isRun(command))).toEqual([]);
+  });
+
+  it('name in docs/operations.md only metrics that the service has', async () => {
+    const { stdout } = await run('curl', ['-s', `${service.url}/metrics`]);
+    const names = [...read('docs/operations.md').matchAll(/^\| `([a-z_]+)`/gm)].map(([, name = '']) => name);
+    expect(names.length).toBeGreaterThan(3);
+    expect(names.filter((name) => !stdout.includes(`# TYPE ${name} `))).toEqual([]);
   });
 
   it.each(READMES_OF_TOOLS)('of a tool, %s, contains only commands that CI runs', (path) => {
@@ -91,23 +153,26 @@ describe('the README', () => {
     for (const command of commands) expect([command, executed.includes(command)]).toEqual([command, true]);
   });
 
-  it.each(['migration:show', 'migration:run', 'migration:revert'])(
-    'names npm run %s, and the command works',
-    async (script) => {
-      // Skips the build, because it would delete files that other tests use at the same time.
-      const command = PACKAGE.scripts[script]?.replace('npm run --silent build && ', '') ?? '';
-      const env = { PATH: `node_modules/.bin:${process.env['PATH']}`, DATABASE_URL: database.url };
-      const { stdout } = await run('bash', ['-c', command], { env });
-      expect(stdout).toContain(script === 'migration:run' ? 'nothing to migrate' : migrations.at(-1)?.name);
-    },
-  );
+  it.each(DOCUMENTS)('link in %s only to files and headings that exist', (path) => {
+    for (const [, file = '', anchor] of read(path).matchAll(/\]\((?!http)([^)#]*)(?:#([^)]+))?\)/g)) {
+      const target = file === '' ? path : join(dirname(path), file);
+      expect([target, existsSync(target)]).toEqual([target, true]);
+      if (anchor) expect(headingsOf(target)).toContain(anchor);
+    }
+  });
 
-  it.each(['README.md', 'src/idempotency/README.md', 'docs/strategies.md', 'docs/proof.md', ...READMES_OF_TOOLS])(
-    'and %s link only to files that exist',
-    (path) => {
-      const links = [...readFileSync(path, 'utf8').matchAll(/\]\((?!http)([^)#]+)/g)];
-      expect(links.length).toBeGreaterThan(0);
-      for (const [, link = ''] of links) expect(() => readFileSync(resolve(dirname(path), link))).not.toThrow(/ENOENT/);
+  const places = DOCUMENTS.flatMap((path) => placesOf(path));
+
+  it('have tables that say what to look for in which file', () => {
+    expect([...new Set(places.map(({ path }) => path))]).toEqual(['README.md', 'docs/glossary.md', 'docs/patterns.md']);
+  });
+
+  it.each(places.map(({ path, file, words }) => [path, words.join(', '), file, words] as const))(
+    'say in %s to look for %s, which is in %s',
+    (_, __, file, words) => {
+      const text = read(file);
+      expect(words.length).toBeGreaterThan(0);
+      expect(words.filter((word) => !text.includes(word))).toEqual([]);
     },
   );
 });
@@ -122,14 +187,38 @@ describe('the table of docs/strategies.md', () => {
   it.each(rows.map(([, claim, file, name]) => [claim, file, name]))(
     'names an existing test for the claim "%s" in %s',
     (_, file = '', name = '') => {
-      expect(readFileSync(join('test', file), 'utf8')).toContain(name);
+      expect(read(join('test', file))).toContain(name);
     },
   );
 });
 
 describe('the snippets', () => {
-  it.each(['README.md', 'src/idempotency/README.md'])('of %s compile as they stand', (path) => {
-    const snippets = blocksOf(readFileSync(path, 'utf8')).filter(({ language }) => language === 'ts');
+  /** The snippets of a document. `source` is the file that a snippet quotes, which it names in its first line. */
+  const snippetsOf = (path: string) =>
+    blocksOf(path)
+      .filter(({ language }) => language === 'ts')
+      .map(({ text }) => ({ text, source: /^\/\/ From (\S+)$/m.exec(text)?.[1] }));
+
+  it.each(WITH_SNIPPETS)('of %s that quote a file have its lines, in order', (path) => {
+    for (const { source, text } of snippetsOf(path)) {
+      if (!source) continue;
+      const lines = text
+        .split('\n')
+        .slice(1)
+        .map((line) => line.replace(/ \/\/ .*/, '').trim());
+      const quoted = read(source)
+        .split('\n')
+        .map((line) => line.trim());
+      let from = 0;
+      for (const line of lines) {
+        expect(quoted.slice(from)).toContain(line);
+        from = quoted.indexOf(line, from) + 1;
+      }
+    }
+  });
+
+  it.each(WITH_SNIPPETS)('of %s compile as they stand, unless they quote a file', (path) => {
+    const snippets = snippetsOf(path).filter(({ source }) => !source);
     expect(snippets.length).toBeGreaterThan(0);
     const directory = mkdtempSync(resolve('.snippets-'));
     try {
