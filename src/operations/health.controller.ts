@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Inject } from '@nestjs/common';
+import { Controller, Get, HttpCode } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
@@ -28,7 +28,7 @@ export class HealthController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly looks: DatabaseLooks,
-    @Inject(Drain) private readonly drain: Drain,
+    private readonly drain: Drain,
   ) {}
 
   @Get('live')

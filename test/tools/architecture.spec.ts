@@ -19,7 +19,7 @@ const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging',
 /** Folders that can be copied into another application, and all that they may import. */
 const LIFTABLE: Record<string, RegExp> = {
   postgres: /^(@nestjs\/common$|typeorm$|node:|postgres\/)/,
-  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/|postgres\/)/,
+  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|uuid$|node:|idempotency\/|postgres\/)/,
   messaging:
     /^(@nestjs\/|typeorm$|rxjs$|cron$|dataloader$|amqplib$|@platformatic\/kafka$|zod$|node:|messaging\/|postgres\/)/,
 };
