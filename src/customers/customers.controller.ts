@@ -14,7 +14,7 @@ import {
 import type { FastifyReply } from 'fastify';
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
-import { ApiClientId, ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
+import { ApiClientId, ApiProblems } from '../http/openapi.decorators.js';
 import { Problem, type ProblemCode, validationFailed } from '../http/problem.js';
 import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import type { Customer } from './customer.entity.js';
@@ -79,7 +79,7 @@ export class CustomersController {
   @ApiHeader({ ...IF_MATCH, required: true, schema: VERSIONS })
   @ApiExtraModels(ChangeCustomer)
   @ApiBody({ schema: { allOf: [{ $ref: getSchemaPath(ChangeCustomer) }], minProperties: 1 } })
-  @ApiIdempotent('optional', ...BODY_PROBLEMS, 'not_found', 'version_required', 'internal_error')
+  @ApiProblems(...BODY_PROBLEMS, 'not_found', 'version_required', 'internal_error')
   @ApiOperation({
     summary: 'Change some of a customer, if it is still what you have read',
     description:
