@@ -24,7 +24,7 @@ import { busOf, MessagingModule } from './messaging/index.js';
 import { OperationsModule } from './operations/operations.module.js';
 import { OrdersModule } from './orders/orders.module.js';
 
-/** What every request passes, in this order. An interceptor of a handler, such as the one of `@Idempotent()`, runs after the global one. */
+/** The steps of every request, in the order in which they run. The interceptor of `@Idempotent()` belongs to handlers and runs after the global one. */
 const REQUEST_PIPELINE: Provider[] = [
   // First, because every later step and every limit is about an account.
   { provide: APP_GUARD, useClass: AccountGuard },

@@ -11,7 +11,7 @@ import type { IdempotencyError, Outcome } from '../idempotency/index.js';
 interface Definition {
   status: number;
   title: string;
-  /** What the client should do. For the page that `type` links to. */
+  /** The advice to the client, on the page that `type` links to. */
   advice: string;
 }
 
@@ -185,7 +185,7 @@ export const PROBLEMS = {
 export type ProblemCode = keyof typeof PROBLEMS;
 
 export interface ProblemOptions {
-  /** What the client may conclude. The default is `not_started`, for a request that is refused before it has an effect. */
+  /** The effect that the client may conclude. The default is `not_started`, for a request that is refused before it has an effect. */
   outcome?: Outcome;
   /** Seconds for `Retry-After`. A problem with them is retryable. */
   retryAfterSeconds?: number;

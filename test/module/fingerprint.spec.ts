@@ -145,7 +145,17 @@ describe('the canonical form of a JSON value', () => {
     expect(canonicalJson(double(bits))).toBe(text);
   });
 
-  it('gives numbers beyond a double a form of their own, so that 1e999 is no null', () => {
+  it('gives a text with a lone surrogate a form of its own, because a parser accepts it', () => {
+    const values = ['"\\ud800"', '"\\ud801"', '"\\\\ud800"', '"\\ufffd"'].map((text) => JSON.parse(text) as unknown);
+    expect(new Set(values.map(canonicalJson)).size).toBe(values.length);
+  });
+
+  it('gives a value its form at any depth that a parser accepts', () => {
+    const deep = '['.repeat(5_000) + ']'.repeat(5_000);
+    expect(canonicalJson(JSON.parse(deep))).toBe(deep);
+  });
+
+  it('gives numbers beyond a double a form of their own, so that 1e999 differs from null', () => {
     const values: unknown[] = [
       JSON.parse('1e999') as number,
       JSON.parse('-1e999') as number,
