@@ -252,9 +252,7 @@ describe('the start', () => {
   it('is named if DATABASE_URL names a file that is not there', async () => {
     const url = 'postgres://user:hunter2@127.0.0.1:1/payments?sslrootcert=/no/such/file';
     const started = openDatabase({ DATABASE_URL: url });
-    await expect(started).rejects.toThrow(
-      /^DATABASE_URL: expected a PostgreSQL that can be used at 127.0.0.1:1, but .*ENOENT/,
-    );
+    await expect(started).rejects.toThrow(/^DATABASE_URL: expected a usable PostgreSQL at 127.0.0.1:1, but .*ENOENT/);
     await expect(started).rejects.not.toThrow(/hunter2/);
   });
 
