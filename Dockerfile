@@ -12,10 +12,10 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
-# Owns nothing here, so it can change nothing here.
+# This user does not own the files of the image, so it cannot change them.
 USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# Without a shell or npm in between, so that SIGTERM reaches Node.
+# There is no shell or npm in between, so that SIGTERM reaches Node.
 CMD ["node", "--max-semi-space-size=32", "dist/src/main.js"]

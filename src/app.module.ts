@@ -1,8 +1,12 @@
-import { type DynamicModule, Module, type Type } from '@nestjs/common';
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { accountOf } from './accounts/account.decorator.js';
+import { AccountGuard } from './accounts/account.guard.js';
 import { AccountsModule } from './accounts/accounts.module.js';
+import { RateLimitGuard } from './accounts/rate-limit.guard.js';
+import { TurnsInterceptor } from './accounts/turns.interceptor.js';
 import { BalanceModule } from './balance/balance.module.js';
 import { ChargesModule } from './charges/charges.module.js';
 import { CONFIG, type Config } from './config.js';
@@ -10,18 +14,40 @@ import { CustomersModule } from './customers/customers.module.js';
 import { dataSourceOptions } from './database/data-source.js';
 import { DeadLettersModule } from './dead-letters/dead-letters.module.js';
 import { ErrorsController } from './http/errors.controller.js';
+import { ProblemFilter } from './http/problem.filter.js';
+import { SafeInputGuard } from './http/safe-input.guard.js';
+import { InputValidationPipe } from './http/validation.pipe.js';
 import { IdempotencyModule } from './idempotency/index.js';
 import { IdempotencyKeysModule } from './idempotency-keys/idempotency-keys.module.js';
 import { InventoryModule } from './inventory/inventory.module.js';
 import { busOf, MessagingModule } from './messaging/index.js';
-import { Drain } from './operations/drain.js';
 import { OperationsModule } from './operations/operations.module.js';
 import { OrdersModule } from './orders/orders.module.js';
 
+/** The steps of every request, in the order in which they run. The interceptor of `@Idempotent()` belongs to handlers and runs after the global one. */
+const REQUEST_PIPELINE: Provider[] = [
+  // First, because every later step and every limit is about an account.
+  { provide: APP_GUARD, useClass: AccountGuard },
+  // Before the body is parsed, so that a refused request costs little, and before the key is read, so that nothing is recorded.
+  { provide: APP_GUARD, useClass: RateLimitGuard },
+  // Parses the body. A guard and not a pipe, because the idempotency interceptor hashes the body before pipes run.
+  { provide: APP_GUARD, useClass: SafeInputGuard },
+  // After the guards, so that refused requests do not wait for a turn.
+  { provide: APP_INTERCEPTOR, useClass: TurnsInterceptor },
+  // After the interceptors, so that a replay from memory skips validation: the same request was valid before.
+  { provide: APP_PIPE, useClass: InputValidationPipe },
+  // Last, because it answers the errors of all steps above.
+  { provide: APP_FILTER, useClass: ProblemFilter },
+];
+
 @Module({})
 export class AppModule {
-  /** @param databaseUrl where the database of `config` is running */
-  static register(config: Config, databaseUrl: string, drain: Drain, features: Type[]): DynamicModule {
+  /**
+   * The whole service as one module.
+   *
+   * @param databaseUrl the URL at which the database of `config` runs
+   */
+  static register(config: Config, databaseUrl: string): DynamicModule {
     return {
       module: AppModule,
       global: true,
@@ -61,14 +87,10 @@ export class AppModule {
         BalanceModule,
         IdempotencyKeysModule,
         DeadLettersModule,
-        ...features,
       ],
       controllers: [ErrorsController],
-      providers: [
-        { provide: CONFIG, useValue: config },
-        { provide: Drain, useValue: drain },
-      ],
-      exports: [CONFIG, Drain],
+      providers: [{ provide: CONFIG, useValue: config }, ...REQUEST_PIPELINE],
+      exports: [CONFIG],
     };
   }
 }

@@ -9,9 +9,9 @@ const number = (unit: string, minimum: number, maximum: number) =>
   z.coerce.number(`expected a number of ${unit} from ${minimum} to ${maximum}`).min(minimum).max(maximum);
 
 /**
- * Pairs of account id and secret. An account id is part of index rows, which PostgreSQL limits to 2,704 bytes, and of AMQP's
- * message ids, which have at most 255 bytes together with the id of the message. A secret has only visible ASCII characters, because an
- * HTTP header carries no other text unchanged.
+ * A pair of account id and secret. The length of an account id is limited, because it is part of index rows, which PostgreSQL limits to
+ * 2,704 bytes, and of AMQP message ids, which have at most 255 bytes. A secret has only visible ASCII characters, because an HTTP header does
+ * not carry other characters unchanged.
  */
 const API_KEY = /^([\w.-]{1,64}):([!-+\--~]{1,255})$/;
 
@@ -19,7 +19,7 @@ const apiKeys = z.string().transform((text, context) => {
   const keys = text.split(',').map((pair) => API_KEY.exec(pair.trim()));
   const parsed = keys.flatMap((match) => (match?.[1] && match[2] ? [{ accountId: match[1], secret: match[2] }] : []));
   if (parsed.length !== keys.length || new Set(parsed.map((key) => key.secret)).size !== parsed.length) {
-    // The value holds secrets, so the message must not repeat it.
+    // The message must not repeat the value, because it contains secrets.
     context.addIssue({
       code: 'custom',
       message:
@@ -39,15 +39,15 @@ const brokers = z.string().transform((text, context) => {
 });
 
 /**
- * Whether a path can be appended to a URL and the result fetched. `fetch` refuses a URL with credentials, and its error quotes the URL, so
- * every charge would fail and the password would be logged.
+ * Whether a URL has no credentials, query or fragment, so that a path can be appended to it. `fetch` refuses a URL with credentials, and its
+ * error quotes the URL, so every charge would fail and the password would be logged.
  */
 function hasOnlyPath(url: string): boolean {
   const { origin, pathname, href } = new URL(url);
   return href === origin + pathname;
 }
 
-/** Whether a cron expression can be read, and names a time that comes: `0 0 30 2 *` would only fail when its job is started. */
+/** Whether a cron expression is valid and has a next time. `0 0 30 2 *` has none, and its job would fail only when it is started. */
 function hasNextTime(cron: string): boolean {
   try {
     return new CronTime(cron).sendAt().isValid;
@@ -61,7 +61,7 @@ const environment = z.object({
   HOST: z.string().default('127.0.0.1'),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: 'expected postgres://user:password@host:port/database', abort: true })
-    // Without it, a connection that the network has forgotten would stay in the pool. pg takes 0 for a limit of 0 ms.
+    // Without a query timeout, a connection that the network has dropped would stay in the pool. pg treats 0 as a limit of 0 ms.
     .refine(
       (url) => Number(new URL(url).searchParams.get('query_timeout') ?? 1) > 0,
       'expected a query_timeout above 0',
@@ -75,7 +75,7 @@ const environment = z.object({
   IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),
   IDEMPOTENCY_SWEEP_CRON: z
     .string()
-    .refine(hasNextTime, 'expected a cron expression such as */10 * * * *, with a time that comes')
+    .refine(hasNextTime, 'expected a cron expression such as */10 * * * *, with a time in the future')
     .default('*/10 * * * *'),
   IDEMPOTENCY_GROUP_SIZE: number('requests', 1, 1_000).int().default(64),
   IDEMPOTENCY_CACHE_MIB: number('MiB', 0, 65_536).default(32),
@@ -94,18 +94,18 @@ const environment = z.object({
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 
-/** What the process runs with: read once from the environment, checked, frozen. Units are in the names. */
+/** The settings of the process: read once from the environment, checked and frozen. Units are in the names. */
 export type Config = Readonly<z.output<typeof environment>>;
 
 /** The injection token of the {@link Config}. */
 export const CONFIG = Symbol('CONFIG');
 
-/** A setting that the process must not start with. The message names the variable and says what was expected. */
+/** A setting with which the process must not start. The message names the variable and the expected form. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** The settings of this process: its environment, and `.env` in the working directory for what that leaves unset. */
+/** Reads the settings of this process from its environment. `.env` in the working directory sets variables that the environment does not. */
 export function configOfProcess(): Config {
   if (existsSync('.env')) loadEnvFile('.env');
   return loadConfig(process.env);
@@ -127,11 +127,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   }
   if (!data.API_KEYS && !LOOPBACK_HOSTS.includes(data.HOST)) {
     throw new ConfigError(
-      `HOST: ${data.HOST} is open to others, but without API_KEYS everybody is acct_demo; expected a loopback address, or API_KEYS`,
+      `HOST: ${data.HOST} can be reached by other machines, but without API_KEYS every client is acct_demo; expected a loopback address, or API_KEYS`,
     );
   }
   if (data.AMQP_URL && data.KAFKA_BROKERS) {
-    throw new ConfigError('AMQP_URL, KAFKA_BROKERS: messages go by one bus; expected one of the two, or neither');
+    throw new ConfigError('AMQP_URL, KAFKA_BROKERS: expected at most one of the two, because messages use one bus');
   }
   return Object.freeze(data);
 }

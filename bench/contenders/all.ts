@@ -4,7 +4,7 @@ import type { Job, Measurement } from '../measurement.js';
 import { type OnProgress, Worker } from '../worker.js';
 import { startService } from './service.js';
 
-/** Who is measured, as the reports call them. */
+/** The contenders, with their names in the reports. */
 export const NAMES = {
   service: 'service',
   without: 'without idempotency',
@@ -13,7 +13,7 @@ export const NAMES = {
   straight: 'straight through pg (16)',
 } as const;
 
-/** Whatever a scenario says: of as many clients as a server has cores or a few times that, pgbench makes the most. */
+/** The same in every scenario, because PostgreSQL reaches its best rate with one to a few connections per core. */
 const STRAIGHT_CONNECTIONS = 16;
 
 export type ContenderId = keyof typeof NAMES;
@@ -22,15 +22,15 @@ const CONTENDER_IDS = Object.keys(NAMES) as ContenderId[];
 
 export interface Contender {
   readonly id: ContenderId;
-  /** Its own, migrated; undefined for who uses none. */
+  /** The migrated database of this contender, or undefined if it uses none. */
   readonly database: BenchDatabase | undefined;
-  /** @throws Error when a process ends, or the load generator fails; what is answered is not judged */
+  /** @throws Error if a process ends or the load generator fails. It does not judge the answers. */
   readonly run: (job: Job, onProgress: OnProgress) => Promise<Measurement>;
-  /** The end of what it wrote, which says what went wrong in it. */
+  /** The end of its output, which shows its errors. */
   readonly output: () => string;
 }
 
-/** Starts every contender, each as a process of its own on a database of its own. */
+/** Starts every contender in its own process, on its own database. */
 export async function startContenders(server: BenchServer, load: Worker<LoadJob>): Promise<Contender[]> {
   const contenders: Contender[] = [];
   for (const id of CONTENDER_IDS) {

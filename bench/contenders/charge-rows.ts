@@ -12,14 +12,14 @@ export const pendingCharge = (requestId: string, input: CreateCharge): Charge =>
   created_at: new Date(),
 });
 
-/** What it writes into that row after. */
+/** The columns that the service updates in that row after the answer of the bank. */
 export const settlement = (outcome: Authorization): Pick<Charge, 'status' | 'decline_code' | 'settled_at'> => ({
   status: outcome.status,
   decline_code: outcome.status === 'failed' ? outcome.declineCode : null,
   settled_at: new Date(),
 });
 
-/** Appends the message that the service tells of a charge with. */
+/** Appends the message with which the service announces a charge. */
 export async function tellOf(tx: EntityManager, { account_id, id, amount, currency, order_id }: Charge): Promise<void> {
   await tx.query(TELL, [account_id, id, JSON.stringify({ charge_id: id, amount, currency, order_id })]);
 }

@@ -1,18 +1,29 @@
-import type { Type } from '@nestjs/common';
+import { type DynamicModule, Module, type Type } from '@nestjs/common';
+import { AppModule } from '../../src/app.module.js';
 import { createApp } from '../../src/app.setup.js';
 import { loadConfig } from '../../src/config.js';
+import { tuneForSpeed } from '../../src/operations/tuning.js';
 import { ready } from '../worker.js';
 
-/** What every comparator inside the service runs with: as the service is started, but on a port that is free. */
+/** The settings of every comparator inside the service: the defaults of the service, but on any free port. */
 export const config = loadConfig({ ...process.env, PORT: '0', LOG_LEVEL: 'warn' });
 
+/** The service, and the feature that is compared with it. */
+@Module({})
+class Comparator {
+  static register(feature: Type): DynamicModule {
+    return { module: Comparator, imports: [AppModule.register(config, config.DATABASE_URL ?? ''), feature] };
+  }
+}
+
 /**
- * Serves a feature within the service itself: the same guards, pipes, filter, log and metrics, another handler.
+ * Serves a feature within the service itself, so that only the handler differs: guards, pipes, filter, log, metrics and tuning are the same.
  *
- * @param path below which the feature has its `charges`
+ * @param path the path below which the feature has its `charges`
  */
 export async function serveWithin(feature: Type, path: string): Promise<void> {
-  const { nest } = await createApp(config, config.DATABASE_URL ?? '', [feature]);
+  tuneForSpeed();
+  const { nest } = await createApp(config, Comparator.register(feature));
   await nest.listen(0, '127.0.0.1');
   ready(`${await nest.getUrl()}/${path}`);
 }

@@ -10,7 +10,7 @@ import { ready } from '../worker.js';
 
 const RESOURCE = toResource(pendingCharge(newRequestId(), { amount: 1999, currency: 'eur' }));
 
-/** The framework's ceiling: the same body is read and validated, the same resource is sent, and nothing is done. */
+/** The upper bound of the framework: it reads and validates the same body and sends the same resource, without any work in between. */
 @Controller('charges')
 class ChargesController {
   @Post()
@@ -23,8 +23,7 @@ class ChargesController {
 @Module({ controllers: [ChargesController] })
 class NoOp {}
 
-// Nest on Fastify and the validation, and nothing else of the service around it: no guard, no look for card numbers, no
-// log, no metrics.
+// Only Nest on Fastify and the validation, because this is the upper bound: no guards, no search for card numbers, no log, no metrics.
 const nest = await NestFactory.create<NestFastifyApplication>(NoOp, new FastifyAdapter({ skipMiddie: true }), {
   logger: ['error'],
   abortOnError: false,

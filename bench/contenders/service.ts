@@ -1,18 +1,18 @@
 import { type Program, startAlone } from '../../harness/processes.js';
 
-/** The service as it is run in production: built, a process of its own, and its settings the defaults. */
+/** The built service in its own process, with the default settings, as in production. */
 export interface Service {
   url: string;
   program: Program;
-  /** The end of what it wrote, which says what went wrong in it. */
+  /** The end of its output, which shows its errors. */
   readonly output: string;
 }
 
 /**
  * Starts the built service.
  *
- * @param settings what differs from the defaults
- * @throws Error with what it wrote, when it ends instead of serving
+ * @param settings the settings that differ from the defaults
+ * @throws Error with the output of the service, if it ends instead of serving
  */
 export async function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
   const env = { DATABASE_URL: databaseUrl, PORT: '0', LOG_LEVEL: 'warn', ...settings };

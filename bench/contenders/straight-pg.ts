@@ -10,7 +10,7 @@ import { pendingCharge, settlement } from './charge-rows.js';
 const FINGERPRINT = createHash('sha256').update('the same for all').digest();
 const HEADERS = JSON.stringify({ 'content-type': 'application/json; charset=utf-8' });
 
-// Named, so that each connection has them parsed and planned once.
+// The statements have names, so that each connection parses and plans them only once.
 const INSERT_KEY = {
   name: 'insert_key',
   text: `INSERT INTO processed_requests
@@ -30,7 +30,7 @@ const SETTLE = {
   name: 'settle',
   text: `UPDATE charges SET status = 'succeeded', settled_at = clock_timestamp() WHERE account_id = $1 AND id = $2`,
 };
-// Published at once: nobody is concerned.
+// The message is stored as published, because this database has no consumer.
 const TELL = {
   name: 'tell',
   text: `INSERT INTO outbox (account_id, id, type, data, created_at, available_at, published_at)
@@ -43,7 +43,7 @@ const COMPLETE = {
          WHERE account_id = $1 AND idempotency_key = $2`,
 };
 
-/** The rows of one charge, written as the service's protocol has it, one statement after the other. */
+/** Writes the rows of one charge in the order of the service's protocol, one statement after another. */
 async function charge(db: Client): Promise<void> {
   const requestId = newRequestId();
   const row = pendingCharge(requestId, { amount: 1999, currency: 'eur' });
@@ -62,7 +62,7 @@ async function charge(db: Client): Promise<void> {
   await db.query('COMMIT');
 }
 
-/** What PostgreSQL does with the same rows when nobody is in between: no HTTP, no framework, no other process. */
+/** Measures PostgreSQL alone with the same rows: no HTTP, no framework, no other process. */
 async function chargeInLoops({ connections, until }: Job, tally: Tally): Promise<void> {
   const clients = Array.from({ length: connections }, () => new Client(process.env['DATABASE_URL']));
   await Promise.all(clients.map((client) => client.connect()));

@@ -16,10 +16,10 @@ import { config, serveWithin } from './comparator.js';
 const UNIQUE_VIOLATION = '23505';
 const LEASE_MS = 30_000;
 
-/** The textbook's own connections, as many as the service has. */
+/** The name of the textbook's own data source, which has as many connections as the service. */
 const POOL = 'textbook';
 
-/** The service's own table, so that both write the same bytes. */
+/** The table of the service, so that both contenders write the same bytes. */
 @Entity('processed_requests')
 class ProcessedRequest {
   @PrimaryColumn({ type: 'text' })
@@ -64,7 +64,7 @@ const options = {
   entities: [Charge, ProcessedRequest],
 };
 
-/** What is commonly written: one transaction around everything, `find` and `save`, and the bank called within it. */
+/** The common solution: one transaction around everything, with `find` and `save`, and with the call of the bank inside it. */
 @Controller('textbook/charges')
 class ChargesController {
   constructor(
@@ -80,7 +80,7 @@ class ChargesController {
       const isDuplicate =
         error instanceof QueryFailedError && (error.driverError as { code?: string }).code === UNIQUE_VIOLATION;
       if (!isDuplicate) throw error;
-      // The other request has committed, or we would still wait for it. Its reply can be found now.
+      // The insert has waited for the commit of the other request, so its reply can be found now.
       return once();
     });
   }
@@ -101,8 +101,8 @@ class ChargesController {
       locked_until: new Date(Date.now() + LEASE_MS),
       created_at: new Date(),
     };
-    // Not `save`, which looks for the row again, and where another request has recorded it meanwhile, overwrites it and
-    // charges a second time. Here a constraint of the table refuses that, one time in thousands in a storm of one key.
+    // `save` would read the row again. If another request has inserted the row since then, `save` would overwrite it and charge a second time.
+    // `insert` fails on the constraint of the table instead, about once in thousands of concurrent requests with one key.
     await tx.insert(ProcessedRequest, request);
     const charge = await tx.save(Charge, pendingCharge(request.request_id, input));
     const outcome = await this.gateway.authorize(charge);
@@ -123,8 +123,8 @@ class ChargesController {
 @Module({
   imports: [TypeOrmModule.forRoot({ ...options, name: POOL })],
   controllers: [ChargesController],
-  // The bank is called while the request's transaction holds a connection. Were its connection of the same pool, ten
-  // requests would hold all ten and wait for an eleventh for ever, which PostgreSQL cannot see. So it has the service's.
+  // The bank is called while the transaction of the request holds a connection. With the same pool, ten requests would hold all ten connections and
+  // wait forever for an eleventh, a deadlock that PostgreSQL cannot detect. So the bank uses the pool of the service.
   providers: [{ provide: PaymentGateway, useClass: SimulatedBank }],
 })
 class Textbook {}

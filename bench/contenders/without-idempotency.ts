@@ -17,7 +17,7 @@ import { applyEarlierPayments } from '../../src/orders/order-payments.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
 
-/** The same endpoint without idempotency: the charge is written before and after the bank is asked, and no key is. */
+/** The same endpoint without idempotency. It writes the charge before and after the call of the bank, but it does not write a key. */
 @Controller('without-idempotency/charges')
 class ChargesController {
   constructor(
@@ -41,7 +41,7 @@ class ChargesController {
   }
 }
 
-/** Orders without a name of their own: each is another one. */
+/** Orders without a natural key, so every request places a new order. */
 @Controller('without-idempotency/orders')
 class OrdersController {
   constructor(private readonly dataSource: DataSource) {}

@@ -3,18 +3,22 @@ import type { FastifyRequest } from 'fastify';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whose request it is, once the guard has let it in. */
+    /** The account of the request, set by the guard. */
     accountId?: string;
   }
 }
 
-/** The account of a request that the guard has let in. Fails closed: without an account there is no request. */
+/**
+ * The account of a request, as the guard has set it.
+ *
+ * @throws Error if there is no account, so that a route without the guard fails instead of running for an unknown account
+ */
 export function accountOf({ accountId }: FastifyRequest): string {
   if (!accountId) throw new Error('A request reached its handler without an account');
   return accountId;
 }
 
-/** The id of the account that calls. */
+/** Injects the id of the account that sent the request. */
 export const CurrentAccount = createParamDecorator((_: unknown, context: ExecutionContext) =>
   accountOf(context.switchToHttp().getRequest<FastifyRequest>()),
 );

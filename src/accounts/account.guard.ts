@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { ApiKeys } from './api-keys.js';
 import { PUBLIC } from '../http/public.decorator.js';
 
-/** Finds out whose request it is. Guards run before interceptors, so a replay needs the API key as well. */
+/** Sets the account of a request from its API key. Guards run before interceptors, so a replay needs the API key as well. */
 @Injectable()
 export class AccountGuard implements CanActivate {
   private readonly publicHandlers = new WeakMap<object, boolean>();
@@ -17,12 +17,12 @@ export class AccountGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     if (this.isPublic(context)) return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
-    // A request with a body was asked before its body was read.
+    // The account of a request with a body is already known: admitBodies() checked the API key before the body was read.
     request.accountId ??= this.apiKeys.accountOf(request.headers.authorization);
     return true;
   }
 
-  /** Looked up once for each handler. */
+  /** Whether a handler is `@Public()`. The metadata is read once for each handler, because this runs for every request. */
   private isPublic(context: ExecutionContext): boolean {
     const handler = context.getHandler();
     let known = this.publicHandlers.get(handler);

@@ -3,10 +3,10 @@ import { Inject, Injectable } from '@nestjs/common';
 import { CONFIG, type Config } from '../config.js';
 import { Problem } from '../http/problem.js';
 
-/** The account of everybody while no API keys are configured; the server is on loopback then. */
+/** The account of every client while no API keys are configured. The server then listens on loopback only. */
 export const DEMO_ACCOUNT = 'acct_demo';
 
-/** The accounts and their secrets. */
+/** Finds accounts by their secrets. */
 @Injectable()
 export class ApiKeys {
   /** Account ids by the digest of their secret. */
@@ -19,13 +19,13 @@ export class ApiKeys {
   }
 
   /**
-   * Finds the account in one look-up, however many accounts there are, so a request with a wrong secret is cheap.
+   * Finds the account of a request.
    *
-   * The time of the look-up tells nothing about a secret, because it depends on digests alone, and a caller cannot predict the digest of a
-   * guess: the key of the digests is random.
+   * One look-up is enough for any number of accounts, so a request with a wrong secret is cheap. The time of the look-up reveals nothing about
+   * a secret, because it depends on digests only, and a caller cannot predict the digest of a guess: the key of the digests is random.
    *
-   * @param authorization the header
-   * @throws Problem 401 if it has the secret of no account
+   * @param authorization the value of the header
+   * @throws Problem 401 if the header does not contain the secret of an account
    */
   accountOf(authorization: string | undefined): string {
     if (!this.accounts) return DEMO_ACCOUNT;
@@ -38,6 +38,6 @@ export class ApiKeys {
   }
 }
 
-/** Known to this process only. With a plain hash, a caller could choose guesses by their digests, and learn a stored digest from the time. */
+/** Known only to this process. With a plain hash, a caller could choose guesses by their digests and learn a stored digest from the response times. */
 const DIGEST_KEY = randomBytes(32);
 const digest = (secret: string) => createHmac('sha256', DIGEST_KEY).update(secret).digest('hex');

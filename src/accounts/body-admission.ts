@@ -6,18 +6,19 @@ import { FairShare } from '../idempotency/index.js';
 import type { ApiKeys } from './api-keys.js';
 
 /**
- * Bytes of bodies that are being read, all together: with 10,000 connections and 256 KiB for each, they could otherwise take 2.5 GB. One
- * account alone gets half of it, which is 128 of the largest bodies.
+ * Maximum memory of all bodies that are arriving. Without it, 10,000 connections with 256 KiB each could take 2.5 GB. One account gets at most
+ * half of it, which is enough for 128 bodies of the maximum size.
  */
 const ARRIVING_BYTES = 64 * 2 ** 20;
 
-/** Fastify reads no body of such a request. */
+/** Methods for which Fastify does not read a body. */
 const WITHOUT_BODY = ['GET', 'HEAD'];
 
 /**
- * Reads a body only if it is known whose it is and where it goes, and of each account only so much at a time. A client sends a body as
- * slowly as it likes, so the memory for it must not be free to everybody. This runs before the body is read, and the guards run
- * when the body has arrived.
+ * Reads a body only if the request has a route and an API key, and limits the bytes that arrive for one account at the same time.
+ *
+ * A client can send a body slowly and occupy its memory for a long time, so a client without an API key must not get this memory. This check is
+ * a hook and not a guard, because guards run after the body has arrived.
  */
 export function admitBodies(fastify: FastifyInstance, apiKeys: ApiKeys): void {
   const arriving = new FairShare(ARRIVING_BYTES);
@@ -31,18 +32,18 @@ export function admitBodies(fastify: FastifyInstance, apiKeys: ApiKeys): void {
     request.accountId = accountId;
     const hasArrived = arriving.take(accountId, bytes);
     arrivals.set(request, hasArrived);
-    // Also if the client leaves before the body has arrived, and if the body is refused.
+    // This also releases the memory if the client leaves before the body has arrived, or if the body is refused.
     reply.raw.once('close', hasArrived);
     done();
   });
   fastify.addHook('preHandler', (request, _reply, done) => {
-    // From here on the request counts as in flight, or as waiting for its turn.
+    // From here on, other limits count the memory of the request: as in flight, or as waiting for its turn.
     arrivals.get(request)?.();
     done();
   });
 }
 
-/** How many bytes of its body are read at most. */
+/** Maximum number of bytes that are read of the body of a request. */
 export function bodyBytesOf({ method, headers }: FastifyRequest): number {
   if (WITHOUT_BODY.includes(method)) return 0;
   if (headers['transfer-encoding'] !== undefined) return BODY_LIMIT_BYTES;
@@ -50,6 +51,6 @@ export function bodyBytesOf({ method, headers }: FastifyRequest): number {
 }
 
 const tooMuchAtOnce = () =>
-  new Problem('overloaded', 'Too many bodies of the account are arriving at once; nothing was started.', {
+  new Problem('overloaded', 'Too many bodies of the account are arriving at the same time, and nothing was started.', {
     retryAfterSeconds: 1,
   });

@@ -8,13 +8,14 @@ import { IDEMPOTENT } from '../idempotency/index.js';
 import { bodyBytesOf } from './body-admission.js';
 import { NoTurn, Turns } from './turns.js';
 
-/** As long as the pool lets a request wait for a connection. */
+/** The same time that the pool lets a request wait for a connection. */
 const WITHIN_MS = 3_000;
 
 /**
- * Lets the requests that run outside the groups of `idempotency/` use at most half of the pool, accounts in turn. Each of them holds a connection
- * while it runs, and the pool serves whoever asks first, so without this one account with many of them would keep the commits of
- * all others waiting.
+ * Limits the requests that run outside the group commit to half of the pool, and serves their accounts in turn.
+ *
+ * Each such request holds a connection while it runs, and the pool serves requests in the order of their arrival. Without this limit, one account
+ * with many such requests would delay the commits of all other accounts.
  */
 @Injectable()
 export class TurnsInterceptor implements NestInterceptor {
@@ -30,7 +31,7 @@ export class TurnsInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const { accountId } = request;
-    // Public routes belong to no account, and take turns of their own.
+    // A request of a public route has no account, and DatabaseLooks limits its queries. Group commit has a fair queue of its own.
     if (accountId === undefined || this.reflector.get(IDEMPOTENT, context.getHandler()) !== undefined) {
       return next.handle();
     }
@@ -45,8 +46,8 @@ function noTurn(error: unknown): never {
   if (!(error instanceof NoTurn)) throw error;
   const options = { outcome: 'not_started', retryAfterSeconds: 1, cause: error } as const;
   if (error.reason === 'too much waits') {
-    throw new Problem('overloaded', 'The account has too many requests waiting; nothing was started.', options);
+    throw new Problem('overloaded', 'The account has too many waiting requests, and nothing was started.', options);
   }
-  const detail = `The request waited ${WITHIN_MS / 1000} s for its turn at the database; nothing was started.`;
+  const detail = `The request waited ${WITHIN_MS / 1000} s for a database connection, and nothing was started.`;
   throw new Problem('database_unavailable', detail, options);
 }

@@ -1,28 +1,28 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { FairShare } from '../idempotency/index.js';
 
-/** Memory of all requests that wait, by estimate. One account alone gets half of it, which is 2,048 requests without a body. */
+/** Maximum estimated memory of all waiting requests. One account gets at most half of it, which is 2,048 requests without a body. */
 const MAX_BYTES = 128 * 2 ** 20;
 /** Memory of a request without its body. Measured for requests that wait for a commit: 22 to 50 KiB. */
 const REQUEST_BYTES = 32 * 1_024;
-/** A parsed body takes several times the bytes that were sent. */
+/** Estimated memory of a parsed body, as a multiple of the bytes that the client sent. */
 const PARSED = 4;
 
-/** Why there is no turn for a request: its account has too much waiting, or the time is over. */
+/** A request did not get a turn, because its account has too many waiting requests or because its time is over. */
 export class NoTurn extends Error {
   constructor(readonly reason: 'too much waits' | 'too late') {
     super(reason);
   }
 }
 
-/** Lets a limited number of requests run at once. Those that wait are let in by account, in turn. */
+/** Lets a limited number of requests run at the same time. Waiting requests start in turn, one account after another. */
 export class Turns {
-  /** In the order of their turns. None is empty. */
+  /** The waiting requests by account, in the order of the turns. No set is empty. */
   private readonly waiting = new Map<string, Set<() => void>>();
   private readonly memory = new FairShare(MAX_BYTES);
   private running = 0;
 
-  /** @param withinMs how long a request waits for its turn at most */
+  /** @param withinMs the maximum time that a request waits for its turn */
   constructor(
     private readonly limit: number,
     private readonly withinMs: number,
@@ -31,9 +31,9 @@ export class Turns {
   /**
    * Waits for a turn of the account.
    *
-   * @param bodyBytes of the request, as it was sent
-   * @returns ends the turn; to be called once
-   * @throws NoTurn
+   * @param bodyBytes the size of the body that the client sent
+   * @returns a function that ends the turn. Call it once.
+   * @throws NoTurn if the account has too many waiting requests, or after `withinMs`
    */
   async wait(accountId: string, bodyBytes: number): Promise<() => void> {
     if (this.running < this.limit) this.running++;
@@ -53,7 +53,7 @@ export class Turns {
     await Promise.race([started, tooLong]);
     isOver.abort();
     leave();
-    // What is not in the queue any more has its turn, even if its time was over at the same moment.
+    // A request that has left the queue has its turn, even if its time was over at the same moment.
     if (!queue.delete(start)) return;
     if (queue.size === 0 && this.waiting.get(accountId) === queue) this.waiting.delete(accountId);
     throw new NoTurn('too late');

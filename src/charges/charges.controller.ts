@@ -1,7 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../accounts/account.decorator.js';
-import { ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
+import { ApiProblems } from '../http/openapi.decorators.js';
 import type { ProblemCode } from '../http/problem.js';
 import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import { CreateCharge } from './dto/create-charge.dto.js';
@@ -35,7 +35,7 @@ export class ChargesController {
   @Post()
   @HttpCode(200)
   @Idempotent({ resumedBy: [ChargesService, 'resume'] })
-  @ApiIdempotent('required', ...CREATE_PROBLEMS)
+  @ApiProblems(...CREATE_PROBLEMS)
   @ApiOperation({
     summary: 'Charge a card, once',
     description:

@@ -13,7 +13,7 @@ import {
 import type { FastifyReply } from 'fastify';
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
-import { ApiClientId, ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
+import { ApiClientId, ApiProblems } from '../http/openapi.decorators.js';
 import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import { ApiIfMatch, ApiRequiredIfMatch, BODY_PROBLEMS, ETAG } from './customers.openapi.js';
 import { CustomersService } from './customers.service.js';
@@ -57,7 +57,7 @@ export class CustomersController {
   @ApiRequiredIfMatch()
   @ApiExtraModels(ChangeCustomer)
   @ApiBody({ schema: { allOf: [{ $ref: getSchemaPath(ChangeCustomer) }], minProperties: 1 } })
-  @ApiIdempotent('optional', ...BODY_PROBLEMS, 'not_found', 'version_required', 'internal_error')
+  @ApiProblems(...BODY_PROBLEMS, 'not_found', 'version_required', 'internal_error')
   @ApiOperation({
     summary: 'Change some members of a customer',
     description:

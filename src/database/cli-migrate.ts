@@ -2,7 +2,7 @@ import { configOfProcess } from '../config.js';
 import { migrate } from './migrate.js';
 import { openDatabase } from './open-database.js';
 
-/** `npm run migration:run`: what the service does at its start, for those who migrate before they start. */
+/** `npm run migration:run`: the migrations that the service also runs at its start, for deployments that migrate before they start replicas. */
 const database = await openDatabase(configOfProcess());
 const migrated = await migrate(database.url);
 process.stdout.write(

@@ -7,32 +7,33 @@ import { Customer } from '../customers/customer.entity.js';
 import { InventoryItem } from '../inventory/inventory-item.entity.js';
 import { Order } from '../orders/order.entity.js';
 
-/** A statement that waits longer for a row lock meets a frozen process, not a busy one. */
+/** If a statement waits longer for a row lock, the process that holds the lock is frozen and not busy. */
 const LOCK_TIMEOUT_MS = 2_000;
-/** No statement of this service takes a hundredth of it. */
+/** Every statement of this service takes less than a hundredth of this time. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 /**
- * A process that freezes within a transaction blocks its rows no longer than this: neither while PostgreSQL waits for the next
- * statement, nor while PostgreSQL waits for the process to read an answer. Only TCP can end the second wait, because a backend
- * that is sending heeds none of its own timeouts. A claim reads little enough for the socket buffers, but a phase that places
- * orders, or the relay, reads hundreds of rows while it holds its locks.
+ * Maximum time that a process which freezes within a transaction blocks its rows.
+ *
+ * The limit holds while PostgreSQL waits for the next statement, and while PostgreSQL waits for the process to read an answer. Only TCP can end
+ * the second wait, because a backend does not check its own timeouts while it sends. The answer of a claim fits into the socket buffers, but a
+ * phase that places orders, or the relay, reads hundreds of rows while it holds its locks.
  */
 const FROZEN_MS = 5_000;
-/** When no connection can be had in this time, the request is told that the database is away. */
+/** A request that gets no connection in this time is answered with 503 `database_unavailable`. */
 const CONNECT_TIMEOUT_MS = 3_000;
 /**
- * A statement without an answer after this time has lost its connection: a network that forgets a connection does not say so. pg then
- * destroys the connection, because `pipeline` is on. Longer than the statement timeout, so that a server that does answer
- * reports its own error first.
+ * Maximum time that pg waits for the answer to a statement. After this time the connection counts as lost, because a network can drop a
+ * connection without a notice. pg then destroys the connection, because `pipeline` is on. Longer than the statement timeout, so that a
+ * server that is still connected reports its own error first.
  */
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
 /**
- * Shorter than the query timeout. So when the first statement finds out that the network has forgotten its connection, every
- * connection that was idle at that time has left the pool, and none of them costs another request the same wait.
+ * Time after which an idle connection leaves the pool. Shorter than the query timeout: when a first statement finds its connection lost, all
+ * connections that were idle when it began have left the pool, so no other request waits for one of them in the same way.
  */
 const IDLE_TIMEOUT_MS = 10_000;
 
-/** The limits that PostgreSQL itself puts on a session. The session that holds the migration lock is idle while migrations run. */
+/** The limits that PostgreSQL sets for a session. Migrations need them all switched off: the session with the migration lock is idle while they run. */
 const SERVER_LIMITS = [
   'statement_timeout',
   'lock_timeout',
@@ -41,9 +42,10 @@ const SERVER_LIMITS = [
 ];
 
 /**
- * A client whose errors never end the process. An 'error' event without a listener would, and pg-pool removes its own listener
- * before TypeORM adds one: a server that ends a connection right after it was made is heard in between. The error is not lost:
- * the next statement on this connection fails with it.
+ * A client whose 'error' events never end the process.
+ *
+ * Node ends the process on an 'error' event without a listener. pg-pool removes its listener before TypeORM adds one, so an event of a server
+ * that ends a new connection can arrive in between. The error is not lost, because the next statement on this connection fails with it.
  */
 class PooledClient extends Client {
   constructor(config?: string | ClientConfig) {
@@ -52,24 +54,27 @@ class PooledClient extends Client {
   }
 }
 
-/** What every connection needs. */
+/** The options of every connection. */
 const CONNECTION = { Client: PooledClient, keepAlive: true };
 
 /**
- * What the code relies on, whatever the server, the database or the role has as its default. pg reads timestamps in the ISO format only.
- * Statements outside the protocol's transactions are written for READ COMMITTED: above it, a lost race is an error instead of a wait.
+ * The session settings that the code relies on. They override the defaults of the server, the database and the role. pg parses timestamps only in
+ * the ISO format. Statements outside of the protocol's transactions are written for READ COMMITTED: at a higher isolation level, a lost
+ * race is an error instead of a wait.
  */
 const RELIED_UPON = '-c datestyle=ISO -c default_transaction_isolation=read\\ committed';
 
 /**
- * A network that forgets a connection tells neither side, and the server would keep the session and its locks for two hours, which is the
- * default of Linux. With these probes it takes a minute. One such session may hold the lock of migrations, for which every start waits.
+ * TCP probes with which the server finds a lost connection within a minute. A network can drop a connection without a notice to either side, and the
+ * server would then keep the session and its locks for two hours, the default of Linux. Such a session may hold the migration lock, for which
+ * every start of the service waits.
  */
 const PROBED = '-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3';
 
 /**
- * pg sends the `options` of the URL instead of those of its configuration, so both are put into the URL. Of two values for one setting
- * the later one counts: those in `url` override `defaults`, and nothing overrides {@link RELIED_UPON}.
+ * Adds session settings to a URL. pg ignores the `options` of its configuration if the URL has `options`, so all of them go into the URL.
+ *
+ * PostgreSQL uses the last value of a setting. So the options in `url` override `defaults`, and {@link RELIED_UPON} overrides both.
  */
 function withOptions(url: string, defaults: string): string {
   const complete = new URL(url);
@@ -79,7 +84,7 @@ function withOptions(url: string, defaults: string): string {
 }
 
 /**
- * The one description of the database, for Nest and the tests. The query of `url` overrides the limits: `?query_timeout=30000`.
+ * The options of the data source, for the service and the tests. The query of `url` overrides the limits, as with `?query_timeout=30000`.
  */
 export function dataSourceOptions(url: string, poolSize = 2) {
   return {
@@ -87,14 +92,14 @@ export function dataSourceOptions(url: string, poolSize = 2) {
     url: withOptions(url, `${PROBED} -c tcp_user_timeout=${FROZEN_MS}`),
     entities: [Balance, Charge, Customer, InventoryItem, Order],
     migrations,
-    // The schema is made by migrations only.
+    // Only migrations change the schema.
     synchronize: false,
     installExtensions: false,
     logging: false,
     poolSize,
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     applicationName: 'payments',
-    // A pool whose idle connection breaks, as at every restart of the database, must not end the process.
+    // An idle connection breaks at every restart of the database, and this must not end the process.
     poolErrorHandler: () => undefined,
     extra: {
       ...CONNECTION,
@@ -109,8 +114,8 @@ export function dataSourceOptions(url: string, poolSize = 2) {
 }
 
 /**
- * The same database without the limits of the service: a migration may take its time, and so may the replica that runs it. Neither the
- * limits in the query of `url` apply nor those that the server has for the role, of which 0 switches each off.
+ * The options of the data source for migrations, without limits on time, because a migration of a large table may take long. The limits in the query of
+ * `url` are removed, and the limits that the server sets for the role are switched off with 0.
  */
 export function migrationOptions(url: string): DataSourceOptions {
   const unlimited = new URL(url);

@@ -3,18 +3,18 @@ import { ConfigError } from '../config.js';
 import { migrationOptions } from './data-source.js';
 import { checkTables } from './table.check.js';
 
-/** Any number that nothing else in the database locks. */
+/** An arbitrary number. Other programs on the same database must not lock it. */
 const ADVISORY_LOCK = 7_318_004_512;
 
 /**
- * Brings the schema up to date. Under an advisory lock: replicas that start together would otherwise run the same
- * migration at once, and all but one would fail. The others wait, and find nothing left to do.
+ * Runs the missing migrations.
  *
- * All migrations share one transaction, so a start that fails has changed nothing that the running replicas see.
+ * An advisory lock lets only one replica migrate at a time, because replicas that start together would otherwise run the same migration, and all
+ * but one would fail. All migrations share one transaction, so a failed start leaves the schema unchanged for the running replicas.
  *
- * @param url a connection to the server itself or to a pooler in session mode: the lock belongs to the session
- * @returns the names of the migrations that were run
- * @throws {ConfigError} if the tables are in another schema than the one where migrations would make them, or cannot be used
+ * @param url the URL of the server, or of a pooler in session mode, because the lock belongs to the session
+ * @returns the names of the migrations that have run
+ * @throws {ConfigError} if the tables are not in the schema where migrations would create them, or if the service cannot use the tables
  */
 export async function migrate(url: string): Promise<string[]> {
   const dataSource = await new DataSource(migrationOptions(url)).initialize();
@@ -26,15 +26,17 @@ export async function migrate(url: string): Promise<string[]> {
     await checkTables(dataSource);
     return done.map(({ name }) => name);
   } finally {
-    // Ends the session, and with it the lock.
+    // This ends the session, which releases the lock.
     await dataSource.destroy();
   }
 }
 
 /**
- * The invariant: there is one processed_requests for all replicas. TypeORM looks for its list of migrations in the first schema of
- * search_path only, but our statements find tables in all of search_path. So a schema that comes to stand in front, as "$user" does as
- * soon as it is created, would get empty tables of its own, and every key would be new again.
+ * Checks that all replicas use the same processed_requests.
+ *
+ * TypeORM looks for its list of migrations only in the first schema of search_path, but our statements find tables in every schema of
+ * search_path. If a new schema becomes the first one, as "$user" does as soon as it is created, migrations would create empty tables
+ * there, and every key would count as new.
  */
 async function checkSchema(dataSource: DataSource): Promise<void> {
   const [path] = await dataSource.query<{ first: string | null }[]>('SELECT current_schema() AS first');

@@ -3,10 +3,10 @@ import { Client } from 'pg';
 import { type Config, ConfigError } from '../config.js';
 import { EmbeddedPostgres } from './embedded/embedded-postgres.js';
 
-/** Longer than a server under load takes to accept a connection, or to answer a question that reads no table. */
+/** Longer than a server under load takes to accept a connection, or to answer a query that does not read a table. */
 const TIMEOUT_MS = 5_000;
 
-/** A database to run on. */
+/** A database that accepts connections. */
 export interface OpenDatabase {
   url: string;
   /** One line for people, without credentials. */
@@ -14,7 +14,11 @@ export interface OpenDatabase {
   close(): Promise<void>;
 }
 
-/** The server named by `DATABASE_URL`, or else a real PostgreSQL of our own in `.data/`. */
+/**
+ * Opens the database of `DATABASE_URL`. If `DATABASE_URL` is unset, it starts an embedded PostgreSQL in `.data/`.
+ *
+ * @throws {ConfigError} if the database of `DATABASE_URL` cannot be used
+ */
 export async function openDatabase(
   { DATABASE_URL: url }: Pick<Config, 'DATABASE_URL'>,
   log?: (message: string) => void,
@@ -34,20 +38,20 @@ export async function openDatabase(
   };
 }
 
-/** A start without a database, or on one that cannot store every text, would only fail later, and less clearly. */
+/** Checks the database before the start, because the service would otherwise fail later and with a less clear error. Only UTF8 stores every text. */
 async function check(url: string, host: string): Promise<void> {
   const timeouts = { connectionTimeoutMillis: TIMEOUT_MS, query_timeout: TIMEOUT_MS };
   let client: Client | undefined;
   let encoding: string | undefined;
   try {
-    // Also reads the files that the URL names, such as `sslrootcert`.
+    // This also reads the files that the URL names, such as `sslrootcert`, so it can throw.
     client = new Client({ connectionString: url, ...timeouts });
     client.on('error', () => undefined);
     await client.connect();
     const { rows } = await client.query<{ server_encoding: string }>('SHOW server_encoding');
     encoding = rows[0]?.server_encoding;
   } catch (error) {
-    throw new ConfigError(`DATABASE_URL: expected a PostgreSQL that can be used at ${host}, but ${String(error)}`);
+    throw new ConfigError(`DATABASE_URL: expected a usable PostgreSQL at ${host}, but ${String(error)}`);
   } finally {
     await client?.end();
   }

@@ -5,7 +5,7 @@ import { faultsOfTables } from '../postgres/tables.js';
 const ADD_AND_CHANGE = ['SELECT', 'INSERT', 'UPDATE'];
 const ALL = [...ADD_AND_CHANGE, 'DELETE'];
 
-/** The tables of the service in its own schema, and the rights that its statements need. */
+/** The tables of the service, and the rights that its statements need on them. */
 export const TABLES: Readonly<Record<string, readonly string[]>> = {
   // The idempotency module checks its own rights.
   processed_requests: [],
@@ -16,16 +16,16 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   customers: ADD_AND_CHANGE,
   balances: ADD_AND_CHANGE,
   outbox: ALL,
-  // Nothing is updated there, but PostgreSQL asks for the right to lock a row.
+  // The service does not update these rows, but PostgreSQL requires UPDATE for a row lock.
   processed_messages: ALL,
   failed_messages: ALL,
 };
 
 /**
- * The invariant: a service that has started can write every effect, in one schema, so that a crash of the database loses none. A missing
- * right would otherwise show after the bank has captured, and an unlogged table is emptied by a crash.
+ * Checks that the service can write every effect durably. A missing right would otherwise show only after the bank has captured, and a crash of the
+ * database empties unlogged tables.
  *
- * @throws {ConfigError} that names the tables and what each lacks
+ * @throws {ConfigError} with the faults of each table
  */
 export async function checkTables(dataSource: DataSource): Promise<void> {
   const faults = await faultsOfTables(dataSource, TABLES);

@@ -1,11 +1,11 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
 import { validationFailed } from './problem.js';
 
-/** An id that clients choose: what a URL, a log line and a header carry as it is. */
+/** An id that clients choose. Only characters that a URL, a log line and a header carry unchanged. */
 export const CLIENT_ID = /^[\w.:-]{1,255}$/;
 export const CLIENT_ID_EXPECTED = 'expected 1 to 255 letters, digits, or any of _ . : -';
 
-/** An id in the path. */
+/** Checks an id in the path that clients choose. Other ids are a 400 `validation_failed`. */
 @Injectable()
 export class ClientId implements PipeTransform<string, string> {
   transform(value: string, { data = 'id' }: ArgumentMetadata): string {

@@ -18,10 +18,10 @@ const PAGE = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="v
 <title>Errors</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}
 h2{font-size:1.1rem;margin:2rem 0 0}p{margin:.25rem 0}:target{background:#fff3bf;outline:.5rem solid #fff3bf}</style>
 <h1>Errors</h1><p>Every error is an RFC 9457 problem. <code>outcome</code> says what the attempt has done: <code>not_started</code>,
-<code>unknown</code> (it may take effect, and will be finished) or <code>final</code>. <a href="/docs">API documentation</a></p>
+<code>unknown</code> (the attempt may take effect, and the service will finish it) or <code>final</code> (a retry gets the same answer). <a href="/docs">API documentation</a></p>
 ${ENTRIES.join('\n')}</html>`;
 
-/** The page that the `type` of every problem links to, made of the vocabulary itself. */
+/** The page that the `type` of every problem links to. */
 @ApiExcludeController()
 @Public()
 @Controller('docs/errors')

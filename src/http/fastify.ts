@@ -17,32 +17,32 @@ import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 import { answerUnreadable, createHttpServer } from './server.js';
 
-// An id that a proxy may have given the request. It is in the log, so other characters could forge a line, and card data is refused.
+// A request id that a proxy may have set. The id is logged, so other characters could forge a log line. Card data is not accepted.
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 
 /**
- * More than any proxy sends. Node drops the headers behind the 1,000th in silence, and an operation whose key is optional
- * must not run without a key that was sent.
+ * Maximum number of headers, more than any proxy sends. Node drops the headers after the 1,000th without an error, and an operation with an
+ * optional key must not run without a key that the client sent.
  */
 const MAX_HEADERS = 200;
 
-/** The HTTP server below Nest: its limits, its log lines, and an answer of ours wherever Fastify has one of its own. */
+/** Creates the HTTP server below Nest, with limits, one log line for each request, and problem details instead of Fastify's own errors. */
 export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay): FastifyAdapter {
   const adapter = new FastifyAdapter({
     loggerInstance: logger,
-    // One line for each request, written below.
+    // The onResponse hook below writes one line for each request.
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
     genReqId,
-    // Not a logger for each request, which costs more than its one line: that names the request itself.
+    // A logger for each request would cost more than its one line, and the line names the request itself.
     childLoggerFactory: (logger: FastifyBaseLogger) => logger,
     bodyLimit: BODY_LIMIT_BYTES,
-    // An idempotency key in the path, each of its characters percent-encoded.
+    // Room for an idempotency key in the path with every character percent-encoded.
     routerOptions: { maxParamLength: 3 * IDEMPOTENCY_KEY_MAX_LENGTH },
-    // No Nest middleware is used, so the layer that runs it is left out.
+    // The service uses no Nest middleware, so it does not need the layer that runs middleware.
     skipMiddie: true,
-    // At shutdown, the drain has waited for all that was to be answered. What is left has sent no request or a part of one: Node
-    // counts such a connection as active, and looks at no time limit any more once the server closes.
+    // When the server closes, the drain has waited for every answer. The remaining connections have sent no request or a part of a request.
+    // Node counts them as active and stops checking its time limits, so they would keep the server open.
     forceCloseConnections: true,
     return503OnClosing: false,
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) =>
@@ -58,7 +58,7 @@ export function createFastifyAdapter(logger: Logger, underWay: RequestsUnderWay)
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     if (!logger.isLevelEnabled('info')) return done();
-    // The route rather than the URL, which may hold keys and ids. Never headers, never bodies.
+    // Log the route and not the URL, because a URL may contain keys and ids. Never log headers or bodies.
     const { id: reqId, method, routeOptions, accountId } = request;
     const replayed = reply.getHeader('idempotent-replayed') === 'true' || undefined;
     const line = {
@@ -84,9 +84,9 @@ function genReqId({ headers }: IncomingMessage): string {
 }
 
 /**
- * Answers 405 with `Allow` where a path exists and the method does not. Call it before any route is added.
+ * Answers 405 with `Allow` if a path exists but does not support the method. Call it before any route is added.
  *
- * @returns adds the answers; call it once all routes are there
+ * @returns a function that adds these answers. Call it after all routes are added.
  */
 export function answerOtherMethods(fastify: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>();
@@ -104,7 +104,7 @@ export function answerOtherMethods(fastify: FastifyInstance): () => void {
         });
       };
       const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'].filter((name) => !known.has(name));
-      // In the first hook, so that neither the body nor the API key is looked at.
+      // Refuse in the first hook, so that neither the body nor the API key is read.
       fastify.route({ url, method: others, onRequest: refuse, handler: refuse });
     }
   };

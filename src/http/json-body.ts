@@ -3,19 +3,21 @@ import type { FastifyInstance } from 'fastify';
 import { Problem, validationFailed } from './problem.js';
 
 /**
- * The largest body, in bytes. The largest valid charge, with 50 pairs of metadata, has 110 KB in UTF-8; only if emoji are
- * written as JSON escapes throughout, three times that.
+ * Maximum size of a body. The largest valid charge, with 50 pairs of metadata, has 110 KB in UTF-8. It exceeds the limit only if it consists
+ * of emoji that are written as JSON escapes, which take three times as much.
  */
 export const BODY_LIMIT_BYTES = 256 * 1024;
 
-/** Deeper than any valid body, and far from the end of the stack for all that walk it. */
+/** Maximum depth. Valid bodies are less deep, and recursive functions stay far from the end of the stack. */
 const MAX_LEVELS = 16;
-/** More than any valid body has: an order of 100 lines has 405. Whatever looks at each value is bounded by this. */
+/** Maximum number of values. An order of 100 lines has 405. The limit bounds all code that reads each value. */
 const MAX_VALUES = 512;
 
 /**
- * Accepts JSON bodies and nothing else. Their bytes are read here, and parsed by {@link parseJson} once the guard knows
- * whose request it is: a body of 256 KiB takes some milliseconds to parse, and requests without an API key must be cheaper.
+ * Accepts only JSON bodies, and reads them as bytes.
+ *
+ * {@link parseJson} parses the bytes after the guard has identified the account. A body of 256 KiB takes some milliseconds to parse, and a
+ * request without an API key must cost less.
  */
 export function acceptJsonOnly(fastify: FastifyInstance): void {
   fastify.removeAllContentTypeParsers();
@@ -25,8 +27,8 @@ export function acceptJsonOnly(fastify: FastifyInstance): void {
 }
 
 /**
- * Parses a body. Bytes that are not UTF-8 are refused: decoding would replace them, and two different bodies would be the
- * same request.
+ * Parses a body. Bytes that are not UTF-8 are refused, because decoding would replace them and two different bodies could become the same
+ * request.
  *
  * @returns `undefined` for an empty body
  * @throws Problem 400 `malformed_json`; 400 `validation_failed` if there are more levels or values than in any valid body
@@ -38,12 +40,12 @@ export function parseJson(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'));
   } catch {
-    // The parser's own message quotes the body.
+    // The message of the parser is not used, because it quotes the body.
     throw malformed('Expected one JSON object.');
   }
 }
 
-// The bytes of JSON outside of texts that say how large it is.
+// The bytes outside of JSON strings that show the depth and the number of values.
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
@@ -53,8 +55,8 @@ const OBJECT_OPENS = 0x7b;
 const OBJECT_CLOSES = 0x7d;
 
 /**
- * Counts levels and values in one pass over the bytes, before the parser makes objects of them: 131,000 brackets would take
- * it 20 ms, and validation half a second. JSON that is not valid may be counted wrongly, which the parser then refuses.
+ * Counts levels and values in one pass over the bytes, before the parser creates objects. The parser would need 20 ms for 131,000 brackets,
+ * and validation half a second. The count of invalid JSON may be wrong, but the parser refuses such a body.
  */
 function checkSize(json: Buffer): void {
   let [levels, values] = [0, 1];
@@ -81,7 +83,7 @@ function checkSize(json: Buffer): void {
   }
 }
 
-/** The index of the quote that ends the text that begins at `start`. */
+/** The index of the closing quote of the string that begins at `start`. */
 function endOfText(json: Buffer, start: number): number {
   let i = start + 1;
   while (i < json.length && json[i] !== QUOTE) i += json[i] === BACKSLASH ? 2 : 1;

@@ -1,16 +1,20 @@
 import type { INestApplication } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { documentHandlers, handlersOf, operationId } from './openapi.operations.js';
+import { ProblemDetails } from './openapi.problems.js';
 
 const DESCRIPTION = `
 A payment service in which every request is safe to send twice.
 
-Send \`POST /charges\` with an \`Idempotency-Key\`. Sent again with the same key and body, however often, at the same
-time or after a crash, it charges once, and every attempt gets the same status and the same bytes. Keys are kept for
-24 hours by default. A reply that is repeated carries \`Idempotent-Replayed: true\`.
+Send \`POST /charges\` with an \`Idempotency-Key\`. If you send the request again with the same key and body, the service
+charges once, and every attempt gets the same status and the same bytes. This holds for any number of retries, for
+retries at the same time, and after a crash. Keys are kept for 24 hours by default. A replayed reply carries
+\`Idempotent-Replayed: true\`.
 
 Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details. Their \`outcome\` says what an attempt
-has done: \`not_started\`, \`unknown\` or \`final\`; \`retryable\` says whether to send it again.
+has done: \`not_started\`, \`unknown\` or \`final\`. Their \`retryable\` says whether to send the request again.
 [All errors](/docs/errors).
 `;
 
@@ -20,19 +24,19 @@ export function serveDocs(app: INestApplication): void {
     .setTitle('Payments, idempotent')
     .setDescription(DESCRIPTION)
     .setVersion('1')
-    .addTag('charges', 'Idempotent by Idempotency-Key')
+    .addTag('charges', 'Idempotent by `Idempotency-Key`')
     .addTag('orders', 'Idempotent by a natural key')
     .addTag('inventory', 'Idempotent by upsert')
-    .addTag('customers', 'Safe by an optimistic lock')
-    .addTag('balance', 'Fed by messages, each counted once')
+    .addTag('customers', 'Protected by an optimistic lock')
+    .addTag('balance', 'Updated by messages, each counted once')
     .addTag('dead letters', 'Messages that could not be processed')
-    .addTag('idempotency keys', 'What became of a request, for a client that has nothing left but its key')
-    .addTag('operations', 'For those who run the service; no API key needed')
+    .addTag('idempotency keys', 'The state of a request, for a client that knows only its key')
+    .addTag('operations', 'For operators of the service. No API key is needed')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'Not needed while API_KEYS is unset' })
     .build();
   let document: OpenAPIObject | undefined;
-  const build = () => (document ??= closeBodies(SwaggerModule.createDocument(app, config)));
-  // The module's own document routes serialise it for each request, which needs no API key.
+  const build = () => (document ??= createDocument(app, config));
+  // The document routes of the module are not used, because they serialise the document for each request, and these need no API key.
   SwaggerModule.setup('docs', app, build, { raw: false, customSiteTitle: 'Payments, idempotent' });
   let bytes: Buffer | undefined;
   app.getHttpAdapter().get('/openapi.json', (_request: FastifyRequest, reply: FastifyReply) => {
@@ -40,10 +44,19 @@ export function serveDocs(app: INestApplication): void {
   });
 }
 
+function createDocument(app: INestApplication, config: Omit<OpenAPIObject, 'paths'>): OpenAPIObject {
+  const document = SwaggerModule.createDocument(app, config, {
+    extraModels: [ProblemDetails],
+    operationIdFactory: operationId,
+  });
+  documentHandlers(document, handlersOf(app.get(DiscoveryService), app.get(MetadataScanner)));
+  return closeBodies(document);
+}
+
 type Schemas = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>;
 type Schema = Schemas[string];
 
-/** Says what the validation pipe does: it refuses members that a body, or anything in it, is not documented to have. */
+/** Documents that the validation pipe refuses unknown members of a body, at every level. */
 function closeBodies(document: OpenAPIObject): OpenAPIObject {
   const { schemas = {} } = document.components ?? {};
   for (const { post, put, patch } of Object.values(document.paths)) {

@@ -3,19 +3,19 @@ import { Type } from 'class-transformer';
 import { IsInt, IsOptional, Max, Min } from 'class-validator';
 
 /**
- * More than 100 ordinary charges or orders have. A page ends with the row that brings it to so many bytes, because 100 large charges have
- * 11 MB, and a process that is busy with such pages serves nobody else.
+ * Size at which a page ends, with the row that reaches it. 100 ordinary charges or orders are smaller. 100 large charges have 11 MB, and a
+ * process that is busy with such pages could not serve other accounts.
  */
 export const PAGE_BYTES = 256 * 1_024;
 
-/** The query of a list: a page of at most `limit`. */
+/** The query of a list. `limit` is the maximum number of rows of a page. */
 export class PageQuery {
   @ApiPropertyOptional({
     type: 'integer',
     minimum: 1,
     maximum: 100,
     default: 10,
-    description: 'A page of large ones is shorter',
+    description: 'The maximum number of items. A page of large items has fewer',
   })
   @IsOptional()
   @Type(() => Number)

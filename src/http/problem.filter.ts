@@ -6,16 +6,16 @@ import { Problem, type ProblemCode } from './problem.js';
 
 const READING = ['GET', 'HEAD', 'OPTIONS'];
 
-// Errors of Fastify and Nest themselves, by status. Their own messages may quote the request, so ours are used.
+/** The problems for errors of Fastify and Nest, by status. Their own messages are not used, because they may quote the request. */
 const BY_STATUS: Record<number, [ProblemCode, string]> = {
   400: ['malformed_request', 'Expected a well-formed request.'],
-  404: ['route_not_found', 'There is no such route; /docs lists them.'],
+  404: ['route_not_found', 'Expected a route that /docs lists.'],
   413: ['body_too_large', 'Expected a body of at most 256 KiB.'],
   414: ['url_too_long', 'Expected a shorter URL.'],
   415: ['unsupported_media_type', 'Expected Content-Type: application/json.'],
 };
 
-/** The one way an error becomes a response, whoever threw it: handlers, guards, pipes, Nest or Fastify. */
+/** Turns every error into a response, whether a handler, a guard, a pipe, Nest or Fastify threw it. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   catch(error: unknown, host: ArgumentsHost): void {
@@ -33,17 +33,14 @@ export function sendProblem(reply: FastifyReply, problem: Problem): void {
   void reply.code(status).headers(headers).send(JSON.stringify(body));
 }
 
-/** Finds the word for an error. What nobody foresaw is `internal_error`, and tells nothing of its insides. */
+/** Maps anything that was thrown to a Problem. Unknown errors become `internal_error`, without details. */
 export function toProblem(error: unknown, method: string): Problem {
   if (error instanceof Problem) return error;
-  if (error instanceof IdempotencyError) {
-    const { code, detail, outcome, retryAfterSeconds } = error;
-    return new Problem(code, detail, { outcome, retryAfterSeconds });
-  }
-  // Nobody said how far it got, so a write may have taken effect.
+  if (error instanceof IdempotencyError) return Problem.of(error);
+  // The error does not say how far the request got, so a write may have taken effect.
   const outcome = READING.includes(method) ? 'not_started' : 'unknown';
   if (isDatabaseUnavailable(error)) {
-    return new Problem('database_unavailable', 'The database cannot be reached.', { outcome, retryAfterSeconds: 1 });
+    return new Problem('database_unavailable', 'The database is unavailable.', { outcome, retryAfterSeconds: 1 });
   }
   const status = error instanceof HttpException ? error.getStatus() : (error as { statusCode?: number })?.statusCode;
   const known = BY_STATUS[status ?? 500];

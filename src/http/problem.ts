@@ -1,13 +1,33 @@
-import type { Outcome } from '../idempotency/index.js';
+import {
+  databaseUnavailable,
+  idempotencyKeyInProgress,
+  idempotencyKeyInvalid,
+  idempotencyKeyMissing,
+  idempotencyKeyReused,
+  overloaded,
+} from '../idempotency/http/idempotency.errors.js';
+import type { IdempotencyError, Outcome } from '../idempotency/index.js';
 
 interface Definition {
   status: number;
   title: string;
-  /** For the page that `type` links to: what it means and what to do. */
+  /** The advice to the client, on the page that `type` links to. */
   advice: string;
 }
 
-/** Every error this service answers with. One vocabulary: code, status and title belong together. */
+/** One error of each code of the idempotency module, which alone decides the status, the outcome and the `Retry-After` of its errors. */
+export const IDEMPOTENCY_ERRORS: Readonly<Record<IdempotencyError['code'], IdempotencyError>> = {
+  idempotency_key_missing: idempotencyKeyMissing(),
+  idempotency_key_invalid: idempotencyKeyInvalid('it is empty'),
+  idempotency_key_in_progress: idempotencyKeyInProgress(),
+  idempotency_key_reused: idempotencyKeyReused(),
+  database_unavailable: databaseUnavailable('not_started', undefined),
+  overloaded: overloaded(),
+};
+
+const statusOf = (code: IdempotencyError['code']) => IDEMPOTENCY_ERRORS[code].getStatus();
+
+/** Every error that this service answers with. Each code has one status and one title. */
 export const PROBLEMS = {
   validation_failed: {
     status: 400,
@@ -16,7 +36,7 @@ export const PROBLEMS = {
   },
   malformed_json: {
     status: 400,
-    title: 'The body is not JSON that can be read',
+    title: 'The body is not valid JSON',
     advice: 'Send one JSON object in UTF-8. Nothing was recorded, so the same idempotency key may be used.',
   },
   malformed_request: {
@@ -28,16 +48,16 @@ export const PROBLEMS = {
     status: 400,
     title: 'Card data is not accepted',
     advice:
-      'Send a token such as tok_visa instead of a card number or a CVC. What was sent has not been stored or logged.',
+      'Send a token such as tok_visa instead of a card number or a CVC. The card data was neither stored nor logged.',
   },
   idempotency_key_missing: {
-    status: 400,
+    status: statusOf('idempotency_key_missing'),
     title: 'An idempotency key is required',
     advice:
       'Send an Idempotency-Key header: a new value for every new operation, the same value for every retry of it.',
   },
   idempotency_key_invalid: {
-    status: 400,
+    status: statusOf('idempotency_key_invalid'),
     title: 'The idempotency key is not valid',
     advice: 'Send one Idempotency-Key header with 1 to 255 visible ASCII characters, bare or in double quotes.',
   },
@@ -53,18 +73,18 @@ export const PROBLEMS = {
   },
   not_found: {
     status: 404,
-    title: 'There is no such thing',
-    advice: 'Check the id. Another account’s objects do not exist for you.',
+    title: 'Not found',
+    advice: 'Check the id. An account finds only its own objects.',
   },
   route_not_found: {
     status: 404,
-    title: 'There is no such route',
-    advice: 'The routes are listed at /docs.',
+    title: 'Route not found',
+    advice: 'Use a route that /docs lists.',
   },
   method_not_allowed: {
     status: 405,
     title: 'The route does not support this method',
-    advice: 'The Allow header lists the methods that it supports.',
+    advice: 'Use a method that the Allow header lists.',
   },
   request_timeout: {
     status: 408,
@@ -72,21 +92,21 @@ export const PROBLEMS = {
     advice: 'Nothing was started. Send the same request with the same key again, on a new connection.',
   },
   idempotency_key_in_progress: {
-    status: 409,
+    status: statusOf('idempotency_key_in_progress'),
     title: 'The first request with this key is still being processed',
-    advice: 'Wait as long as Retry-After says and send the same request again: you will get its reply.',
+    advice: 'Wait as long as Retry-After says, then send the same request with the same key again to get its reply.',
   },
   insufficient_stock: {
     status: 409,
-    title: 'There is not enough in stock',
+    title: 'Insufficient stock',
     advice:
-      'Nothing was ordered and no stock was taken. `items` says what is missing. Under an idempotency key that answer is repeated; send the order with another, or without one, when there is more.',
+      'Nothing was ordered and no stock was taken. `items` lists the missing stock. A retry with the same idempotency key gets this answer again. Send the order with a new key, or without a key, when there is more stock.',
   },
   version_mismatch: {
     status: 412,
-    title: 'The version is not the current one',
+    title: 'The version is not current',
     advice:
-      'Somebody else was faster, and nothing was changed. Read it again, decide again, and send the new version in If-Match, with a new idempotency key if you use one.',
+      'Another request changed the resource first, so nothing was changed. Read the resource again, decide again, and send its new version in If-Match. If you use an idempotency key, use a new one.',
   },
   body_too_large: {
     status: 413,
@@ -96,7 +116,7 @@ export const PROBLEMS = {
   url_too_long: {
     status: 414,
     title: 'The URL is too long',
-    advice: 'No id or key is that long.',
+    advice: 'Send a shorter URL. The URLs of all ids and keys are shorter than the limit.',
   },
   unsupported_media_type: {
     status: 415,
@@ -104,86 +124,88 @@ export const PROBLEMS = {
     advice: 'Send Content-Type: application/json.',
   },
   idempotency_key_reused: {
-    status: 422,
+    status: statusOf('idempotency_key_reused'),
     title: 'The idempotency key belongs to another request',
     advice:
-      'A key stands for one request: method, route, body, and If-Match where that is required. Use a new key for a new operation.',
+      'A key stands for one request: its method, route, query and body, and its If-Match if the operation requires one. Use a new key for a new operation.',
   },
   order_id_reused: {
     status: 422,
     title: 'The order_id belongs to another order',
-    advice: 'An order_id stands for one order: its items, currency and customer. Use a new order_id for a new order.',
+    advice:
+      'An order_id stands for one order with its items, currency and customer. Use a new order_id for a new order.',
   },
   version_required: {
     status: 428,
     title: 'A version is required',
-    advice: 'Read it first and send its ETag in If-Match, so that you change what you have read.',
+    advice: 'Read the resource first and send its ETag in If-Match, so that you change the version that you have read.',
   },
   rate_limited: {
     status: 429,
     title: 'The account sends too many requests',
     advice:
-      'Nothing was started or recorded. Send the same request with the same key again, after `Retry-After`. Replays count as requests.',
+      'Nothing was started or recorded. Wait as long as Retry-After says, then send the same request with the same key again. Replays count as requests.',
   },
   internal_error: {
     status: 500,
-    title: 'The service failed',
+    title: 'Internal error',
     advice:
-      'The fault is ours and is in our log under the X-Request-Id. A retry with the same idempotency key is safe.',
+      'The service failed and logged the error under the X-Request-Id. A retry with the same idempotency key is safe.',
   },
   database_unavailable: {
-    status: 503,
-    title: 'The database cannot be reached',
+    status: statusOf('database_unavailable'),
+    title: 'The database is unavailable',
     advice: 'Send the same request with the same key again. `outcome` says whether this attempt may take effect.',
   },
   overloaded: {
-    status: 503,
+    status: statusOf('overloaded'),
     title: 'Too many requests are waiting',
-    advice: 'Nothing was started. Send the same request with the same key again, after `Retry-After`.',
+    advice:
+      'Nothing was started. Wait as long as Retry-After says, then send the same request with the same key again.',
   },
   gateway_unavailable: {
     status: 503,
     title: 'The payment gateway is unavailable',
     advice:
-      'The charge is pending and will be finished. Send the same request with the same key again to get its reply.',
+      'The charge is pending, and the service will finish it. Send the same request with the same key again to get its reply.',
   },
   shutting_down: {
     status: 503,
     title: 'This server is shutting down',
-    advice: 'Send the same request again: another server, or this one after its restart, will answer.',
+    advice: 'Send the same request with the same key again. Another server answers, or this server after its restart.',
   },
   gateway_timeout: {
     status: 504,
     title: 'The payment gateway did not answer in time',
     advice:
-      'Money may have been taken. It will be found out; send the same request with the same key again to get the reply.',
+      'Money may have been taken. The service will ask the gateway again and finish the charge. Send the same request with the same key again to get its reply.',
   },
 } as const satisfies Record<string, Definition>;
 
 export type ProblemCode = keyof typeof PROBLEMS;
 
 export interface ProblemOptions {
-  /** What the client may conclude; `not_started` for everything that is refused before it has an effect. */
+  /** The effect that the client may conclude. The default is `not_started`, for a request that is refused before it has an effect. */
   outcome?: Outcome;
-  /** Seconds for `Retry-After`. Present means retryable. */
+  /** Seconds for `Retry-After`. A problem with them is retryable. */
   retryAfterSeconds?: number;
   /** Further members of the body, RFC 9457 §3.2. */
   extensions?: Record<string, unknown>;
-  /** Further headers that the status demands, such as `allow`. */
+  /** Further headers that HTTP requires for the status, such as `allow`. */
   headers?: Record<string, string>;
   cause?: unknown;
 }
 
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 
-/** A problem as it is sent: `body` is the problem details object of RFC 9457. */
+/** A problem as the client receives it. `body` is the problem details object of RFC 9457. */
 export interface ProblemReply {
   status: number;
   headers: Record<string, string>;
   body: Record<string, unknown>;
 }
 
-/** An error as its client will see it. Throw it anywhere; the filter answers with it. */
+/** An error as the client sees it. Throw it anywhere, and the filter answers with it. */
 export class Problem extends Error {
   constructor(
     readonly code: ProblemCode,
@@ -191,6 +213,11 @@ export class Problem extends Error {
     readonly options: ProblemOptions = {},
   ) {
     super(`${code}: ${detail}`, { cause: options.cause });
+  }
+
+  /** An error of the idempotency module as a problem: the same code, detail, outcome and `Retry-After`. */
+  static of({ code, detail, outcome, retryAfterSeconds }: IdempotencyError): Problem {
+    return new Problem(code, detail, { outcome, retryAfterSeconds });
   }
 
   /**
@@ -231,19 +258,19 @@ export class Problem extends Error {
   }
 }
 
-/** A member that is not as expected. */
+/** A member of the request that is not valid, and what was expected. */
 export interface FieldError {
   field: string;
   message: string;
 }
 
-/** The answer to one bad request must not grow with the request. */
+/** Maximum number of errors in one answer, so that the answer does not grow with the request. */
 const MAX_ERRORS = 20;
 
 /**
- * 400, with the first members that are wrong and what was expected of them. Messages never repeat a value.
+ * A 400 that names the first invalid members and what was expected of them.
  *
- * @param errors all of them; those beyond the first 20 are only counted
+ * @param errors all errors. Errors beyond the first 20 are only counted. A message must not repeat a value, because it could be card data.
  */
 export function validationFailed(...errors: FieldError[]): Problem {
   const listed = errors.slice(0, MAX_ERRORS);

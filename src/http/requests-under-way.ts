@@ -2,18 +2,18 @@ import { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
- * The requests of a server that are not over, for the drain and for connections that break.
+ * The requests that a server has not finished. The drain waits for them, and the handling of broken connections depends on them.
  *
- * Invariant: a request counts from the moment its head is read until its handler has ended the response *and* the response
- * is sent or its connection is gone. A client that leaves therefore ends no work, and work that has ended is not waited for.
+ * Invariant: a request counts from the moment its head is read until its handler has ended the response *and* the response is sent or its
+ * connection is closed. So the drain waits for a handler whose client has left, and does not wait for a handler that has ended.
  */
 export class RequestsUnderWay {
-  /** For `http.createServer`: Node creates one response for each request, so no way through the framework escapes the count. */
+  /** For `http.createServer`. Node creates one response for each request, so every request is counted, on every path through the framework. */
   readonly Response = countedResponse(this);
   private readonly ofConnections = new WeakMap<Socket, Set<ServerResponse>>();
   private readonly responses = new Set<ServerResponse>();
   private readonly waiting: (() => void)[] = [];
-  /** Responses that their handlers have destroyed. Node also marks those as destroyed whose clients have left, so it cannot be asked. */
+  /** Responses that their handlers have destroyed. `destroyed` does not show this, because Node also sets it if the client has left. */
   private readonly givenUp = new WeakSet<ServerResponse>();
 
   /** Whether the handler of any request of this connection may have started, or its response is being sent. */
@@ -21,15 +21,15 @@ export class RequestsUnderWay {
     return [...this.of(connection)].some(mayHaveStarted);
   }
 
-  /** Whether the connection waits for its client to read: nobody works on the first of its responses, or there is none. */
+  /** Whether the connection only waits for its client: no handler works on the first of its responses, or there is no response. */
   isWaitingForClient(connection: Socket): boolean {
     const [first] = this.of(connection);
     return first === undefined || first.headersSent;
   }
 
   /**
-   * Resolves as soon as no request is under way that may have started. A request whose body is incomplete has not, and its client may
-   * never send the rest. (A GET with a body may have, because no body of a GET is read, but it changes nothing.)
+   * Resolves as soon as every request that may have started is over. A request whose body is incomplete has not started, and its client may
+   * never send the rest. (A GET with an incomplete body may have started, because no body of a GET is read, but a GET changes nothing.)
    */
   over(): Promise<void> {
     return new Promise((resolve) => {
@@ -44,13 +44,13 @@ export class RequestsUnderWay {
     response.once('close', () => this.endIfOver(response));
   }
 
-  /** Called when a handler ends a response without sending all of it, as Fastify does with a file whose client has left. */
+  /** Called when a handler destroys a response before all of it is sent, as Fastify does with a file if the client has left. */
   giveUp(response: ServerResponse): void {
     this.givenUp.add(response);
     this.endIfOver(response);
   }
 
-  /** Called at each event that can be the last one of a request, in whichever order they come. */
+  /** Called at each event that can be the last event of a request, because their order is not fixed. */
   endIfOver(response: ServerResponse): void {
     const { socket } = response.req;
     const hasEnded = response.writableEnded || this.givenUp.has(response);
@@ -77,8 +77,8 @@ export class RequestsUnderWay {
 const mayHaveStarted = ({ req, headersSent }: ServerResponse) => req.complete || headersSent;
 
 /**
- * Closes a response as Node does when its connection is gone. Node leaves out a pipelined response that never got the connection
- * because those before it were not sent, and whatever that is read from, such as a file, would stay open.
+ * Closes a response as Node does when its connection is closed. Node forgets a pipelined response that waits for earlier responses on the same
+ * connection. Without this, the source of such a response, such as a file, would stay open.
  */
 function close(response: ServerResponse): void {
   if (response.closed) return;
@@ -86,7 +86,7 @@ function close(response: ServerResponse): void {
   response.emit('close');
 }
 
-/** A response that reports when it begins, and when its handler ends it, also if its client has gone. */
+/** A response class that reports when a response begins and when its handler ends it, also if the client has left. */
 function countedResponse(underWay: RequestsUnderWay): typeof ServerResponse {
   class CountedResponse extends ServerResponse {
     constructor(...args: ConstructorParameters<typeof ServerResponse>) {

@@ -4,43 +4,44 @@ import { holdsCardData, isCvc } from './card-data.js';
 import { parseJson } from './json-body.js';
 import { Problem, validationFailed } from './problem.js';
 
-/** In UTF-16 code units. More than any valid text has: 500 characters of two units each. */
+/** In UTF-16 code units. The longest valid text has 500 characters of two units each. */
 const MAX_TEXT_LENGTH = 1_024;
-/** In UTF-16 code units. More than any valid name of a member has: 40 characters of two units each. */
+/** In UTF-16 code units. The longest valid name of a member has 40 characters of two units each. */
 const MAX_NAME_LENGTH = 128;
-/** In UTF-16 code units. More than all texts of a valid body have: 50 names and values of metadata have 54,000. */
+/** In UTF-16 code units, for all names and texts of a body together. 50 pairs of metadata have up to 54,000. */
 const MAX_LENGTH_OF_TEXTS = 65_536;
-/** More than any route reads. */
+/** Maximum number of query parameters, more than any route reads. */
 const MAX_QUERY_VALUES = 16;
-/** The methods whose path names what they store. */
+/** The methods that store the id in their path. */
 const STORING = ['PUT', 'PATCH'];
-/** The methods whose idempotency key is stored. */
+/** The methods that store an idempotency key. */
 const KEYED = ['POST', 'PATCH'];
 
 /**
- * Parses the body and looks at every text that a client sends, before anything else does: as a guard, since interceptors hash
- * and look up what was sent before pipes run. Validation messages name members, so even a member's name must be clean.
+ * Parses the body and checks every text that a client sends, before any other code reads it. It is a guard, because interceptors hash the
+ * body before pipes run. It also checks the names of members, because validation messages repeat them.
  *
- * Card numbers and CVCs are refused (PCI DSS 3.3 and 3.5 forbid storing the one at all and the other unprotected), and
- * so is what would not come back as it was sent: U+0000 and surrogates without their other half, which PostgreSQL
- * cannot store, and members named like what every JavaScript object inherits, which libraries drop in silence.
+ * It refuses:
+ * - card numbers and CVCs, because PCI DSS 3.3 forbids storing a CVC and 3.5 forbids storing an unprotected card number;
+ * - U+0000 and lone surrogates, because PostgreSQL cannot store them;
+ * - members with a name that every JavaScript object inherits, because libraries drop them without an error.
  *
- * One request must not hold up those of other accounts, so sizes are checked first.
+ * It checks sizes first, because the checks of one request must not delay the requests of other accounts.
  */
 @Injectable()
 export class SafeInputGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     if (Buffer.isBuffer(request.body)) request.body = parseJson(request.body);
-    if (lengthOfTexts(request.body) > MAX_LENGTH_OF_TEXTS) throw invalid('body', 'expected less text');
+    if (lengthOfTexts(request.body) > MAX_LENGTH_OF_TEXTS) throw invalid('body', 'expected shorter texts');
     check(request.body, 'body');
-    // Public routes belong to no account and read neither a key nor a query.
+    // A request of a public route has no account. Such a route reads neither a key nor a query.
     if (request.accountId !== undefined) {
       if (KEYED.includes(request.method)) checkKey(request.headers['idempotency-key']);
       checkQuery(request.query as object);
     }
-    // An id in the path is stored by these methods, so the rule for a body holds for it: each id that can be stored can be ordered.
-    // Other methods neither store nor log it, and it may be a key or an id that was stored before there was this rule.
+    // These methods store the id in their path, so the id must pass the same check as an id in a body: every stored item can be ordered.
+    // Other methods neither store nor log the path, and clients must be able to read ids and keys that were stored before this check existed.
     const checkParameter = STORING.includes(request.method) ? checkText : checkStorable;
     for (const [name, value] of Object.entries(request.params as object)) checkParameter(String(value), name);
     return true;
@@ -53,7 +54,7 @@ function lengthOfTexts(value: unknown): number {
   return Object.entries(value).reduce((sum, [name, member]) => sum + name.length + lengthOfTexts(member), 0);
 }
 
-/** A key is hashed, stored and given back as it is sent. Whether it is a valid key is decided later. */
+/** A key is hashed, stored and returned unchanged. Its syntax is checked later. */
 function checkKey(key: string | string[] | undefined): void {
   if (key !== undefined && holdsCardData(String(key))) throw refused('Idempotency-Key');
 }
@@ -65,15 +66,16 @@ function checkQuery(query: object): void {
   check(query, 'query');
 }
 
-/** The depth and the number of values are bounded: by the JSON parser, or by the query's own limit. */
+/** Checks a value and everything in it. The JSON parser and the limit of the query bound its depth and its number of values. */
 function check(value: unknown, root: string, path = ''): void {
   if (typeof value === 'string' || typeof value === 'number') return checkText(String(value), path || root);
   if (typeof value !== 'object' || value === null) return;
   for (const [name, member] of Object.entries(value)) {
-    if (name.length > MAX_NAME_LENGTH) throw invalid(path || root, 'expected shorter names of members');
+    if (name.length > MAX_NAME_LENGTH) throw invalid(path || root, 'expected shorter member names');
     checkText(name, path || root);
     const field = path ? `${path}.${name}` : name;
-    if (name in Object.prototype || name === 'prototype') throw invalid(field, 'expected another name');
+    if (name in Object.prototype || name === 'prototype')
+      throw invalid(field, 'expected a member name that JavaScript objects do not inherit');
     if (isCvc(name, member)) throw refused(field);
     check(member, root, field);
   }

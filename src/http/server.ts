@@ -3,27 +3,27 @@ import type { Socket } from 'node:net';
 import { Problem } from './problem.js';
 import type { RequestsUnderWay } from './requests-under-way.js';
 
-/** Time for a whole request. A slower client gets 408, because it occupies a connection and nothing is done for it. */
+/** Time for a whole request. A slower client gets 408, because it occupies a connection without being served. */
 const REQUEST_TIMEOUT_MS = 30_000;
-/** The head of a request has at most 16 KiB. This also ends connections on which nothing is ever sent. */
+/** Time for the head of a request, which has at most 16 KiB. The limit also ends connections on which a client sends nothing. */
 const HEADERS_TIMEOUT_MS = 10_000;
-/** Both limits above are exceeded by at most this, because Node looks at all connections at once. */
+/** Maximum delay of the two limits above, because Node checks all connections in this interval. */
 const CONNECTIONS_CHECK_INTERVAL_MS = 5_000;
-/** Longer than the minute after which common load balancers close an idle connection, so that the server never closes first. */
+/** Longer than the minute after which common load balancers close an idle connection, so that the load balancer closes first. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 /** Further connections are closed at once, because each takes memory and a file descriptor even if it is idle. */
 const MAX_CONNECTIONS = 10_000;
 /**
- * Time in which nothing of an answer could be sent. Then the connection is destroyed, because it occupies the file or the memory that the
- * answer is in. More than {@link HEADERS_TIMEOUT_MS} and the interval of its checks, so that connections without an answer get their 408.
+ * Time in which a client must read some of its answer. After that the connection is destroyed, because the answer occupies memory or an open
+ * file. More than {@link HEADERS_TIMEOUT_MS} plus the interval of its checks, so that a connection without an answer gets a 408 first.
  */
 const UNREAD_TIMEOUT_MS = 20_000;
-/** The code of Node's error for either of the two limits on a request. */
+/** The code of Node's error for both limits on a request. */
 const REQUEST_TIMEOUT_ERROR = 'ERR_HTTP_REQUEST_TIMEOUT';
 /** How long a connection stays half open after its last answer, so that the client can read it. */
 const LINGER_MS = 1_000;
 
-/** Creates the HTTP server below Fastify, with a limit on everything that a connection can hold. */
+/** Creates the HTTP server below Fastify, with limits on the time, the number and the memory of connections. */
 export function createHttpServer(handler: RequestListener, underWay: RequestsUnderWay): Server {
   const server = createServer(
     {
@@ -36,8 +36,8 @@ export function createHttpServer(handler: RequestListener, underWay: RequestsUnd
     handler,
   );
   server.maxConnections = MAX_CONNECTIONS;
-  // Node emits it for an idle connection that is kept alive as well, after KEEP_ALIVE_TIMEOUT_MS. While a handler works, its client has
-  // nothing to read yet, so the connection stays open.
+  // Node also emits this event for an idle connection that is kept alive, after KEEP_ALIVE_TIMEOUT_MS. The connection of a working handler stays
+  // open, because its client has nothing to read yet.
   server.setTimeout(UNREAD_TIMEOUT_MS, (connection: Socket) => {
     if (underWay.isWaitingForClient(connection)) connection.destroy();
   });
@@ -45,20 +45,20 @@ export function createHttpServer(handler: RequestListener, underWay: RequestsUnd
 }
 
 /**
- * Answers a connection from which no request can be read: 408 if the request did not arrive in time, otherwise 400 because the
- * bytes are not HTTP.
+ * Answers a connection from which no request can be read: 408 if the request did not arrive in time, otherwise 400, because the bytes are not
+ * HTTP.
  *
- * Invariant: an answer never claims more than is known. If a request on the same connection may have started, its client would
- * take this answer for the answer to that request, so the connection is closed without one. And no byte of the connection is
- * read after the answer, because the rest of a request that was answered with 408 could still arrive and be executed.
+ * Invariant: an answer never says more than the server knows. If a request on the same connection may have started, its client would take
+ * this answer for the answer to that request, so the connection is closed without an answer. No byte of the connection is read after the
+ * answer, because the rest of a request that was answered with 408 could still arrive and be executed.
  */
 export function answerUnreadable(error: NodeJS.ErrnoException, connection: Socket, underWay: RequestsUnderWay): void {
-  // A client that connects before it has a request would take an answer for the answer to the request that it sends later.
+  // A client may connect before it has a request. It would take an answer for the answer to the request that it sends later.
   if (underWay.mayHaveStarted(connection) || connection.bytesRead === 0) return void connection.destroy();
-  // Answered before, or gone.
+  // The connection was answered before, or it is closed.
   if (!connection.writable) return;
   if (error.code === REQUEST_TIMEOUT_ERROR) {
-    // Nothing was sent on the connection that is not acknowledged yet, so the kernel takes the few bytes at once.
+    // All earlier bytes on the connection are acknowledged, so the kernel accepts these few bytes at once.
     connection.write(responseOf(requestTooSlow()));
     return void connection.destroy();
   }

@@ -1,13 +1,13 @@
 import { ValidateBy } from 'class-validator';
 
 /**
- * The length of a text in Unicode code points, which is what OpenAPI and PostgreSQL call characters.
+ * The length of a text in Unicode code points, the unit that OpenAPI and PostgreSQL call characters.
  *
- * class-validator's own rules leave out presentation selectors, so three times the code units of their limit would pass.
+ * The rules of class-validator do not count presentation selectors, so a text could have three times as many code units as their limit.
  */
 export const lengthOf = (text: string): number => [...text].length;
 
-/** Validates that a member is a text of so many characters, counted by {@link lengthOf}. */
+/** Validates that a member is a text with a length from `minimum` to `maximum`, counted by {@link lengthOf}. */
 export const HasLength = (minimum: number, maximum: number): PropertyDecorator =>
   ValidateBy(
     {

@@ -2,7 +2,7 @@ import { type ArgumentMetadata, Injectable, ValidationPipe } from '@nestjs/commo
 import type { ValidationError } from 'class-validator';
 import { type FieldError, validationFailed } from './problem.js';
 
-/** Validates DTOs with class-validator: unknown members are errors, and each error names its member. */
+/** Validates DTOs with class-validator. Unknown members are errors, and each error names its member. */
 @Injectable()
 export class InputValidationPipe extends ValidationPipe {
   constructor() {
@@ -11,7 +11,7 @@ export class InputValidationPipe extends ValidationPipe {
       whitelist: true,
       forbidNonWhitelisted: true,
       stopAtFirstError: true,
-      // A message that repeats what was sent could repeat what must not be logged.
+      // Errors must not contain the input, because it could be card data.
       validationError: { target: false, value: false },
       exceptionFactory: (errors) => validationFailed(...flatten(errors)),
     });
@@ -29,7 +29,7 @@ function* flatten(errors: ValidationError[], parent = ''): Generator<FieldError>
   for (const { property, constraints = {}, children = [] } of errors) {
     const field = parent + property;
     for (const [rule, message] of Object.entries(constraints)) {
-      yield { field, message: rule === 'whitelistValidation' ? 'there is no such member' : message };
+      yield { field, message: rule === 'whitelistValidation' ? 'unknown member' : message };
     }
     yield* flatten(children, `${field}.`);
   }

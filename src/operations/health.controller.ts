@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Inject } from '@nestjs/common';
+import { Controller, Get, HttpCode } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
@@ -9,7 +9,7 @@ import { Drain, shuttingDown } from './drain.js';
 import { DatabaseLooks, kept } from './looks.js';
 
 interface DatabaseState {
-  /** The names of the migrations that were run. */
+  /** The names of the migrations that have run. */
   migrated: string[];
   isReadOnly: boolean;
 }
@@ -28,14 +28,15 @@ export class HealthController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly looks: DatabaseLooks,
-    @Inject(Drain) private readonly drain: Drain,
+    private readonly drain: Drain,
   ) {}
 
   @Get('live')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'The process runs',
-    description: 'Touches nothing else: a database that is away is no reason to restart the process.',
+    summary: 'Check that the process runs',
+    description:
+      'Does not check the database, because a restart of the process does not help if the database is unavailable.',
   })
   @ApiOkResponse({ type: Health })
   live(): Health {
@@ -45,8 +46,8 @@ export class HealthController {
   @Get('ready')
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Requests can be served',
-    description: 'The database answers, can be written to and has every migration. An answer can be a second old.',
+    summary: 'Check that the service can serve requests',
+    description: 'The database answers, accepts writes and has every migration. The answer can be one second old.',
   })
   @ApiProblems('database_unavailable', 'shutting_down')
   @ApiOkResponse({ type: Health })
@@ -63,7 +64,7 @@ export class HealthController {
   /** `undefined` if the database does not answer. */
   private async lookAtDatabase(): Promise<DatabaseState | undefined> {
     try {
-      // A standby answers as well, and so does a server that an operator has made read-only.
+      // A standby, or a server that an operator has made read-only, also answers queries but cannot serve requests.
       const [state] = await this.looks.take(() =>
         this.dataSource.query<DatabaseState[]>(`
           SELECT ARRAY (SELECT name::text FROM migrations) AS migrated,

@@ -2,7 +2,11 @@ import type { LoggerService } from '@nestjs/common';
 import { pino, type Logger } from 'pino';
 import type { Config } from '../config.js';
 
-/** JSON lines on stdout. Bodies are never given to it; what could hold a secret is redacted should it ever be. */
+/**
+ * Creates the log: JSON lines on stdout.
+ *
+ * The service does not log bodies or headers. They are redacted all the same, in case a later change logs them.
+ */
 export function createLogger({ LOG_LEVEL }: Pick<Config, 'LOG_LEVEL'>): Logger {
   return pino({
     level: LOG_LEVEL,
@@ -13,13 +17,13 @@ export function createLogger({ LOG_LEVEL }: Pick<Config, 'LOG_LEVEL'>): Logger {
   });
 }
 
-/** Of an error, what helps to find it. Its other members may quote rows, statements and their parameters. */
+/** The members of an error that help to find its cause. Other members are not logged, because they may quote rows, statements and parameters. */
 function toLogged(error: unknown): Record<string, unknown> {
   const { name, message, stack, code, constraint, cause } = error as Record<string, unknown>;
   return { type: name, message, stack, code, constraint, ...(cause ? { cause: toLogged(cause) } : {}) };
 }
 
-/** Lets what Nest and our services log through `new Logger(context)` come out of pino as well. */
+/** Writes the lines of Nest's `new Logger(context)` to pino. */
 export class PinoLoggerService implements LoggerService {
   constructor(private readonly pino: Logger) {}
 

@@ -1,14 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { within } from '../timing/time-limit.js';
 
-/** How long a page may be old. Orchestrators and Prometheus ask every few seconds. */
+/** Maximum age of a page. Orchestrators and Prometheus request it every few seconds. */
 const KEPT_MS = 1_000;
-/** A database that takes longer to answer a question of this size does not answer. */
+/** A database that takes longer for a query of this size counts as unavailable. */
 const LOOK_WITHIN_MS = 2_000;
 
 /**
- * Public pages need no API key, so the number of their requests must not decide how much work they cause: `look` runs once
- * for all who ask while it runs, and its answer is kept for {@link KEPT_MS} after that.
+ * Caches the answer of `look` for {@link KEPT_MS}. Calls that arrive while `look` runs share its answer.
+ *
+ * Public pages need no API key, so the number of their requests must not decide how much work they cause.
  */
 export function kept<T>(look: () => Promise<T>): () => Promise<T> {
   let answer: Promise<T> | undefined;
@@ -23,16 +24,16 @@ export function kept<T>(look: () => Promise<T>): () => Promise<T> {
   };
 }
 
-/** The turns in which public pages ask the database. */
+/** Runs the database queries of public pages one after another. */
 @Injectable()
 export class DatabaseLooks {
   private last: Promise<unknown> = Promise.resolve();
 
   /**
-   * Runs `query` once all queries before it have ended. All public pages together therefore hold at most one of the connections
-   * that customers need.
+   * Runs `query` after all queries before it have ended. Therefore all public pages together hold at most one of the connections that the
+   * requests of accounts need.
    *
-   * @throws Error after 2 s without an answer. A query that had no turn by then does not run.
+   * @throws Error after 2 s without an answer. A query that has not started by then does not run.
    */
   take<T>(query: () => Promise<T>): Promise<T> {
     const inTurn = (limit: AbortSignal) => {

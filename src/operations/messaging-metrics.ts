@@ -13,7 +13,7 @@ import { Metrics } from './metrics.js';
 
 const OUTCOMES: DeliveryOutcome[] = ['processed', 'failed', 'dead'];
 
-/** What there is to know of messages, among the metrics of the application. */
+/** Adds the metrics of messages to the metrics of the application. */
 @Injectable()
 export class MessagingMetrics implements OnApplicationBootstrap {
   private readonly published: Counter;
@@ -29,12 +29,12 @@ export class MessagingMetrics implements OnApplicationBootstrap {
     const registers = [metrics.registry];
     this.published = new Counter({
       name: 'messages_published_total',
-      help: 'Messages put on the bus, some of them more than once',
+      help: 'Messages published on the bus, including repeated ones',
       registers,
     });
     this.delivered = new Counter({
       name: 'messages_delivered_total',
-      help: 'Messages that came to a consumer, for the first time or again, by what came of it',
+      help: 'Deliveries of messages to a consumer, including repeated ones, by result',
       labelNames: ['consumer', 'delivery'],
       registers,
     });
@@ -42,7 +42,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
     this.gauges();
   }
 
-  /** Known from the start, so that a rate over them has no gaps. */
+  /** Sets every counter to 0 at the start, so that a rate over it has no gaps. */
   onApplicationBootstrap(): void {
     for (const { name: consumer } of this.consumers.all()) {
       OUTCOMES.forEach((delivery) => this.delivered.inc({ consumer, delivery }, 0));
@@ -59,7 +59,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
   }
 
   private gauges(): void {
-    // One look for both, which are collected at once.
+    // Both gauges share one query, because they are collected at the same time.
     let look: Promise<Backlog> | undefined;
     const backlog = () =>
       (look ??= this.looks
@@ -69,7 +69,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
     const registers = [this.metrics.registry];
     new Gauge({
       name: 'messages_oldest_unpublished_seconds',
-      help: 'Age of the oldest message that is not delivered; NaN while the database is away',
+      help: 'Age of the oldest message that is not published; NaN while the database is unavailable',
       registers,
       async collect() {
         this.set((await backlog()).oldestUnpublishedSeconds);
@@ -77,7 +77,7 @@ export class MessagingMetrics implements OnApplicationBootstrap {
     });
     new Gauge({
       name: 'messages_dead_letters',
-      help: 'Messages that could not be processed; NaN while the database is away',
+      help: 'Messages that could not be processed; NaN while the database is unavailable',
       registers,
       async collect() {
         this.set((await backlog()).deadLetters);

@@ -7,7 +7,7 @@ import { Public } from '../http/public.decorator.js';
 import { Idempotency, type IdempotencyEvent, UpkeepStore, type RequestOutcome } from '../idempotency/index.js';
 import { DatabaseLooks, kept } from './looks.js';
 
-/** What the pool of `pg` tells of itself. */
+/** The counts that the pool of `pg` reports. */
 interface PoolCounts {
   totalCount: number;
   idleCount: number;
@@ -16,36 +16,36 @@ interface PoolCounts {
 
 const OUTCOMES: RequestOutcome[] = ['first', 'replayed', 'waited', 'in_progress', 'reused', 'failed'];
 
-/** Prometheus metrics, one registry for each application. */
+/** The Prometheus metrics of one application. */
 @Injectable()
 export class Metrics {
   readonly registry = new Registry();
-  /** The page, rendered once a second at most. */
+  /** Renders the page, at most once per second. */
   readonly page = kept(() => this.registry.metrics());
   private readonly requests = this.counter(
     'idempotency_requests_total',
-    'Requests with an idempotency key, by how they were answered',
+    'Requests with an idempotency key, by the kind of their answer',
     ['outcome'],
   );
   private readonly recovered = this.counter('idempotency_recovered_total', 'Requests finished without their client');
   private readonly forgotten = this.counter(
     'idempotency_forgotten_total',
-    'Unfinished keys deleted because their request had done nothing',
+    'Unfinished keys deleted because their request had no effect',
   );
   private readonly unresumed = new Gauge({
     name: 'idempotency_unresumed_requests',
-    help: 'Unfinished requests of operations that this process does not resume, looked for every ten minutes',
+    help: 'Unfinished requests of operations that this process cannot resume, counted every ten minutes',
     labelNames: ['operation'],
     registers: [this.registry],
   });
   private readonly fencedOff = this.counter(
     'idempotency_fenced_off_total',
-    'Holders that came back after they had been taken over',
+    'Attempts that lost their key to another attempt before they completed',
   );
   private readonly swept = this.counter('idempotency_swept_total', 'Expired keys deleted');
   private readonly commits = new Histogram({
     name: 'idempotency_commit_requests',
-    help: 'Requests that were committed together',
+    help: 'Requests that share one commit',
     buckets: [1, 2, 4, 8, 16, 32, 64],
     registers: [this.registry],
   });
@@ -64,13 +64,13 @@ export class Metrics {
     idempotency: Idempotency,
   ) {
     collectDefaultMetrics({ register: this.registry });
-    // Known from the start, so that a rate over them has no gaps.
+    // Every counter starts at 0, so that a rate over it has no gaps.
     OUTCOMES.forEach((outcome) => this.requests.inc({ outcome }, 0));
     idempotency.events.subscribe((event) => this.count(event));
     this.gauges();
   }
 
-  /** Times every request of a server. */
+  /** Measures the duration of every request of a server. */
   observe(fastify: FastifyInstance): void {
     fastify.addHook('onResponse', (request, reply, done) => {
       const labels = { method: request.method, route: request.routeOptions.url ?? 'none', status: reply.statusCode };
@@ -104,7 +104,7 @@ export class Metrics {
     const { store, looks, dataSource } = this;
     new Gauge({
       name: 'idempotency_oldest_unfinished_seconds',
-      help: 'Age of the oldest request that is not completed; NaN while the database is away',
+      help: 'Age of the oldest request that is not completed; NaN while the database is unavailable',
       registers,
       async collect() {
         this.set(await looks.take(() => store.oldestUnfinishedSeconds()).catch(() => NaN));
@@ -112,7 +112,7 @@ export class Metrics {
     });
     new Gauge({
       name: 'database_pool_connections',
-      help: 'Connections of the pool in use and idle, and requests that wait for one',
+      help: 'Used and idle connections of the pool, and requests that wait for a connection',
       labelNames: ['state'],
       registers,
       collect() {
@@ -138,7 +138,10 @@ export class MetricsController {
 
   @Get()
   @Header('content-type', Registry.PROMETHEUS_CONTENT_TYPE)
-  @ApiOperation({ summary: 'Metrics in the text format of Prometheus', description: 'They can be a second old.' })
+  @ApiOperation({
+    summary: 'Read metrics in the text format of Prometheus',
+    description: 'The metrics can be one second old.',
+  })
   @ApiProduces('text/plain')
   read(): Promise<string> {
     return this.metrics.page();

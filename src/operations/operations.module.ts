@@ -1,8 +1,12 @@
 import { Module } from '@nestjs/common';
+import { Drain } from './drain.js';
 import { HealthController } from './health.controller.js';
 import { DatabaseLooks } from './looks.js';
 import { MessagingMetrics } from './messaging-metrics.js';
 import { Metrics, MetricsController } from './metrics.js';
 
-@Module({ controllers: [HealthController, MetricsController], providers: [DatabaseLooks, MessagingMetrics, Metrics] })
+@Module({
+  controllers: [HealthController, MetricsController],
+  providers: [DatabaseLooks, Drain, MessagingMetrics, Metrics],
+})
 export class OperationsModule {}

@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/com
 import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ClientId } from '../http/client-id.pipe.js';
-import { ApiClientId, ApiIdempotent, ApiProblems } from '../http/openapi.decorators.js';
+import { ApiClientId, ApiProblems } from '../http/openapi.decorators.js';
 import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedReply } from '../idempotency/index.js';
 import { ListOrders } from './dto/list-orders.dto.js';
 import { OrderList } from './dto/order-list.resource.js';
@@ -19,8 +19,7 @@ export class OrdersController {
   @Post()
   @HttpCode(200)
   @Idempotent({ key: 'optional' })
-  @ApiIdempotent(
-    'optional',
+  @ApiProblems(
     'validation_failed',
     'malformed_json',
     'card_data_refused',

@@ -75,14 +75,14 @@ describe('the size of a body', () => {
       '/charges',
       withMember('metadata', { ['n'.repeat(129)]: 'text' }),
       'metadata',
-      'expected shorter names of members',
+      'expected shorter member names',
     ],
     [
       'texts of more than 65,536 characters in all',
       '/charges',
       JSON.stringify({ m: times(64, () => 't'.repeat(1_024)) }),
       'body',
-      'expected less text',
+      'expected shorter texts',
     ],
   ])('refuses %s before validation, with one error that names the place', async (_, path, body, field, message) => {
     const problem = expectProblem(await post(body, path), 400, 'validation_failed');
@@ -129,8 +129,8 @@ describe('the errors of a body', () => {
   it('lists the first 20 errors of a body and counts the others', async () => {
     const answer = await post(JSON.stringify({ ...CHARGE, ...members(400) }));
     const problem = expectProblem(answer, 400, 'validation_failed');
-    expect(errorsOf(problem)).toEqual(times(20, (i) => ({ field: `m${i}`, message: 'there is no such member' })));
-    expect(problem['detail']).toMatch(/m19: there is no such member; and 380 more$/);
+    expect(errorsOf(problem)).toEqual(times(20, (i) => ({ field: `m${i}`, message: 'unknown member' })));
+    expect(problem['detail']).toMatch(/m19: unknown member; and 380 more$/);
     expect(answer.text.length).toBeLessThan(4_000);
   });
 
@@ -151,7 +151,7 @@ describe('the query', () => {
     ],
     ['one parameter 17 times', 'limit=1&'.repeat(17), 'query', 'expected at most 16 parameters'],
     ['a text that is too long', `limit=${'1.'.repeat(513)}`, 'limit', 'expected a shorter text'],
-    ['a name that is too long', 'n'.repeat(129), 'query', 'expected shorter names of members'],
+    ['a name that is too long', 'n'.repeat(129), 'query', 'expected shorter member names'],
   ])('refuses a query with %s before validation', async (_, query, field, message) => {
     const problem = expectProblem(await service.http.get(`/charges?${query}`), 400, 'validation_failed');
     expect(errorsOf(problem)).toEqual([{ field, message }]);

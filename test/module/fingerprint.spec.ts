@@ -147,6 +147,16 @@ describe('the canonical form of a JSON value', () => {
     expect(canonicalJson(double(bits))).toBe(text);
   });
 
+  it('gives a text with a lone surrogate a form of its own, because a parser accepts it', () => {
+    const values = ['"\\ud800"', '"\\ud801"', '"\\\\ud800"', '"\\ufffd"'].map((text) => JSON.parse(text) as unknown);
+    expect(new Set(values.map(canonicalJson)).size).toBe(values.length);
+  });
+
+  it('gives a value of 1,000 levels its form, which is far deeper than the levels that the service accepts', () => {
+    const deep = '['.repeat(1_000) + ']'.repeat(1_000);
+    expect(canonicalJson(JSON.parse(deep))).toBe(deep);
+  });
+
   it('gives numbers beyond a double a canonical form of their own, so that 1e999 differs from null', () => {
     const values: unknown[] = [
       JSON.parse('1e999') as number,

@@ -103,7 +103,7 @@ describe('a bad value', () => {
     ['IDEMPOTENCY_GROUP_SIZE', '1.5', /number of requests/],
     ['IDEMPOTENCY_CACHE_MIB', '-1', /number of MiB/],
     ['IDEMPOTENCY_SWEEP_CRON', 'every hour', /cron expression/],
-    ['IDEMPOTENCY_SWEEP_CRON', '0 0 30 2 *', /a time that comes/],
+    ['IDEMPOTENCY_SWEEP_CRON', '0 0 30 2 *', /a time in the future/],
     ['RELAY_INTERVAL_MS', '9', /number of milliseconds/],
     ['MESSAGE_RETRY_MS', '0', /number of milliseconds/],
     ['MESSAGE_MAX_ATTEMPTS', '0', /number of deliveries/],
@@ -215,7 +215,7 @@ describe('AMQP_URL and KAFKA_BROKERS', () => {
 
   it('refuses RabbitMQ and Kafka together', () => {
     const both = { AMQP_URL: 'amqp://localhost', KAFKA_BROKERS: 'localhost:9092' };
-    expect(refusalOf(both)).toMatch(/^AMQP_URL, KAFKA_BROKERS: .*expected one of the two/);
+    expect(refusalOf(both)).toMatch(/^AMQP_URL, KAFKA_BROKERS: .*expected at most one of the two/);
   });
 });
 

@@ -256,9 +256,7 @@ describe('the start of the service', () => {
   it('refuses to start if DATABASE_URL names a missing file, and does not print the password', async () => {
     const url = 'postgres://user:hunter2@127.0.0.1:1/payments?sslrootcert=/no/such/file';
     const started = openDatabase({ DATABASE_URL: url });
-    await expect(started).rejects.toThrow(
-      /^DATABASE_URL: expected a PostgreSQL that can be used at 127.0.0.1:1, but .*ENOENT/,
-    );
+    await expect(started).rejects.toThrow(/^DATABASE_URL: expected a usable PostgreSQL at 127.0.0.1:1, but .*ENOENT/);
     await expect(started).rejects.not.toThrow(/hunter2/);
   });
 

@@ -1,9 +1,10 @@
-import type { Type } from '@nestjs/common';
+import type { DynamicModule, Type } from '@nestjs/common';
 import request, { type Response } from 'supertest';
+import { AppModule } from '../../src/app.module.js';
 import { type App, createApp } from '../../src/app.setup.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
-import { loadConfig } from '../../src/config.js';
+import { type Config, loadConfig } from '../../src/config.js';
 import { Problem } from '../../src/http/problem.js';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
 import { keepCompany, MAX_GROUP_SIZE } from './company.js';
@@ -34,6 +35,13 @@ const SETTINGS = {
   IDEMPOTENCY_CACHE_MIB: '0',
 };
 
+/** The service, and the modules that a test adds to it. */
+class ServiceUnderTest {
+  static register(config: Config, databaseUrl: string, features: Type[]): DynamicModule {
+    return { module: ServiceUnderTest, imports: [AppModule.register(config, databaseUrl), ...features] };
+  }
+}
+
 /**
  * Starts the application.
  *
@@ -46,7 +54,9 @@ export async function startService(
   features: Type[] = [],
 ): Promise<TestService> {
   const limits = { ...PATIENT_LIMITS, ...Object.fromEntries(new URL(databaseUrl).searchParams) };
-  const app = await createApp(loadConfig({ ...SETTINGS, ...env }), withLimits(databaseUrl, limits), features);
+  const config = loadConfig({ ...SETTINGS, ...env });
+  const root = ServiceUnderTest.register(config, withLimits(databaseUrl, limits), features);
+  const app = await createApp(config, root);
   keepCompany(app.nest.get(GroupCommit));
   if (!env['GATEWAY_TIMEOUT_MS']) loseAnswersAtOnce(app);
   await app.nest.listen(0, '127.0.0.1');

@@ -20,7 +20,7 @@ const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging',
 const LIFTABLE: Record<string, RegExp> = {
   timing: /^(node:|timing\/)/,
   postgres: /^(@nestjs\/common$|typeorm$|node:|postgres\/)/,
-  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|node:|idempotency\/|postgres\/|timing\/)/,
+  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|uuid$|node:|idempotency\/|postgres\/|timing\/)/,
   messaging:
     /^(@nestjs\/|typeorm$|rxjs$|cron$|dataloader$|amqplib$|@platformatic\/kafka$|zod$|node:|messaging\/|postgres\/|timing\/)/,
 };

@@ -7,7 +7,6 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { migrations } from '../../migrations/index.js';
 import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
 
 const run = promisify(execFile);
@@ -144,13 +143,6 @@ describe('the documents', () => {
     const names = [...read('docs/operations.md').matchAll(/^\| `([a-z_]+)`/gm)].map(([, name = '']) => name);
     expect(names.length).toBeGreaterThan(3);
     expect(names.filter((name) => !stdout.includes(`# TYPE ${name} `))).toEqual([]);
-  });
-
-  it.each(READMES_OF_TOOLS)('of a tool, %s, contains only commands that CI runs', (path) => {
-    const commands = blocksOf(readFileSync(path, 'utf8')).flatMap(({ text }) => text.split('\n'));
-    expect(commands.length).toBeGreaterThan(0);
-    const executed = [WORKFLOW, NEWCOMER, ...Object.values(PACKAGE.scripts)].join('\n');
-    for (const command of commands) expect([command, executed.includes(command)]).toEqual([command, true]);
   });
 
   it.each(DOCUMENTS)('link in %s only to files and headings that exist', (path) => {

@@ -8,18 +8,18 @@ export interface PostgresBinaries {
   readonly postgres: string;
 }
 
-/** Whose rights a server runs with. */
+/** The user that a server runs as. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** A slow disk may take a second to load 40 MB of libraries; ten mean that the binary hangs. */
+/** A slow disk may take a second to load 40 MB of libraries. A binary that takes ten seconds hangs. */
 const PROBE_TIMEOUT_MS = 10_000;
 
 /**
- * Finds a PostgreSQL that runs here: the npm package of this platform or else the newest one that Debian's packages
- * installed. Each is tried, because a package can be there and not run, as the one for glibc under musl.
+ * Finds a PostgreSQL that runs on this machine: the npm package of this platform, or else the newest version of Debian's packages. Each
+ * candidate is run once, because an installed binary may not run, as a glibc binary under musl.
  *
  * @throws an Error that says why each candidate was refused
  */
@@ -44,18 +44,18 @@ function packageDirectories(): string[] {
     restoreLibraryLinks(root);
     return [join(root, 'native', 'bin')];
   } catch {
-    return []; // The package is optional: npm installs none where none exists.
+    return []; // The package is optional, because some platforms have none.
   }
 }
 
-/** A package cannot contain links, so its install script makes them; npm may have been told to run no scripts. */
+/** Creates the links between libraries. A package cannot contain links, so its install script creates them, but npm may be configured not to run scripts. */
 function restoreLibraryLinks(root: string): void {
   const links = JSON.parse(readFileSync(join(root, 'native', 'pg-symlinks.json'), 'utf8')) as Record<string, string>[];
   for (const { source = '', target = '' } of links) {
     try {
       symlinkSync(relative(dirname(target), source), join(root, target));
     } catch {
-      // It exists, perhaps made by another process just now, or the place is read-only. The probe shows what matters.
+      // The link exists, or the directory is read-only. The probe shows whether the binary runs.
     }
   }
 }
@@ -70,7 +70,7 @@ function systemDirectories(): string[] {
   }
 }
 
-/** Runs a command that ends at once. Returns why it failed, or undefined when it succeeded. */
+/** Runs a command that ends at once. Returns the reason of its failure, or undefined if it succeeded. */
 function probe([command = '', ...args]: string[]): string | undefined {
   const { status, error, stderr } = spawnSync(command, args, {
     encoding: 'utf8',
@@ -82,13 +82,14 @@ function probe([command = '', ...args]: string[]): string | undefined {
 }
 
 /**
- * The words to put before a command so that it runs as `owner`. There are none for an ordinary user. PostgreSQL refuses
- * to run as root, so root hands it to another user; that user may be unable to pass a parent directory, as in a
- * checkout below a home that only root may enter, and then gets one capability to do so. Giving it CAP_DAC_READ_SEARCH,
- * or CAP_DAC_OVERRIDE where containers withhold the former, beats keeping the data far from the project. Both need
- * `no_setuid_fixup`, without which access(2) ignores capabilities.
+ * The arguments before a command that make it run as `owner`. For an ordinary user the list is empty.
  *
- * @throws an Error that says why no way works
+ * PostgreSQL refuses to run as root, so root runs it as another user. That user may not be allowed to enter a parent directory, as in a
+ * checkout below the home of root. It then gets one capability: CAP_DAC_READ_SEARCH, or CAP_DAC_OVERRIDE in containers that do not grant the
+ * first one. Otherwise the data would have to be outside of the project. Both capabilities need `no_setuid_fixup`, because access(2) ignores
+ * capabilities without it.
+ *
+ * @throws an Error with the reason for which each attempt failed
  */
 export function commandPrefix(binaries: PostgresBinaries, directory: string, owner: Owner): string[] {
   if (process.geteuid?.() !== 0) return [];

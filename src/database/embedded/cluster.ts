@@ -7,43 +7,43 @@ import { commandPrefix, findPostgresBinaries, type Owner, type PostgresBinaries 
 import { Guard } from './guard.js';
 
 export interface EmbeddedPostgresOptions {
-  /** Holds the cluster, its password and its log. Created when missing. */
+  /** The directory of the cluster, its password and its log. It is created if it does not exist. */
   readonly directory: string;
-  /** Whether commits survive a power cut. False is for tests, which it makes several times faster. */
+  /** Whether commits survive a power cut. False is for tests, which are then several times faster. */
   readonly durable: boolean;
-  /** Removes the whole directory in the end, also when this process is killed. */
+  /** Whether to remove the directory at the end, also if this process is killed. */
   readonly throwaway?: boolean;
-  /** Hears that the server died and that it is back. */
+  /** Receives a message when the server has died and when it runs again. */
   readonly log?: (message: string) => void;
 }
 
 export const USER = 'postgres';
-/** Lies inside the cluster, so that one rename puts both in place and the two cannot disagree. */
+/** The file is inside the cluster, so that one rename installs both and the password always matches its cluster. */
 export const PASSWORD_FILE = 'superuser.password';
 const ATTEMPT_PREFIX = 'postgres.new-';
-/** Serves root, by whom PostgreSQL refuses to be run: the user that owns nothing else, `nobody` on Linux. */
+/** The user that runs PostgreSQL for root, because PostgreSQL refuses to run as root. On Linux this user has no special rights. */
 const NOBODY: Owner = { uid: 65534, gid: 65534 };
 
-/** A start takes 0.3 s, initdb 2 s, recovery as long as it takes to read `max_wal_size`. */
+/** A start takes 0.3 s and initdb 2 s. Crash recovery takes the time to read `max_wal_size`. */
 export const START_TIMEOUT_MS = 60_000;
-/** The state of a start stands in a file that announces no change; pg_ctl, too, looks at it time and again. */
+/** The state of a start is in a file without change notifications, so it is polled, as pg_ctl does. */
 export const LOOK_INTERVAL_MS = 25;
-/** Ten times what an attempt may take: an older one is dead, even if its pid belongs to another process by now. */
+/** Ten times the maximum time of an attempt. An older attempt is dead, even if another process now has its pid. */
 const ATTEMPT_LIFETIME_MS = 600_000;
 /** Enough for an error with its detail and its hint. */
 const LOG_TAIL_LINES = 12;
 
-/** The options, and what was found out about the place they name. */
+/** The options, and the programs, user and paths for them. */
 export interface Site extends EmbeddedPostgresOptions {
   readonly cluster: string;
   readonly binaries: PostgresBinaries;
   readonly owner: Owner;
-  /** Makes a command run as the owner. */
+  /** The arguments before a command that make it run as the owner. */
   readonly prefix: readonly string[];
   readonly guard: Guard;
 }
 
-/** Finds the programs, the user to run them as and the way to do so, then posts the guard. */
+/** Finds the programs and the user that runs them, and starts the guard. */
 export async function survey(options: EmbeddedPostgresOptions): Promise<Site> {
   const binaries = findPostgresBinaries();
   const place = resolve(options.directory);
@@ -59,7 +59,7 @@ export async function survey(options: EmbeddedPostgresOptions): Promise<Site> {
   } catch (error) {
     throw refusal((error as Error).message);
   }
-  // One spelling for all processes, because a neighbour is recognized by it.
+  // All processes use the same spelling of the path, because they recognise the server of another process by it.
   const directory = await fs.realpath(place);
   const cluster = join(directory, 'postgres');
   const found: Owner | undefined = await fs.stat(cluster).catch(() => undefined);
@@ -71,20 +71,20 @@ export async function survey(options: EmbeddedPostgresOptions): Promise<Site> {
   return { ...options, directory, cluster, binaries, owner, prefix, guard };
 }
 
-/** Removes what killed attempts left behind. One that is under way, here or in another process, is left alone. */
+/** Removes the directories of killed attempts. Attempts that still run, in this or another process, keep theirs. */
 export async function removeLeftovers(directory: string): Promise<void> {
   for (const name of await fs.readdir(directory)) {
     if (!name.startsWith(ATTEMPT_PREFIX)) continue;
     const path = join(directory, name);
     const pid = Number.parseInt(name.slice(ATTEMPT_PREFIX.length), 10);
     const begun = (await fs.stat(path).catch(() => undefined))?.mtimeMs ?? 0;
-    // In a container the ids start anew every time, so that a dead attempt may bear the id of this very process.
+    // Each start of a container begins with the same process ids, so a dead attempt may have the id of this process.
     const oldest = Date.now() - (pid === process.pid ? process.uptime() * 1000 : ATTEMPT_LIFETIME_MS);
     if (!isAlive(pid) || begun < oldest) await remove(path);
   }
 }
 
-/** Works in a directory of its own beside the cluster, so that a kill leaves nothing that looks finished. */
+/** Runs `work` in a new directory beside the cluster, so that a killed attempt does not leave a cluster that looks complete. */
 export async function inAttempt<T>(site: Site, work: (attempt: string) => Promise<T>): Promise<T> {
   const attempt = await fs.mkdtemp(join(site.directory, `${ATTEMPT_PREFIX}${process.pid}-`));
   try {
@@ -94,7 +94,7 @@ export async function inAttempt<T>(site: Site, work: (attempt: string) => Promis
   }
 }
 
-/** Two processes may do this at once: the first rename wins, and the other one's work is dropped. */
+/** Creates the cluster. Two processes may do this at the same time: the first rename wins, and the second process drops its work. */
 export function createCluster(site: Site): Promise<void> {
   return inAttempt(site, async (attempt) => {
     const [data, password, log] = [join(attempt, 'data'), join(attempt, PASSWORD_FILE), join(attempt, 'log')];
@@ -126,7 +126,7 @@ export function createCluster(site: Site): Promise<void> {
   });
 }
 
-/** Programs write to a file rather than to Node, so that a server never waits for a reader that is busy or dead. */
+/** Starts a program that writes to a file and not to Node, so that a server never waits for a reader that is busy or dead. */
 export async function withLog(log: string, begin: (file: number) => ChildProcess): Promise<ChildProcess> {
   const file = await fs.open(log, 'ax', 0o600);
   try {
@@ -140,7 +140,7 @@ export async function tail(log: string): Promise<string> {
   return (await fs.readFile(log, 'utf8')).trim().split('\n').slice(-LOG_TAIL_LINES).join('\n');
 }
 
-/** Waits for the end of a process, or as long as given. Returns whether it has ended, or could not even start. */
+/** Waits for the end of a process, at most for `timeoutMs`. Returns true if the process has ended or could not be started. */
 export async function hasEnded(child: ChildProcess, timeoutMs?: number): Promise<boolean> {
   const ended = () => child.exitCode !== null || child.signalCode !== null;
   if (ended()) return true;
@@ -164,12 +164,12 @@ export async function isPresent(path: string): Promise<boolean> {
   );
 }
 
-/** Tries again while a program that was killed with its attempt still adds files. */
+/** Removes a directory. It retries, because a killed program may still add files for a moment. */
 export function remove(directory: string): Promise<void> {
   return fs.rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: LOOK_INTERVAL_MS });
 }
 
-/** Makes new files, and directories' entries of them, survive a power cut. */
+/** Writes files and directories to the disk, so that new files survive a power cut. */
 async function sync(...paths: string[]): Promise<void> {
   for (const path of paths) {
     const file = await fs.open(path);

@@ -29,17 +29,18 @@ import {
 
 export type { EmbeddedPostgresOptions } from './cluster.js';
 
-/** Most restarts succeed at once. The others must not keep the machine busy. */
+/** The pause before a restart doubles each time. Most restarts succeed at once, and repeated failures must not occupy the machine. */
 const RESTART_PAUSE = { shortestMs: 100, longestMs: 5_000 };
 
 /**
- * A PostgreSQL server that belongs to this process, so that the service needs nothing but what npm installs. It ends
- * when this process does, be it by `kill -9`, and is started again when it dies alone. Further processes on the same
- * directory share it, for as long as its owner runs.
+ * A PostgreSQL server that belongs to this process, so that the service needs only packages that npm installs.
+ *
+ * The server ends when this process ends, also by `kill -9`, and it is restarted if it dies alone. Other processes on the same directory share
+ * the server as long as its owner runs.
  */
 export class EmbeddedPostgres {
   readonly url: string;
-  /** Whether another process owns the server, which {@link stop} leaves alone then. */
+  /** Whether another process owns the server. {@link stop} does not end the server then. */
   readonly shared: boolean;
   private readonly stopping = new AbortController();
   private readonly supervision: Promise<void> | undefined;
@@ -56,15 +57,15 @@ export class EmbeddedPostgres {
     if (server instanceof ChildProcess) this.supervision = this.supervise(server);
   }
 
-  /** The server's process now; undefined while a dead one is being replaced. */
+  /** The current process id of the server, or undefined while a dead server is being replaced. */
   get pid(): number | undefined {
     return this.server?.pid;
   }
 
   /**
-   * Starts the server of a directory, or joins the one that runs there. A cluster is made when there is none.
+   * Starts the server of a directory, or joins a server that already runs there. It creates the cluster if there is none.
    *
-   * @throws an Error that says what is wrong and what can be done, with the end of PostgreSQL's log where it has one
+   * @throws an Error with the problem and a remedy, and with the end of PostgreSQL's log if there is one
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
     const site = await survey(options);
@@ -107,7 +108,7 @@ export class EmbeddedPostgres {
     );
   }
 
-  /** Ends the server that this process owns and waits until it is gone. Clients are cut off, commits are kept. */
+  /** Ends the server of this process and waits for its end. Its connections are closed, and all commits are kept. */
   stop(): Promise<void> {
     this.stopped ??= this.shared ? Promise.resolve() : this.shutDown();
     return this.stopped;
@@ -121,13 +122,13 @@ export class EmbeddedPostgres {
     this.site.guard.dismiss();
   }
 
-  /** Replaces the server whenever it dies, until it is to be stopped. */
+  /** Restarts the server each time it dies, until {@link stop} is called. */
   private async supervise(server: ChildProcess): Promise<void> {
     for (;;) {
       await hasEnded(server);
       if (this.stopping.signal.aborted) return;
       this.server = undefined;
-      this.site.log?.(`PostgreSQL (process ${server.pid}) died and is started again`);
+      this.site.log?.(`PostgreSQL (process ${server.pid}) died and is being restarted`);
       const successor = await this.restart();
       if (!successor) return;
       this.server = server = successor;

@@ -2,9 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 
 /**
- * Outlives Node and cleans up after it. File descriptor 3 tells it the pid of what runs, `idle` or `done`; its end of
- * file without `done` means that Node is gone, however that came. The pid alone may have been given to another process
- * by then, so only a process that postmaster.pid names is signalled, with SIGINT for a fast shutdown.
+ * A shell script that outlives Node and ends the server of a dead Node process.
+ *
+ * It reads the pid of the running server, `idle` or `done` from file descriptor 3. An end of file without `done` means that Node has died. Another
+ * process may have received the pid by then, so the script signals only the process that postmaster.pid names, with SIGINT for a fast
+ * shutdown.
  */
 const GUARD = `
 trap '' HUP INT TERM
@@ -23,14 +25,14 @@ while [ -n "$pid" ] && [ $tenths -lt 600 ] && kill -0 "$pid"; do
 done
 [ -z "$2" ] || rm -rf -- "$2" || { sleep 1; rm -rf -- "$2"; }`;
 
-/** Tells the guard its pid, which stays the same when it becomes the server: no moment is unguarded. */
+/** Sends its pid to the guard and becomes the server, which keeps the pid. So the server is guarded from its first moment. */
 const TELL_PID_AND_SERVE = `trap '' PIPE; echo $$ >&3; exec "$@" 3>&-`;
 
-/** Runs PostgreSQL's programs so that no server, and no throwaway directory, outlives this process. */
+/** Runs PostgreSQL's programs, and makes sure that neither a server nor a throwaway directory outlives this process. */
 export class Guard {
   private lifeline: Socket;
 
-  /** @param throwaway the directory to remove when this process ends without {@link dismiss} */
+  /** @param throwaway the directory to remove if this process ends without {@link dismiss} */
   constructor(
     private readonly cluster: string,
     private readonly throwaway: string | undefined,
@@ -38,7 +40,7 @@ export class Guard {
     this.lifeline = this.post();
   }
 
-  /** Starts a server, whose output goes to the file descriptor `log`. */
+  /** Starts a server that writes its output to the file descriptor `log`. */
   serve(command: readonly string[], log: number, env: NodeJS.ProcessEnv): ChildProcess {
     if (this.lifeline.destroyed) this.lifeline = this.post();
     const server = this.spawn(['/bin/sh', '-c', TELL_PID_AND_SERVE, 'sh', ...command], log, env);
@@ -46,12 +48,12 @@ export class Guard {
     return server;
   }
 
-  /** Starts a program that ends by itself. It keeps the lifeline open, so that the guard waits for its end as well. */
+  /** Starts a program that ends by itself. The program keeps the lifeline open, so the guard also waits for its end. */
   run(command: readonly string[], log: number): ChildProcess {
     return this.spawn(command, log, {});
   }
 
-  /** To be called when nothing is left to guard. */
+  /** Ends the guard. Call it after the server has ended. */
   dismiss(): void {
     this.lifeline.end('done\n');
   }
@@ -59,12 +61,12 @@ export class Guard {
   private spawn([program = '', ...args]: readonly string[], log: number, env: NodeJS.ProcessEnv): ChildProcess {
     const child = spawn(program, args, {
       cwd: '/',
-      // A session of its own, so that Ctrl-C reaches only Node, which drains before it stops the database.
+      // A separate session, so that Ctrl-C reaches only Node, which drains before it stops the database.
       detached: true,
       stdio: ['ignore', log, log, this.lifeline],
       env: { PATH: process.env.PATH, LC_ALL: 'C', ...env },
     });
-    child.once('error', () => undefined); // The exit code tells it as well.
+    child.once('error', () => undefined); // The exit code shows the failure as well.
     return child;
   }
 
@@ -78,7 +80,7 @@ export class Guard {
     guard.unref();
     const lifeline = guard.stdio[3] as Socket;
     lifeline.unref();
-    // Without a guard the server still runs; the next command posts a new one.
+    // Without a guard the server still runs, and the next command starts a new guard.
     lifeline.on('error', () => undefined);
     return lifeline;
   }

@@ -18,23 +18,23 @@ import {
 } from './cluster.js';
 
 export const DATABASE = 'payments';
-/** A fast shutdown writes at most `shared_buffers` to the disk; one that takes this long hangs, and is killed. */
+/** A fast shutdown writes at most `shared_buffers` to the disk. A server that takes longer than this hangs, and is killed. */
 const STOP_TIMEOUT_MS = 30_000;
 
 const SETTINGS = [
   'listen_addresses=127.0.0.1',
-  'unix_socket_directories=', // The path of a socket may have about 100 characters only.
-  'shared_buffers=64MB', // Half of the default: a demonstration's rows fit in it.
-  'max_connections=100', // The default: enough for several instances with ten connections each.
-  'max_wal_size=256MB', // A quarter of the default: bounds the disk used and the time of a recovery.
+  'unix_socket_directories=', // The path of a socket has a limit of about 100 characters, which a deep directory exceeds.
+  'shared_buffers=64MB', // Half of the default, and enough for the rows of a demonstration.
+  'max_connections=100', // The default, and enough for several replicas with ten connections each.
+  'max_wal_size=256MB', // A quarter of the default, to limit disk space and the time of a recovery.
   'timezone=UTC',
   'log_timezone=UTC',
 ];
-/** Shows the owner's process id beside each of the server's processes in `ps`. */
+/** Shows the process id of the owner in the command lines of the server, where other processes read it. */
 const OWNER_SETTING = 'cluster_name=owner-';
 const UNSAFE_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
 
-/** What postmaster.pid says. */
+/** The content of postmaster.pid. */
 export interface Lock {
   readonly text: string;
   readonly pid: number;
@@ -46,11 +46,11 @@ export type Outcome =
   | { readonly kind: 'started'; readonly server: ChildProcess }
   | { readonly kind: 'joined'; readonly neighbour: Lock }
   | { readonly kind: 'port-taken' }
-  /** By a server that is not ready yet or any more, or by the last backends of a killed one; all of these pass. */
+  /** A server that starts or stops, or the last backends of a killed server, hold the cluster. All of these end soon. */
   | { readonly kind: 'cluster-taken' }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** Starts a server and waits until it can be used. */
+/** Starts a server and waits until it accepts connections. */
 export function launch(site: Site, port: number, stopping?: AbortSignal): Promise<Outcome> {
   return inAttempt(site, async (attempt) => {
     const log = join(attempt, 'log');
@@ -68,9 +68,8 @@ export function launch(site: Site, port: number, stopping?: AbortSignal): Promis
       site.cluster,
       ...settings.flatMap((setting) => ['-c', setting]),
     ];
-    // A server refuses to start while the process that postmaster.pid names is alive, even where that is a bystander
-    // which was given the id of a killed server. It makes an exception for the process that this variable of pg_ctl's
-    // names, and looks for surviving backends nevertheless.
+    // A server refuses to start while the process that postmaster.pid names is alive, even if this process is a bystander that has received the
+    // id of a killed server. The server ignores the process that this variable of pg_ctl names, but still checks for surviving backends.
     const bystander = stale && isAlive(stale.pid) && !(await serverCommand(site, stale.pid));
     const env = bystander ? { PG_GRANDPARENT_PID: String(stale.pid) } : {};
     const server = await withLog(log, (file) => site.guard.serve(command, file, env));
@@ -85,7 +84,7 @@ export function launch(site: Site, port: number, stopping?: AbortSignal): Promis
       throw error;
     }
     const reason = await tail(log);
-    // It is empty for a moment while another server starts.
+    // postmaster.pid is empty for a moment while another server starts.
     if (/lock file "postmaster.pid" (already exists|is empty)|pre-existing shared memory block/.test(reason)) {
       return { kind: 'cluster-taken' };
     }
@@ -95,7 +94,7 @@ export function launch(site: Site, port: number, stopping?: AbortSignal): Promis
   });
 }
 
-/** Waits until the server can be used, or has ended. It is killed when it takes too long or is not wanted any more. */
+/** Waits until the server accepts connections or has ended. It kills the server after {@link START_TIMEOUT_MS} or if `stopping` is aborted. */
 async function becomesUsable(
   site: Site,
   server: ChildProcess,
@@ -113,7 +112,7 @@ async function becomesUsable(
   return false;
 }
 
-/** Every start begins a log and keeps the one before, which may say why that server died. No more than two exist. */
+/** Keeps the log of this start and of the start before, which may show why that server died. Older logs are deleted. */
 async function keepLog(site: Site, log: string): Promise<void> {
   const kept = join(site.directory, 'postgres.log');
   await fs.rename(kept, `${kept}.1`).catch(() => undefined);
@@ -125,7 +124,7 @@ export async function joinNeighbour(site: Site, neighbour: Lock): Promise<Outcom
   return usable ? { kind: 'joined', neighbour } : { kind: 'cluster-taken' };
 }
 
-/** The server that runs in the cluster, if any. It can be joined when it is ready and its owner lives on. */
+/** Finds the server that runs in the cluster. This process can join the server if it is ready and its owner is alive. */
 export async function findNeighbour(site: Site): Promise<Lock | undefined> {
   const lock = await readLock(site);
   const command = lock && (await serverCommand(site, lock.pid));
@@ -134,7 +133,7 @@ export async function findNeighbour(site: Site): Promise<Lock | undefined> {
   return { ...lock, ready: lock.ready && isAlive(Number(owner)) };
 }
 
-/** The command line of a process, if that is a server that was told to serve the cluster. */
+/** The command line of a process, or undefined if the process is not a server of this cluster. */
 async function serverCommand(site: Site, pid: number): Promise<string | undefined> {
   const ps = () => spawnSync('ps', ['-ww', '-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).stdout;
   const command = ((await fs.readFile(`/proc/${pid}/cmdline`, 'utf8').catch(ps)) ?? '').replaceAll('\0', ' ');
@@ -152,7 +151,7 @@ export async function readPassword(site: Site): Promise<string> {
   return fs.readFile(join(site.cluster, PASSWORD_FILE), 'utf8');
 }
 
-/** Whether the server accepts the cluster's password and has the service's database, which is created if missing. */
+/** Whether the server accepts the password of the cluster and has the database of the service. It creates the database if needed. */
 async function isUsable(site: Site, port: number): Promise<boolean> {
   const login = { user: USER, password: await readPassword(site), database: 'postgres' };
   const limits = { connectionTimeoutMillis: 5_000, query_timeout: 30_000 };
@@ -164,7 +163,7 @@ async function isUsable(site: Site, port: number): Promise<boolean> {
     if (rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE}`);
     return true;
   } catch (error) {
-    // A wrong password, unlike a server that is not ready, does not get right with time.
+    // Only a server that is not ready yet is worth a retry. A wrong password stays wrong.
     if ((error as { code?: string }).code !== '28P01') return false;
     throw new Error(`${join(site.cluster, PASSWORD_FILE)} does not hold the password of the server`, { cause: error });
   } finally {
@@ -172,7 +171,7 @@ async function isUsable(site: Site, port: number): Promise<boolean> {
   }
 }
 
-/** A fast shutdown, and a kill when that takes too long. */
+/** Ends a server with a fast shutdown, and kills it if the shutdown takes too long. */
 export async function end(server: ChildProcess): Promise<void> {
   server.ref();
   server.kill('SIGINT');

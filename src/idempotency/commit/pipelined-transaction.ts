@@ -33,15 +33,15 @@ export interface PipelinedWork<Opened, Result> {
  */
 export function inPipelinedTransaction<Opened, Result>(
   dataSource: DataSource,
-  { open, work, close }: PipelinedWork<Opened, Result>,
+  steps: PipelinedWork<Opened, Result>,
   options: TransactionOptions,
 ): Promise<Result> {
   return runTransaction(
     dataSource,
     async (tx) => {
-      const opened = await begin(tx.sql, open);
-      const result = await work(tx, opened);
-      await commit(tx.sql, () => close(tx, result));
+      const opened = await begin(tx.sql, (sql) => steps.open(sql));
+      const result = await steps.work(tx, opened);
+      await commit(tx.sql, () => steps.close(tx, result));
       return result;
     },
     options,

@@ -3,13 +3,14 @@ import { hash } from 'node:crypto';
 /**
  * The canonical form of a JSON value, RFC 8785: members sorted by their UTF-16 code units, no white space, and
  * numbers and strings as ECMAScript writes them. Key order, white space, `1` or `1.0`, `é` or `\u00e9` make no
- * difference; array order and values do.
+ * difference. Array order and values do.
  *
- * A number that JSON text carries but a double does not (`1e999`) becomes `Infinity`, which is no JSON and
- * therefore equals nothing else.
+ * Every value that `JSON.parse` can return has a form of its own. A number that is too large for a double (`1e999`) becomes `Infinity`,
+ * which is not valid JSON and therefore equals the form of no other value. The package `canonicalize` throws for such a number, and the
+ * client would get a 500 instead of an answer about its request (docs/adr/0019-what-stays-by-hand.md).
  */
 export function canonicalJson(value: unknown): string {
-  // As String() and JSON.stringify() write a finite number alike.
+  // String() and JSON.stringify() write a finite number in the same way, and only String() has a form for Infinity.
   if (typeof value === 'number') return String(value);
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
@@ -22,16 +23,20 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * What makes two requests the same: the operation (method and route), the parameters in its path and query, and the
- * canonical body, as one JSON array, so that no separator can be forged.
+ * The canonical text of a request. Two requests are the same if their texts are equal.
+ *
+ * The text is one JSON array of the operation (method and route), the parameters in path and query, and the body. An array has no
+ * separator that a client could forge.
  */
 export function canonicalRequest(operation: string, parameters: unknown, body: unknown): string {
   return canonicalJson([operation, parameters ?? {}, body ?? null]);
 }
 
 /**
- * The SHA-256 of a {@link canonicalRequest}. A change to either changes every fingerprint: requests that were recorded
- * before would be refused as reused until they expire.
+ * The SHA-256 of a {@link canonicalRequest}.
+ *
+ * This function and `canonicalRequest` must not change: every fingerprint would change with them, so retries of requests that were recorded
+ * before would be refused with 422 `idempotency_key_reused` until their keys expire.
  *
  * @returns 32 bytes
  */

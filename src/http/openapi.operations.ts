@@ -1,0 +1,77 @@
+import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { IDEMPOTENCY_KEY_MAX_LENGTH, IDEMPOTENT, type IdempotentHandler } from '../idempotency/index.js';
+import { problemResponses } from './openapi.problems.js';
+import type { ProblemCode } from './problem.js';
+
+/** An idempotency key, bare or as a quoted string. In a quoted string, \" and \\ stand for one character each. */
+export const IDEMPOTENCY_KEY_SCHEMA = {
+  type: 'string' as const,
+  pattern: `^(?:[!#-~]{1,${IDEMPOTENCY_KEY_MAX_LENGTH}}|"(?:[!#-\\[\\]-~]|\\\\["\\\\]){1,${IDEMPOTENCY_KEY_MAX_LENGTH}}")$`,
+  example: 'order_12345',
+};
+
+/** Metadata of a handler: the codes of its own problems. */
+export const PROBLEM_CODES = 'http:problem-codes';
+
+/** The problems of every operation that takes a key. An operation that requires the key has one more. */
+const KEY_PROBLEMS: ProblemCode[] = [
+  'idempotency_key_invalid',
+  'idempotency_key_in_progress',
+  'idempotency_key_reused',
+  'database_unavailable',
+];
+/** The problems of every operation that needs an account, because each account has limits. */
+const LIMIT_PROBLEMS: ProblemCode[] = ['rate_limited', 'overloaded'];
+
+type Handler = (...args: unknown[]) => unknown;
+type Operation = NonNullable<OpenAPIObject['paths'][string]['post']>;
+
+/** The id of a handler's operation. */
+export const operationId = (controller: string, method: string) => `${controller}_${method}`;
+
+/** Finds every handler by the id of its operation. */
+export function handlersOf(discovery: DiscoveryService, scanner: MetadataScanner): Map<string, Handler> {
+  const handlers = new Map<string, Handler>();
+  for (const { metatype } of discovery.getControllers()) {
+    const prototype = metatype?.prototype as Record<string, Handler>;
+    for (const method of scanner.getAllMethodNames(prototype)) {
+      const handler = prototype[method];
+      if (handler) handlers.set(operationId(metatype?.name ?? '', method), handler);
+    }
+  }
+  return handlers;
+}
+
+/** Adds to a document what the decorators of the handlers say: `@Idempotent()` and `@ApiProblems()`. Nothing is declared twice. */
+export function documentHandlers(document: OpenAPIObject, handlers: ReadonlyMap<string, Handler>): void {
+  for (const { get, put, post, patch, delete: remove } of Object.values(document.paths)) {
+    for (const operation of [get, put, post, patch, remove]) {
+      const handler = handlers.get(operation?.operationId ?? '');
+      if (operation && handler) documentHandler(operation, handler);
+    }
+  }
+}
+
+function documentHandler(operation: Operation, handler: Handler): void {
+  const key = Reflect.getMetadata(IDEMPOTENT, handler) as IdempotentHandler['key'] | undefined;
+  const codes = new Set<ProblemCode>();
+  if (key) {
+    operation.parameters = [...(operation.parameters ?? []), keyHeader(key)];
+    if (key === 'required') codes.add('idempotency_key_missing');
+    KEY_PROBLEMS.forEach((code) => codes.add(code));
+  }
+  const own = (Reflect.getMetadata(PROBLEM_CODES, handler) ?? []) as ProblemCode[];
+  own.forEach((code) => codes.add(code));
+  if (codes.has('unauthorized')) LIMIT_PROBLEMS.forEach((code) => codes.add(code));
+  Object.assign(operation.responses, problemResponses(codes));
+}
+
+const keyHeader = (key: IdempotentHandler['key']) => ({
+  name: 'Idempotency-Key',
+  in: 'header' as const,
+  required: key === 'required',
+  description:
+    'Names the operation: a new value for every new operation, the same value for every retry. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
+  schema: IDEMPOTENCY_KEY_SCHEMA,
+});
