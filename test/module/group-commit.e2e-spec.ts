@@ -67,7 +67,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
 
     it.each([
       { maxGroupSize: 3, sizes: [3, 3, 2] },
-      { maxGroupSize: 1, sizes: [1, 1, 1, 1, 1, 1, 1, 1] },
+      { maxGroupSize: 2, sizes: [2, 2, 2, 2] },
     ])('commits at most $maxGroupSize requests together if that is the limit', async ({ maxGroupSize, sizes }) => {
       const small = await at.start({ maxGroupSize });
       expect(await answersOf(await inOneGroup(small, NAMES))).toEqual(firstReplies());

@@ -142,7 +142,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
     }
 
     @Post(':shelf')
-    @Idempotent({ resumedBy: [EffectsService, 'resume'] })
+    @Idempotent()
     createOnShelf(@Body() wish: object, @IdempotencyContext() keyed: IdempotentRequest) {
       return toy.handler(keyed, wish as Wish);
     }
