@@ -25,8 +25,8 @@ export interface PlantedBug {
 
 const at = (stop: Stop, ...points: FailPoint[]): StopCase[] => points.map((point) => ({ point, stop }));
 
-const SQL = 'src/idempotency/store/idempotency.sql.ts';
-const STORE = 'src/idempotency/store/idempotency.store.ts';
+const STORE = 'src/idempotency/commit/group.store.ts';
+const UPKEEP = 'src/idempotency/upkeep/upkeep.store.ts';
 const GROUP = 'src/idempotency/commit/group.ts';
 const TRANSACTION = 'src/postgres/transaction.ts';
 const OUTBOX = 'src/messaging/outbox.ts';
@@ -39,7 +39,9 @@ const WITHOUT_CONSTRAINT_CHECK: Patch = {
 };
 const SCHEMA = 'migrations/1795478400000-idempotency.ts';
 
-const CLOSE = `      close: ({ sql }, { shares, sent }) => [...sent, recordReplies(sql, store, shares.filter(isHolder))],`;
+const CLOSE = `        return [...sent, complete(sql, store, replies).then((time) => (expiresAt = time))];`;
+const IMPORT = `import type { SqlClient, Transaction } from '../../postgres/transaction.js';`;
+const IMPORT_IN_TRANSACTION = `import { inTransaction, type SqlClient, type Transaction } from '../../postgres/transaction.js';`;
 const UNFINISHED_IN_CLAIM = `    WHERE CASE WHEN held.completed_at IS NULL
                THEN held.fingerprint = excluded.fingerprint
                  AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)`;
@@ -58,12 +60,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         replace: '',
       },
       {
-        file: SQL,
+        file: STORE,
         find: 'CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))\n               ELSE false END\n    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET',
         replace: 'claimable AND ($9 OR true)\n    /*',
       },
       {
-        file: SQL,
+        file: STORE,
         find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING account_id, idempotency_key, request_id\n',
         replace: '    */ RETURNING account_id, idempotency_key, request_id\n',
       },
@@ -77,15 +79,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // Clients do not retry, because a retry would record the reply.
     habits: { orders: 1, pays: 0, givesUp: 1 },
     patches: [
-      { file: GROUP, find: CLOSE, replace: '      close: (_, { sent }) => sent,' },
+      { file: GROUP, find: IMPORT, replace: IMPORT_IN_TRANSACTION },
+      { file: GROUP, find: CLOSE, replace: '        return sent;' },
       {
         file: GROUP,
-        find: '  return shares.map(outcomeOf);',
-        replace: `  const holders = shares.filter(isHolder);
-  if (holders.some(({ unit }) => unit.completes)) {
-    await inTransaction(dataSource, ({ sql }) => recordReplies(sql, store, holders));
-  }
-  return shares.map(outcomeOf);`,
+        find: '  return units.map((unit) => {\n    const claim = claims.get(unit);',
+        replace: `  await inTransaction(dataSource, ({ sql }) => complete(sql, store, replies));
+  return units.map((unit) => {
+    const claim = claims.get(unit);`,
       },
     ],
   },
@@ -97,17 +98,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // Clients do not retry, because a retry would finish the claimed request.
     habits: { givesUp: 1 },
     patches: [
+      { file: GROUP, find: IMPORT, replace: IMPORT_IN_TRANSACTION },
       {
         file: GROUP,
-        find: '  const { shares } = await inTransaction(',
+        find: '  const { claims, results } = await inPipelinedTransaction(',
         replace: `  const taken = await inTransaction(dataSource, ({ sql }) => claimKeys(sql, store, units));
-  const { shares } = await inTransaction(`,
+  const { claims, results } = await inPipelinedTransaction(`,
       },
-      { file: GROUP, find: '      open: (sql) => claimKeys(sql, store, units),', replace: '' },
       {
         file: GROUP,
-        find: '      const shares = grant(units, claims);',
-        replace: '      const shares = grant(units, taken);',
+        find: '      open: (sql) => claimKeys(sql, store, units),',
+        replace: '      open: () => Promise.resolve(taken),',
       },
     ],
   },
@@ -118,11 +119,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // Each order is sent once, commits alone and is given up, so only recovery could finish its claim. A patch disables recovery.
     habits: { orders: 1, pays: 0, givesUp: 1 },
     patches: [
-      { file: SQL, find: '    WHERE ${IS_IN_TRANSACTION}\n', replace: '' },
+      { file: STORE, find: '    WHERE ${IS_IN_TRANSACTION}\n', replace: '' },
       {
         file: 'src/config.ts',
         find: "number('requests', 1, 1_000).int().default(64)",
-        replace: 'z.coerce.number().default(1)',
+        replace: 'z.coerce.number().default(2)',
       },
       {
         file: 'src/idempotency/upkeep/recovery.ts',
@@ -181,7 +182,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     faults: ['gateway lost answer', 'gateway slow'],
     patches: [
       {
-        file: 'src/charges/charges.controller.ts',
+        file: 'src/charges/charges.service.ts',
         find: 'await this.gateway.authorize(charge);',
         replace: `await this.gateway
       .authorize(charge)
@@ -210,7 +211,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
           throw error;
         });`,
       },
-      { file: TRANSACTION, find: "committing.value.command !== 'COMMIT'", replace: 'false as boolean' },
+      { file: TRANSACTION, find: "command !== 'COMMIT'", replace: 'false as boolean' },
       // A slower relay, so that a redelivered message is in one batch with a new message. The bug loses the new one.
       {
         file: 'src/messaging/relay.ts',
@@ -226,10 +227,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     habits: { again: 0.6 },
     patches: [
       { file: SCHEMA, find: 'response_body    text', replace: 'response_body    jsonb' },
-      { file: SQL, find: '$5::jsonb[], $6::text[])', replace: '$5::jsonb[], $6::jsonb[])' },
-      { file: SQL, find: 'octet_length(held.response_body) +', replace: 'octet_length(held.response_body::text) +' },
+      { file: STORE, find: '$5::jsonb[], $6::text[])', replace: '$5::jsonb[], $6::jsonb[])' },
+      { file: STORE, find: 'octet_length(held.response_body) +', replace: 'octet_length(held.response_body::text) +' },
       {
-        file: 'src/idempotency/store/claim.ts',
+        file: STORE,
         find: 'new RecordedReply(status, response_headers, response_body)',
         replace: 'new RecordedReply(status, response_headers, JSON.stringify(response_body))',
       },
@@ -243,12 +244,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       WITHOUT_CONSTRAINT_CHECK,
       { file: SCHEMA, find: 'PRIMARY KEY (account_id, idempotency_key)', replace: 'PRIMARY KEY (idempotency_key)' },
       {
-        file: SQL,
+        file: STORE,
         find: '      WHERE row.account_id = wanted.account_id AND row.idempotency_key = wanted.idempotency_key',
         replace: '      WHERE row.idempotency_key = wanted.idempotency_key',
       },
       {
-        file: SQL,
+        file: STORE,
         find: 'ON CONFLICT (account_id, idempotency_key) DO UPDATE SET',
         replace: 'ON CONFLICT (idempotency_key) DO UPDATE SET',
       },
@@ -315,7 +316,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     faults: ['gateway lost answer', 'kill'],
     patches: [
       {
-        file: SQL,
+        file: UPKEEP,
         find: `    WHERE completed_at IS NOT NULL AND created_at <= statement_timestamp() - make_interval(secs => $1)
     ORDER BY created_at`,
         replace: `    WHERE created_at <= statement_timestamp() - make_interval(secs => $1)
@@ -323,7 +324,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ORDER BY created_at`,
       },
       {
-        file: SQL,
+        file: UPKEEP,
         find: '    AND completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)',
         replace: '',
       },
@@ -333,7 +334,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'recovery-forgets-charges-that-have-an-intent',
     breaks: 'one effect',
     faults: ['gateway lost answer', 'kill'],
-    patches: [{ file: 'src/charges/charges.recovery.ts', find: 'if (!charge) return', replace: 'if (charge) return' }],
+    patches: [
+      {
+        file: 'src/charges/charges.service.ts',
+        find: 'return charge ? this.authorizeAndSettle(request, charge) : INTENT_MISSING;',
+        replace: 'return INTENT_MISSING;',
+      },
+    ],
   },
   {
     name: 'completion-without-the-lock-token',
@@ -342,7 +349,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     stops: at('freeze', 'gateway.answered', 'gateway.sent', 'complete.before'),
     patches: [
       {
-        file: SQL,
+        file: STORE,
         find: '          AND row.lock_token = done.lock_token AND row.response_status IS NULL',
         replace: '          AND done.lock_token IS NOT NULL',
       },
@@ -355,13 +362,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     habits: { again: 0.6 },
     patches: [
       {
-        file: SQL,
+        file: STORE,
         find: '                ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END AS claimable',
         replace:
           '                ELSE held.created_at <= $11::timestamptz - make_interval(secs => $8) END AS claimable',
       },
       {
-        file: SQL,
+        file: STORE,
         find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING',
         replace:
           '               ELSE held.created_at <= $11::timestamptz - make_interval(secs => $8) END\n    RETURNING',
@@ -384,7 +391,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     // A lock in memory does not see holders in other processes, so an unfinished request is executed again.
     patches: [
       {
-        file: SQL,
+        file: STORE,
         find: `           CASE WHEN held.account_id IS NULL THEN true
                 WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
                   AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)`,
@@ -392,11 +399,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
                 WHEN held.completed_at IS NULL THEN true`,
       },
       {
-        file: SQL,
+        file: STORE,
         find: 'request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,',
         replace: 'request_id = excluded.request_id,',
       },
-      { file: SQL, find: UNFINISHED_IN_CLAIM, replace: '    WHERE CASE WHEN held.completed_at IS NULL THEN true' },
+      { file: STORE, find: UNFINISHED_IN_CLAIM, replace: '    WHERE CASE WHEN held.completed_at IS NULL THEN true' },
     ],
   },
   {
@@ -408,13 +415,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     habits: { givesUp: 1 },
     patches: [
       {
-        file: 'src/idempotency/request/idempotent-request.ts',
-        find: 'if (!(error instanceof CommitUnknown) || attempt === DOUBT_ATTEMPTS) throw error;',
+        file: 'src/idempotency/request/keyed-request.ts',
+        find: 'if (!(error instanceof CommitUnknown) || attempt === ATTEMPTS_IN_DOUBT) throw error;',
         replace: 'if (attempt > 0) throw error;',
       },
       {
-        file: 'src/idempotency/request/idempotent-request.ts',
-        find: "this.requestId || this.inDoubt ? 'unknown' : 'not_started'",
+        file: 'src/idempotency/request/keyed-request.ts',
+        find: "this.requestId || this.isInDoubt ? 'unknown' : 'not_started'",
         replace: "'not_started'",
       },
     ],
