@@ -62,6 +62,7 @@ export interface ToySettings extends Partial<IdempotencyOptions> {
   /** Session settings of every connection. */
   limits?: Record<string, number>;
   controllers?: Type[];
+  providers?: Type[];
   prepare?: (app: INestApplication) => unknown;
 }
 
@@ -122,7 +123,15 @@ export async function stopToys(): Promise<void> {
 }
 
 export async function startToy(databaseUrl: string, settings: ToySettings = {}): Promise<Toy> {
-  const { platform = 'fastify', poolSize = 10, limits = LIMITS, controllers = [], prepare, ...options } = settings;
+  const {
+    platform = 'fastify',
+    poolSize = 10,
+    limits = LIMITS,
+    controllers = [],
+    providers = [],
+    prepare,
+    ...options
+  } = settings;
   const name = `toy_${randomUUID()}`;
 
   @Injectable()
@@ -179,7 +188,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
       }),
     ],
     controllers: [EffectsController, ...controllers],
-    providers: [EffectsService],
+    providers: [EffectsService, ...providers],
   })
   class ToyModule {}
 

@@ -1,0 +1,158 @@
+// Goal: prove that a claimed request can always be finished, and that a handler cannot go on without its key.
+// Method: start toys with controllers of their own, which resume their requests, name a resume that is missing, or swallow errors.
+import {
+  Body,
+  Controller,
+  type INestApplication,
+  Injectable,
+  Module,
+  Post,
+  type Type,
+  VersioningType,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { ScheduleModule } from '@nestjs/schedule';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { loadConfig } from '../../src/config.js';
+import {
+  type AbandonedRequest,
+  IdempotencyContext,
+  IdempotencyModule,
+  Idempotent,
+  type IdempotentRequest,
+} from '../../src/idempotency/index.js';
+import { IDEMPOTENCY_OPTIONS } from '../../src/idempotency/idempotency.options.js';
+import type { TestDatabase } from '../support/database.js';
+import {
+  createToyDatabase,
+  empty,
+  isReplay,
+  left,
+  LIMITS,
+  logged,
+  NOTHING,
+  ONE_COMMIT,
+  startToy,
+  stopToys,
+  TWO_COMMITS,
+  VARIANTS,
+} from '../support/toy.js';
+import { failing, intend, oneCommit, place, type Wish } from '../support/toy.handlers.js';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createToyDatabase();
+});
+beforeEach(async () => {
+  await empty(database);
+  logged.length = 0;
+});
+afterEach(stopToys);
+afterAll(() => database?.drop());
+
+@Injectable()
+class WishesService {
+  resume({ request }: AbandonedRequest) {
+    return request.complete(place, { name: 'resumed' });
+  }
+}
+
+const start = (controllers: Type[], platform: 'fastify' | 'express', prepare?: (app: INestApplication) => unknown) =>
+  startToy(database.url, { controllers, providers: [WishesService], platform, prepare });
+
+describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platform }) => {
+  it('is resumed under the operation of its route, with the global prefix and the version', async () => {
+    @Controller({ path: 'wishes', version: '1' })
+    class WishesController {
+      @Post()
+      @Idempotent({ resumedBy: [WishesService, 'resume'] })
+      create(@Body() wish: object, @IdempotencyContext() request: IdempotentRequest) {
+        return failing(request, wish as Wish);
+      }
+    }
+    const toy = await start([WishesController], platform, (app) => {
+      app.setGlobalPrefix('api');
+      app.enableVersioning({ type: VersioningType.URI });
+    });
+    expect((await toy.send('key', { path: '/api/v1/wishes' })).status).toBe(503);
+    expect(await database.sql('SELECT operation FROM processed_requests')).toEqual([
+      { operation: 'POST /api/v1/wishes' },
+    ]);
+    expect(await toy.recovery.runOnce()).toBe(1);
+    expect(await left(database)).toEqual(TWO_COMMITS);
+  });
+
+  it('stops the start if the method that resumes its requests does not exist', async () => {
+    @Controller('wishes')
+    class WishesController {
+      @Post()
+      @Idempotent({ resumedBy: [WishesService, 'missing' as never] })
+      create() {
+        return undefined;
+      }
+    }
+    await expect(start([WishesController], platform)).rejects.toThrow(
+      'WishesController.create: expected a method missing of WishesService that resumes its requests',
+    );
+  });
+
+  it('fails before it has claimed anything if no method resumes its requests', async () => {
+    @Controller('wishes')
+    class WishesController {
+      @Post()
+      @Idempotent()
+      create(@Body() wish: object, @IdempotencyContext() request: IdempotentRequest) {
+        return request.claim(intend, wish as Wish);
+      }
+    }
+    const toy = await start([WishesController], platform);
+    expect((await toy.send('key', { path: '/wishes' })).status).toBe(500);
+    expect(await left(database)).toEqual(NOTHING);
+    expect(logged.join('\n')).toContain('POST /wishes uses claim(), so it needs @Idempotent({ resumedBy');
+  });
+});
+
+describe('a handler that swallows the error with which claim() or complete() ends it', () => {
+  it.each([
+    ['returns something else', () => Promise.resolve('something else')],
+    ['completes the request again', (request: IdempotentRequest, wish: Wish) => request.complete(place, wish)],
+  ])('gets a duplicate answered with 500 and a log line that says why, if it then %s', async (_, goOn) => {
+    const toy = await startToy(database.url);
+    expect((await toy.send('key')).status).toBe(201);
+    toy.handler = async (request, wish) => {
+      await request.complete(place, wish).catch(() => undefined);
+      return goOn(request, wish);
+    };
+    expect((await toy.send('key')).status).toBe(500);
+    expect(logged.join('\n')).toContain('rethrow in catch blocks');
+    expect(await left(database)).toEqual(ONE_COMMIT);
+    toy.handler = oneCommit;
+    expect(isReplay(await toy.send('key'))).toBe(true);
+  });
+});
+
+describe('IdempotencyModule.forRoot', () => {
+  it('needs only a scope, and has the defaults of the service for everything else', async () => {
+    @Module({
+      imports: [
+        TypeOrmModule.forRoot({ type: 'postgres', url: database.url, extra: LIMITS, retryAttempts: 0 }),
+        ScheduleModule.forRoot(),
+        IdempotencyModule.forRoot({ scope: () => 'acct_1' }),
+      ],
+    })
+    class SmallestModule {}
+    const app = await NestFactory.createApplicationContext(SmallestModule, { logger: false, abortOnError: false });
+    const config = loadConfig({});
+    expect(app.get<object>(IDEMPOTENCY_OPTIONS)).toMatchObject({
+      retentionHours: config.IDEMPOTENCY_RETENTION_HOURS,
+      leaseSeconds: config.IDEMPOTENCY_LEASE_SECONDS,
+      waitMs: config.IDEMPOTENCY_WAIT_MS,
+      maxGroupSize: config.IDEMPOTENCY_GROUP_SIZE,
+      cacheBytes: config.IDEMPOTENCY_CACHE_MIB * 2 ** 20,
+      recoveryIntervalMs: config.RECOVERY_INTERVAL_MS,
+      sweepCron: config.IDEMPOTENCY_SWEEP_CRON,
+    });
+    await app.close();
+  });
+});
