@@ -7,7 +7,7 @@ import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { type Config, loadConfig } from '../../src/config.js';
 import { Problem } from '../../src/http/problem.js';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
-import { keepCompany, MAX_GROUP_SIZE } from './company.js';
+import { addOthers, maxGroupSize } from './committers.js';
 import { PATIENT_LIMITS, withLimits } from './database.js';
 import { Barrier, PATIENCE } from './waiting.js';
 
@@ -30,7 +30,6 @@ const SETTINGS = {
   IDEMPOTENCY_SWEEP_CRON: '0 0 1 1 *',
   RECOVERY_INTERVAL_MS: '3600000',
   RELAY_INTERVAL_MS: '3600000',
-  IDEMPOTENCY_GROUP_SIZE: String(MAX_GROUP_SIZE),
   // No cache, because tests change and empty the tables without the service.
   IDEMPOTENCY_CACHE_MIB: '0',
 };
@@ -54,10 +53,10 @@ export async function startService(
   features: Type[] = [],
 ): Promise<TestService> {
   const limits = { ...PATIENT_LIMITS, ...Object.fromEntries(new URL(databaseUrl).searchParams) };
-  const config = loadConfig({ ...SETTINGS, ...env });
+  const config = loadConfig({ ...SETTINGS, IDEMPOTENCY_GROUP_SIZE: String(maxGroupSize()), ...env });
   const root = ServiceUnderTest.register(config, withLimits(databaseUrl, limits), features);
   const app = await createApp(config, root);
-  keepCompany(app.nest.get(GroupCommit));
+  addOthers(app.nest.get(GroupCommit));
   if (!env['GATEWAY_TIMEOUT_MS']) loseAnswersAtOnce(app);
   await app.nest.listen(0, '127.0.0.1');
   const url = await app.nest.getUrl();

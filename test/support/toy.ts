@@ -21,7 +21,7 @@ import {
   Sweeper,
 } from '../../src/idempotency/index.js';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
-import { keepCompany, MAX_GROUP_SIZE } from './company.js';
+import { addOthers, maxGroupSize } from './committers.js';
 import { createDatabase, PATIENT_LIMITS as LIMITS, type TestDatabase } from './database.js';
 import { Effect, type Handler, oneCommit, place, type Wish } from './toy.handlers.js';
 import { Barrier } from './waiting.js';
@@ -178,7 +178,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
         // Limits that a busy machine does not reach.
         leaseSeconds: 90,
         waitMs: 60_000,
-        maxGroupSize: MAX_GROUP_SIZE,
+        maxGroupSize: maxGroupSize(),
         // No cache, because tests change and empty the table without the module.
         cacheBytes: 0,
         // Recovery and sweep never run by themselves, because the tests decide when.
@@ -222,7 +222,7 @@ export async function startToy(databaseUrl: string, settings: ToySettings = {}):
         .send(body),
   };
   app.get(Idempotency).events.subscribe((event) => toy.events.push(event));
-  keepCompany(app.get(GroupCommit));
+  addOthers(app.get(GroupCommit));
   running.add(toy);
   prepare?.(app);
   await app.listen(0, '127.0.0.1');

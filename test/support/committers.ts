@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll } from '@jest/globals';
 import type { EntityManager } from 'typeorm';
 import type { Unit } from '../../src/idempotency/commit/committer.js';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
@@ -6,18 +7,33 @@ import type { PhaseItem } from '../../src/idempotency/index.js';
 import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 
-/** TEST_GROUPS: `one` commits each request alone, `many` always in a group. Unset, requests share a commit only if they wait for one. */
-const GROUPS = process.env['TEST_GROUPS'] as 'one' | 'many' | undefined;
+/**
+ * The ways in which an application under test commits: with the plain committer, with the fast committer, and with the fast committer under
+ * so much load that each request shares a transaction with others.
+ */
+export const COMMITTERS = ['one by one', 'in groups', 'in groups with others'] as const;
+export type CommitterName = (typeof COMMITTERS)[number];
 
-/** Maximum number of requests in one commit of an application under test. */
-export const MAX_GROUP_SIZE = GROUPS === 'one' ? 1 : 64;
+/** The committers for suites that count statements or lose commits, which other requests in the group would disturb. */
+export const COMMITTERS_ALONE = COMMITTERS.slice(0, 2);
 
 /** Enough requests to occupy every group that may run when the request arrives, and to share the next group with it. */
 const COMPANIONS = 6;
 
-/** With TEST_GROUPS=many, sends other requests with each request, so that it commits alone only after its group has failed. */
-export function keepCompany(commits: GroupCommit): void {
-  if (GROUPS !== 'many') return;
+let current: CommitterName = 'in groups';
+
+/** Selects the committer of the applications that the tests of this `describe` start. Call it before any other `beforeAll`. */
+export function useCommitter(name: CommitterName): void {
+  beforeAll(() => void (current = name));
+  afterAll(() => void (current = 'in groups'));
+}
+
+/** Maximum number of requests in one commit of an application under test. */
+export const maxGroupSize = () => (current === 'one by one' ? 1 : 64);
+
+/** Sends other requests with each request if `in groups with others` is selected, so that it commits alone only after its group failed. */
+export function addOthers(commits: GroupCommit): void {
+  if (current !== 'in groups with others') return;
   const commit = commits.commit.bind(commits);
   commits.commit = (unit) => {
     const { accountId } = unit.identity;
