@@ -12,7 +12,10 @@ import type { RequestIdentity } from '../request/request-identity.js';
 const MAX_BYTES = 128 * 2 ** 20;
 /** Memory of a request without its body. Measured: 22 KiB while it waits for another request, 50 KiB while it waits for a bank. */
 const REQUEST_BYTES = 32 * 1_024;
-/** Memory of a character of a body, which is held in parsed and in canonical form. V8 needs two bytes for a character that is not Latin-1. Measured: 4. */
+/**
+ * Memory of one character of a body. The body is held in parsed and in canonical form, and V8 needs two bytes for a character if the text is
+ * not Latin-1. Measured: 4.
+ */
 const CHARACTER_BYTES = 4;
 
 /** The request that its duplicates in this process wait for. They get the reply or the error of the leader. */

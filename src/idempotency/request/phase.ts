@@ -23,7 +23,10 @@ export type Phase<Input, Result> = (
   items: readonly PhaseItem<Input>[],
 ) => Promise<readonly Result[]>;
 
-/** A {@link Phase} that is one statement. The statement is prepared once for each connection, and the next statement is sent without waiting for its answer. */
+/**
+ * A {@link Phase} that is one statement. The statement is prepared once for each connection, and the next statement can be sent without
+ * waiting for its answer.
+ */
 export interface StatementPhase<Input, Result> {
   /** Name of the prepared statement, unique in the application. */
   readonly name: string;

@@ -5,7 +5,10 @@ import { Operations } from '../http/operations.js';
 import type { IdempotentRequest } from '../request/idempotent-request.js';
 import type { RecordedReply } from '../request/reply.js';
 
-/** A request that was taken over because its lease had expired. The request is claimed already, so continue from the intent that its claim has committed. */
+/**
+ * A request that was taken over because its lease had expired. The request is claimed already, so continue from the intent that its claim has
+ * committed.
+ */
 export interface AbandonedRequest {
   accountId: string;
   requestId: string;

@@ -157,7 +157,7 @@ export const SWEEP = `
   -- The first condition gives a TID scan. The second one is exact, because a ctid is unique within one partition only.
   WHERE ctid = ANY (ARRAY (SELECT ctid FROM expired)) AND (tableoid, ctid) IN (SELECT tableoid, ctid FROM expired)
     -- The invariant: only a completed key past its retention is deleted. The condition is repeated for the row that is deleted. It uses
-    -- `clock_timestamp()` so that no index is used for it, because an index scan would read every expired row.
+    -- clock_timestamp() so that no index is used for it, because an index scan would read every expired row.
     AND completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)`;
 
 export const OLDEST_UNFINISHED = `
