@@ -52,9 +52,9 @@ interface Service {
 
 async function startService(databaseUrl: string, groupSize: number): Promise<Service> {
   const load = <T>(path: string) => import(join(INSTRUMENTED, 'src', path)) as Promise<T>;
-  const { loadConfig } = await load<{ loadConfig(env: object): object }>('config.js');
+  const { loadConfig } = await load<{ loadConfig: (env: object) => object }>('config.js');
   const { AppModule } = await load<{ AppModule: { register(config: object, url: string): object } }>('app.module.js');
-  const { createApp } = await load<{ createApp(config: object, root: object): Promise<Service> }>('app.setup.js');
+  const { createApp } = await load<{ createApp: (config: object, root: object) => Promise<Service> }>('app.setup.js');
   const config = loadConfig({ ...QUIET, IDEMPOTENCY_GROUP_SIZE: String(groupSize) });
   const app = await createApp(config, AppModule.register(config, databaseUrl));
   await app.nest.listen(0, '127.0.0.1');

@@ -73,7 +73,7 @@ function withStatement(node: ts.Node, statement: ts.Statement, compiler: typeof 
   }
   if (compiler.isGetAccessor(node)) {
     const { modifiers, name, parameters, type } = node;
-    return factory.updateGetAccessorDeclaration(node, modifiers, name, parameters, type, body(node.body) as ts.Block);
+    return factory.updateGetAccessorDeclaration(node, modifiers, name, parameters, type, body(node.body));
   }
   if (compiler.isFunctionDeclaration(node)) {
     const { modifiers, asteriskToken, name, typeParameters, parameters, type } = node;

@@ -2,7 +2,7 @@ import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
 
 export type ChargeStatus = 'pending' | 'succeeded' | 'failed';
 
-/** A row of `charges`. One spelling from the column to the JSON, so nothing has to be translated. */
+/** A row of `charges`. Columns, members and JSON have the same names, so nothing has to be mapped. */
 @Entity('charges')
 @Check('charges_amount', 'amount BETWEEN 1 AND 99999999')
 @Check('charges_currency', "currency ~ '^[a-z]{3}$'")
@@ -13,7 +13,7 @@ export class Charge {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'charges_pkey' })
   account_id!: string;
 
-  /** `ch_` and the id of the request that opened it. Ids sort by age: see the migration `charges-by-age`. */
+  /** `ch_` and the id of the request that opened the charge. Ids sort by age: see the migration `charges-by-age`. */
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'charges_pkey' })
   id!: string;
 
@@ -40,7 +40,7 @@ export class Charge {
   @Column({ type: 'text' })
   status!: ChargeStatus;
 
-  /** Why the bank refused, in its words. */
+  /** The reason for which the bank declined, as the bank names it. */
   @Column({ type: 'text', nullable: true })
   decline_code!: string | null;
 

@@ -39,11 +39,11 @@ export class ChargesController {
   @ApiOperation({
     summary: 'Charge a card, once',
     description:
-      'Idempotent by Idempotency-Key. Sent again with the same key and body, it answers with the same status and the same bytes, and Idempotent-Replayed: true; no second charge is made.',
+      'Idempotent by Idempotency-Key. A retry with the same key and body creates no second charge: it gets the same status and the same bytes, with Idempotent-Replayed: true.',
   })
   @ApiOkResponse({
     type: ChargeResource,
-    description: 'The charge; the first time and every time after',
+    description: 'The charge. A replay has the same body',
     headers: {
       'Idempotent-Replayed': {
         description: 'true on a replay, absent on the first reply',

@@ -21,7 +21,7 @@ import { SimulatedBank } from './gateway/simulated-bank.js';
 })
 export class ChargesModule {}
 
-/** The bank that is configured, or the one that is simulated here. */
+/** The bank at `GATEWAY_URL`, or the simulated bank if `GATEWAY_URL` is not set. */
 function gatewayOf(config: Config, dataSource: DataSource): PaymentGateway {
   const { GATEWAY_URL, GATEWAY_TIMEOUT_MS } = config;
   return GATEWAY_URL ? new HttpGateway(GATEWAY_URL, GATEWAY_TIMEOUT_MS) : new SimulatedBank(dataSource, config);

@@ -6,18 +6,18 @@ import type { CreateCharge } from './dto/create-charge.dto.js';
 import { toResource } from './dto/charge.resource.js';
 import type { Authorization } from './gateway/payment.gateway.js';
 
-/** A charge bears the name of its request, so whoever retries or recovers it finds the same one. */
+/** The id of a charge derives from the id of its request, so every retry and the recovery find the same charge. */
 export const chargeId = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
 
 const COLUMNS = 'account_id, id, amount, currency, source, order_id, description, metadata';
 
-/** Makes the intent durable before any money moves. Repeatable: a charge that is open already is the same one. */
+/** Makes the intent durable before any money moves. A repetition returns the charge that is open already. */
 export const openCharge: StatementPhase<CreateCharge, Charge> = {
   name: 'charges_open',
   text: `
     INSERT INTO charges (${COLUMNS}, status, created_at)
     SELECT ${COLUMNS}, 'pending', clock_timestamp() FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
-    -- Changes nothing, so that the row which is there already is returned as well. It is the same: the key stands for it.
+    -- An update without a change, because RETURNING skips rows after DO NOTHING. The existing row belongs to the same request.
     ON CONFLICT (account_id, id) DO UPDATE SET status = charges.status
     RETURNING id, created_at`,
   parameters: (items) => [JSON.stringify(items.map(pending))],
@@ -34,8 +34,10 @@ export const openCharge: StatementPhase<CreateCharge, Charge> = {
 };
 
 /**
- * Records what the bank decided, and tells of it. Whether it may be committed is decided by the lock token, in the same
- * transaction. The reply follows from what is recorded, and need not wait until it is.
+ * Stores the bank's decision and, if the charge has succeeded, appends `charge.succeeded` to the outbox.
+ *
+ * The lock token, which is checked in the same transaction, decides whether the decision is committed. The reply does not depend on the
+ * rows of the statement, so it is recorded without waiting for them.
  */
 export const settleCharge: StatementPhase<Settlement, Reply> = {
   name: 'charges_settle',
@@ -44,7 +46,7 @@ export const settleCharge: StatementPhase<Settlement, Reply> = {
       INSERT INTO charges (${COLUMNS}, created_at, status, decline_code, settled_at)
       SELECT ${COLUMNS}, created_at, status, decline_code, clock_timestamp()
       FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
-      -- It is there. Were it not, what the bank has decided would have to be on record all the same.
+      -- The charge exists, so this is always an update. If the row were missing, the bank's decision would be stored all the same.
       ON CONFLICT (account_id, id) DO UPDATE
       SET status = excluded.status, decline_code = excluded.decline_code, settled_at = excluded.settled_at
       RETURNING account_id, id, amount, currency, order_id, status
@@ -63,7 +65,7 @@ interface Settlement {
   outcome: Authorization;
 }
 
-/** The row of a charge before the bank is asked; the database says when that is. */
+/** The row of a charge before the bank is asked, without `created_at`, which the clock of the database sets. */
 export const pending = ({ accountId, requestId, input }: Omit<PhaseItem<CreateCharge>, 'isRecorded'>) => ({
   account_id: accountId,
   id: chargeId(requestId),
@@ -84,7 +86,7 @@ const settled = ({ input: { charge, outcome } }: PhaseItem<Settlement>): Charge 
   decline_code: outcome.status === 'failed' ? outcome.declineCode : null,
 });
 
-/** 200 with the charge, or 402. Both are answers: recorded, and replayed. */
+/** 200 with the charge, or 402. Both replies are recorded and replayed. */
 function toReply(charge: Charge): Reply {
   if (charge.status === 'succeeded') return { status: 200, body: toResource(charge) };
   const declined = new Problem('card_declined', 'The bank declined the card; no money was taken.', {

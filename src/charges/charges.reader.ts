@@ -12,7 +12,7 @@ import { type ChargeList, type ChargeResource, toResource } from './dto/charge.r
 export class ChargesReader {
   constructor(@InjectRepository(Charge) private readonly charges: Repository<Charge>) {}
 
-  /** @throws Problem 404 `not_found`, also for another account's charge */
+  /** @throws Problem 404 `not_found`, also for a charge of another account */
   async find(accountId: string, id: string): Promise<ChargeResource> {
     const charge = await this.charges.findOneBy({ account_id: accountId, id });
     if (!charge) throw new Problem('not_found', 'There is no charge with this id.');
@@ -20,9 +20,10 @@ export class ChargesReader {
   }
 
   /**
-   * A page, newest first: ids sort by age, so the id of the last charge is the cursor. The age is by the clock of the replica
-   * that opened the charge, so charges of two replicas are in order as far as the clocks agree. The page has at most `limit` charges, and
-   * ends earlier with the charge that brings it to {@link PAGE_BYTES}.
+   * Returns a page of charges, newest first. Ids sort by age, so the id of the last charge is the cursor. An id contains the time of the
+   * replica that opened the charge, so charges of two replicas are in order only as far as their clocks agree.
+   *
+   * The page has at most `limit` charges. It ends earlier with the charge that brings it to {@link PAGE_BYTES}.
    */
   async list(accountId: string, { limit, starting_after }: ListCharges): Promise<ChargeList> {
     const page = await this.charges.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
@@ -32,8 +33,8 @@ export class ChargesReader {
 
 type PageRow = Charge & { has_more: boolean };
 
-// $1 account, $2 the id of the last charge of the page before, $3 limit, $4 bytes. It reads one charge after another and stops at
-// $4, because a LIMIT alone would also read large charges that do not fit on the page.
+// $1 account, $2 the id of the last charge of the previous page, $3 limit, $4 bytes. The recursion reads one charge after another and stops
+// at $4, because a LIMIT alone would also read large charges that do not fit on the page.
 const PAGE = `
   WITH RECURSIVE page (charge, position, bytes) AS (
     (SELECT newest, 1, octet_length(newest::text) FROM charges AS newest

@@ -16,8 +16,8 @@ import { PaymentGateway } from './gateway/payment.gateway.js';
 /**
  * Charges a card exactly once: two commits around a call that cannot be rolled back.
  *
- * It may not look like it, but a crash at any line is safe. Before commit 1 nothing has happened. Between the commits a pending charge is on
- * record, and the next attempt asks the bank again under the same key. After commit 2 every attempt gets the recorded reply.
+ * It may not look like it, but a crash at any line is safe. Before commit 1 nothing has happened. Between the commits the charge is stored as
+ * pending, and the next attempt asks the bank again with the same key. After commit 2 every attempt gets the recorded reply.
  */
 @Injectable()
 export class ChargesService {
@@ -27,15 +27,15 @@ export class ChargesService {
   ) {}
 
   /**
-   * A first request, or a client's retry. If the key has a reply already, `claim` throws that reply to the interceptor, and nothing below it
-   * runs.
+   * Serves a first request or a client's retry. If the key has a reply already, `claim` throws that reply to the interceptor, and the lines
+   * behind `claim` do not run.
    */
   async create(request: IdempotentRequest, input: CreateCharge): Promise<RecordedReply> {
     const charge = await request.claim(openCharge, input); // commit 1: the key and a pending charge
     return this.authorizeAndSettle(request, charge);
   }
 
-  /** The same request, after its process has crashed, frozen or failed. No client is waiting for the reply. */
+  /** Finishes the request after its process has crashed, frozen or failed. No client is waiting for the reply. */
   async resume({ request, accountId, requestId }: AbandonedRequest): Promise<Resumed> {
     const charge = await this.charges.findOneBy({ account_id: accountId, id: chargeId(requestId) });
     return charge ? this.authorizeAndSettle(request, charge) : INTENT_MISSING;

@@ -26,7 +26,7 @@ import { WiringCheck } from './upkeep/wiring.check.js';
 
 const withDefaults = (given: IdempotencyModuleOptions): IdempotencyOptions => ({ ...IDEMPOTENCY_DEFAULTS, ...given });
 
-/** Groups of one would only add a queue, so a maximum of 1 selects the plain committer. */
+/** A maximum of 1 selects the plain committer, because a group of one request has no advantage and adds a queue. */
 const committerOf = ({ maxGroupSize }: IdempotencyOptions, plain: OneByOne, fast: GroupCommit): Committer =>
   maxGroupSize === 1 ? plain : fast;
 

@@ -6,9 +6,9 @@ export interface IdempotencyOptions {
    * another, so this option has no default.
    */
   scope: (request: never) => string;
-  /** Hours for which a completed reply is kept and replayed, counted from the first claim. */
+  /** Hours for which a recorded reply is kept and replayed, counted from the first claim. */
   retentionHours: number;
-  /** Seconds after which others may take over a claimed request. Longer than the slowest call between the two verbs. */
+  /** Seconds after which another attempt may take over a claimed request. Must be longer than the slowest call between `claim` and `complete`. */
   leaseSeconds: number;
   /** Milliseconds for which a duplicate waits for the reply of the request that is in flight. */
   waitMs: number;
@@ -17,8 +17,8 @@ export interface IdempotencyOptions {
   /** Bytes of memory in each process for replies that need not be read from the database again; 0 for no cache. */
   cacheBytes: number;
   /**
-   * Milliseconds between two looks for requests whose lease has expired, and the shortest pause before recovery retries a request that it
-   * could not finish.
+   * Milliseconds between two searches for requests whose lease has expired. Also the shortest pause before recovery retries a request that
+   * recovery could not finish.
    */
   recoveryIntervalMs: number;
   /** When to delete expired keys, as a cron expression. */
@@ -31,7 +31,7 @@ export type IdempotencyModuleOptions = Pick<IdempotencyOptions, 'scope'> & Parti
 export const IDEMPOTENCY_DEFAULTS: Omit<IdempotencyOptions, 'scope'> = {
   // Stripe and others keep keys for a day, so clients retry for no longer than that.
   retentionHours: 24,
-  // Longer than a payment gateway takes to answer or to time out.
+  // Longer than a call of a payment gateway, its timeout included.
   leaseSeconds: 30,
   // Shorter than the timeouts of most HTTP clients and proxies, so that a duplicate gets an answer.
   waitMs: 10_000,

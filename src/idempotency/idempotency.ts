@@ -8,7 +8,7 @@ import { IdempotencyStore } from './store/idempotency.store.js';
 import type { IdempotencyEvent } from './upkeep/idempotency.events.js';
 import { ResumeRegistry } from './upkeep/resumes.js';
 
-/** Everything that the requests of one process share. An application subscribes to `events` for its metrics and logs. */
+/** The services that all requests of a process share. An application subscribes to `events` for its metrics and logs. */
 @Injectable()
 export class Idempotency {
   readonly events = new Subject<IdempotencyEvent>();

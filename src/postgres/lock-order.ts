@@ -7,9 +7,9 @@
 export const nameWithin = (accountId: string, own: string) => `${accountId.length}:${accountId}${own}`;
 
 /**
- * Sorts items by name, in UTF-16 code units. SQL that gets the list through `unnest` or `jsonb_populate_recordset` keeps its order.
+ * Sorts items by name, in UTF-16 code units. `unnest` and `jsonb_populate_recordset` keep this order when SQL gets the list as a parameter.
  *
- * @param nameOf as {@link nameWithin} makes it, so that names are unique across accounts
+ * @param nameOf returns a name from {@link nameWithin}, because names must be unique across accounts
  */
 export const inLockOrder = <T>(items: readonly T[], nameOf: (item: T) => string): T[] =>
   items.toSorted((a, b) => compare(nameOf(a), nameOf(b)));

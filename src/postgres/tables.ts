@@ -8,9 +8,9 @@ interface Table {
 }
 
 /**
- * Looks at the tables that statements will write to: whether they exist, in one schema, logged, and writable.
+ * Checks the tables that statements will write to. Each table must exist in the schema of the first table, be logged, and be writable.
  *
- * @param needed names of tables, and the rights that statements need on each
+ * @param needed the rights that statements need, by the name of the table
  * @returns one sentence for each fault; an empty list if every effect can be written and survives a crash of the database
  */
 export async function faultsOfTables(

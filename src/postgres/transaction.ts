@@ -31,39 +31,41 @@ export interface Transaction {
 }
 
 export interface TransactionOptions {
-  /** How often the work is run in all, if it loses a race (deadlock, serialization failure). */
+  /** Maximum number of times that the work is run if it loses a race (deadlock, serialization failure). */
   attempts?: number;
 }
 
-/** The answer to COMMIT was lost, so the server may have committed or not. Only the rows themselves can tell. */
+/** The answer to COMMIT was lost, so the transaction may have been committed or not. Only reading its rows shows which. */
 export class CommitUnknown extends Error {
   override readonly name = 'CommitUnknown';
 }
 
-/** Whether the database was unavailable, or has not said whether it committed. The same request may succeed later. */
+/** Whether the database was unavailable, or the answer to COMMIT was lost. The same request may succeed later. */
 export const isOutage = (error: unknown) => error instanceof CommitUnknown || isDatabaseUnavailable(error);
 
 /**
  * Milliseconds after which the connection of a transaction is cut, because a server that no longer answers must not hold a request
- * forever. The limit is longer than a sensible `statement_timeout`, so that a server that does answer reports its own error first. It
- * bounds all statements of a transaction together, and it also works for a data source without `query_timeout`, which bounds each.
+ * forever. The limit is longer than a sensible `statement_timeout`, so that a server that does answer reports its own error first.
+ *
+ * The setting `query_timeout` does not replace this limit: it bounds each statement and not the transaction, and a data source may lack it.
  */
 const LIMIT_MS = 15_000;
 
-/** How often work is run in all if it loses a race. */
+/** Maximum number of times that work is run if it loses a race. */
 const ATTEMPTS = 3;
 
 /**
- * An SQL condition that holds between BEGIN and the end of the transaction only: a setting that is made with SET LOCAL ends with its
- * transaction. If BEGIN fails, the setting is missing (NULL) or empty.
+ * An SQL condition that is true only between BEGIN and the end of the transaction, because a setting that is made with SET LOCAL ends with
+ * its transaction. If BEGIN fails, the setting is missing (NULL) or empty.
  */
 export const IS_IN_TRANSACTION = `current_setting('idempotency.in_transaction', true) = 'on'`;
 
 /**
- * Begins at READ COMMITTED, whatever the server's default is, because the protocol needs the statement after a lost race to see the winner.
+ * Begins a transaction at READ COMMITTED and not at the server's default, because a statement after a lost race must see the row of the
+ * winner.
  *
- * The protocol's statements are prepared once for each connection, and their plan is kept. The generic plan does not depend on the length
- * of today's lists, and never reads a whole table because the table is small today.
+ * The protocol's statements are prepared once for each connection, and PostgreSQL keeps their plans. A generic plan does not depend on the
+ * length of the first lists, and without sequential scans it does not read a whole table only because the table is still small.
  */
 export const BEGIN = `BEGIN ISOLATION LEVEL READ COMMITTED;
   SET LOCAL plan_cache_mode = force_generic_plan;
@@ -94,8 +96,8 @@ export function inTransaction<T>(
 }
 
 /**
- * Lends a connection to `steps`, which send BEGIN, the work and COMMIT. If they fail, the transaction is rolled back and, if it only lost a
- * race, run again.
+ * Lends a connection to `steps`, which must send BEGIN, the work and COMMIT. If `steps` throws, the transaction is rolled back. If the
+ * transaction has only lost a race, `steps` runs again.
  */
 export async function runTransaction<T>(
   dataSource: DataSource,
@@ -106,8 +108,8 @@ export async function runTransaction<T>(
     try {
       return await runOnce(dataSource, steps);
     } catch (error) {
-      // This failure does not count, because it says nothing about the work. The loop ends, because each time a connection that is older
-      // than the schema has left the pool.
+      // This failure does not count as an attempt, because the work is not the cause. The loop ends, because every such failure removes
+      // a connection that is older than the schema from the pool.
       if (isOutdated(error)) continue;
       if (++failures === attempts || !isConflict(error)) throw error;
     }
@@ -124,10 +126,10 @@ async function runOnce<T>(dataSource: DataSource, steps: (tx: Transaction) => Pr
   try {
     return await steps({ sql, manager: runner.manager });
   } catch (error) {
-    // The next transaction would fail alike on this connection, and succeed on a new one.
+    // The next transaction would fail in the same way on this connection, and would succeed on a new connection.
     if (isOutdated(error) || isReadOnly(error)) await cut(sql);
-    // Also after a COMMIT that failed, because PostgreSQL leaves the transaction open if COMMIT itself was cancelled. The invariant: no
-    // connection goes back to the pool within a transaction.
+    // ROLLBACK is sent after a failed COMMIT too, because PostgreSQL leaves the transaction open if COMMIT itself was cancelled. The
+    // invariant: no connection goes back to the pool within a transaction.
     else await sql.query('ROLLBACK').catch(() => cut(sql));
     throw error;
   } finally {
@@ -137,8 +139,8 @@ async function runOnce<T>(dataSource: DataSource, steps: (tx: Transaction) => Pr
 }
 
 /**
- * Ends the connection, and resolves when `pg` has noticed, so that the pool drops the client instead of lending it again. `end()` would
- * wait for the answers to everything that has been sent.
+ * Destroys the connection. Resolves when `pg` has seen the end of the connection, so that the pool drops the client instead of lending it
+ * again. The client's `end()` would wait for the answers to all statements that have been sent.
  */
 function cut({ connection: { stream } }: SqlClient): Promise<void> {
   return new Promise((resolve) => {
@@ -157,6 +159,7 @@ export async function committed(commit: Promise<SqlResult>): Promise<void> {
   const { command } = await commit.catch((error: unknown) => {
     throw isRolledBack(error) ? error : new CommitUnknown('The answer to COMMIT was lost', { cause: error });
   });
-  // An aborted transaction answers COMMIT with ROLLBACK and without an error, so a swallowed failure would pass for success.
-  if (command !== 'COMMIT') throw new Error('A phase swallowed an SQL error: the transaction was rolled back');
+  // PostgreSQL answers the COMMIT of an aborted transaction with ROLLBACK and without an error. If a phase has swallowed the error that
+  // aborted the transaction, this check finds it.
+  if (command !== 'COMMIT') throw new Error('A phase swallowed an SQL error, so the transaction was rolled back');
 }

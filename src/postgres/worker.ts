@@ -1,28 +1,28 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import { type BeforeApplicationShutdown, Logger } from '@nestjs/common';
 
-/** Rows that one statement deals with: few enough to hold their locks for milliseconds only. */
+/** Maximum number of rows in one statement, so that the statement holds their locks for milliseconds only. */
 const BATCH_ROWS = 1_000;
-/** A rest is that many times as long as the batch before it, so batches have a fifth of one connection at most. */
-const REST = 4;
+/** The pause after a batch is this many times as long as the batch, so batches use at most a fifth of the time of one connection. */
+const PAUSE_FACTOR = 4;
 
-/** Background work in runs of bounded size: one at a time in this process, and none cut off by a shutdown. */
+/** Background work that runs once at a time in a process, in batches of bounded size. A shutdown waits for the batch that is under way. */
 export abstract class Worker implements BeforeApplicationShutdown {
   protected readonly logger = new Logger(this.constructor.name);
   private readonly shutdown = new AbortController();
   private running: Promise<number> | undefined;
 
   /**
-   * Does what there is to do now.
+   * Does the work that is due now. If a run is under way already, waits for that run.
    *
-   * @returns how many rows or requests were dealt with; a run that is under way already is joined
+   * @returns the number of rows or requests that were processed
    */
   runOnce(): Promise<number> {
     this.running ??= this.run().finally(() => (this.running = undefined));
     return this.running;
   }
 
-  /** Ends after the batch that is under way. */
+  /** Stops the work after the batch that is under way. */
   async beforeApplicationShutdown(): Promise<void> {
     this.shutdown.abort();
     await this.running?.catch(() => undefined);
@@ -33,32 +33,32 @@ export abstract class Worker implements BeforeApplicationShutdown {
   }
 
   /**
-   * Repeats a statement of bounded size until it finds less than it may, or a shutdown begins. It rests in between, so that
-   * the database is there for others.
+   * Repeats a statement of bounded size until it finds fewer rows than its limit, or a shutdown begins. It pauses between two batches, so
+   * that the work does not slow down requests.
    *
-   * @param once deals with so many rows at most, and returns with how many
-   * @returns how many rows were dealt with in all
+   * @param once processes at most `limit` rows, and returns their number
+   * @returns the number of rows of all batches
    */
   protected async inBatches(once: (limit: number) => Promise<number>): Promise<number> {
     let total = 0;
     for (let rows = BATCH_ROWS; rows === BATCH_ROWS && !this.stopping; total += rows) {
       const startedAt = performance.now();
       rows = await once(BATCH_ROWS);
-      if (rows === BATCH_ROWS) await this.rest(REST * (performance.now() - startedAt));
+      if (rows === BATCH_ROWS) await this.pause(PAUSE_FACTOR * (performance.now() - startedAt));
     }
     return total;
   }
 
-  /** Leaves the database to others for a while; a shutdown ends it. */
-  private async rest(ms: number): Promise<void> {
-    await pause(ms, undefined, { signal: this.shutdown.signal, ref: false }).catch(() => undefined);
+  /** Waits `ms` milliseconds, or until a shutdown begins. */
+  private async pause(ms: number): Promise<void> {
+    await wait(ms, undefined, { signal: this.shutdown.signal, ref: false }).catch(() => undefined);
   }
 
-  /** A scheduled run: its failure is logged, and the next run tries again. */
+  /** Runs the work on a schedule. A failure is logged, because the next run tries again. */
   protected async tick(): Promise<void> {
     if (this.stopping) return;
     await this.runOnce().catch((error: unknown) =>
-      this.logger.warn(`Failed, and will be tried again: ${String(error)}`),
+      this.logger.warn(`The run failed, and the next run tries again: ${String(error)}`),
     );
   }
 

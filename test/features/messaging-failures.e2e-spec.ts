@@ -297,7 +297,7 @@ describe('the sweep', () => {
     const fill = (age: string) =>
       database.sql(
         `INSERT INTO processed_messages
-         SELECT 'acct_a', 'nobody', $1 || n, now() - $1::interval FROM generate_series(1, 20000) AS n`,
+         SELECT 'acct_a', 'unused', $1 || n, now() - $1::interval FROM generate_series(1, 20000) AS n`,
         [age],
       );
     await fill('1 year');

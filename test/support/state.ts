@@ -3,7 +3,7 @@ import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
 import type { TestDatabase } from './database.js';
 import { CHARGE } from './service.js';
 
-/** What a crash can leave of one POST /charges. */
+/** The state that a crash can leave of one POST /charges. */
 export interface CrashState {
   key: string;
   /** Whether the bank had captured the money before the crash. */

@@ -18,7 +18,7 @@ export class ChargeResource {
   @ApiProperty({ enum: ['pending', 'succeeded', 'failed'], example: 'succeeded' })
   status!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: null, description: 'Why the bank refused' })
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'The reason for which the bank declined' })
   decline_code!: string | null;
 
   @ApiProperty({ example: 'tok_visa' })
@@ -44,7 +44,9 @@ export class ChargeList {
   @ApiProperty({ type: [ChargeResource] })
   data!: ChargeResource[];
 
-  @ApiProperty({ description: 'Whether there are older ones: ask again with starting_after, the last id of this page' })
+  @ApiProperty({
+    description: 'Whether there are older charges. To get them, send the last id of this page as starting_after',
+  })
   has_more!: boolean;
 }
 

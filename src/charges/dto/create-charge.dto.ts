@@ -18,7 +18,7 @@ const MAX_PAIRS = 50;
 const MAX_NAME_LENGTH = 40;
 const MAX_VALUE_LENGTH = 500;
 
-/** Up to 50 pairs of text, as Stripe's metadata: numbers are sent as text, so none can lose digits. */
+/** Up to 50 pairs of strings, like Stripe's metadata. A number must be sent as a string, so it cannot lose digits. */
 function IsMetadata(): PropertyDecorator {
   const validate = (value: unknown) =>
     typeof value === 'object' &&
@@ -56,7 +56,7 @@ export class CreateCharge {
 
   @ApiProperty({ example: 'eur', pattern: '^[A-Za-z]{3}$', description: 'ISO 4217, in either case' })
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
-  // The list of codes alone would accept 'uſd', which the database refuses, because it compares in upper case: 'USD'.
+  // The validator of ISO 4217 alone would accept 'uſd', because it compares in upper case ('USD'). The database refuses 'uſd'.
   @Matches(/^[a-z]{3}$/, { message: 'expected an ISO 4217 code such as eur' })
   @IsISO4217CurrencyCode({ message: 'expected an ISO 4217 code such as eur' })
   currency!: string;
@@ -77,7 +77,7 @@ export class CreateCharge {
     example: 'order_12345',
     minLength: 1,
     maxLength: 255,
-    description: 'What the charge is for',
+    description: 'The order that the charge pays for',
   })
   @IsOptional()
   @HasLength(1, 255)

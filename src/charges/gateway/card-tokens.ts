@@ -1,10 +1,10 @@
-/** How the simulated bank answers to each test token. Real card numbers never come here. */
+/** The answer of the simulated bank to each test token. Validation refuses real card numbers. */
 export const CARD_BEHAVIOURS = {
   tok_visa: { kind: 'captures' },
   tok_mastercard: { kind: 'captures' },
   tok_chargeDeclined: { kind: 'declines', declineCode: 'generic_decline' },
   tok_insufficientFunds: { kind: 'declines', declineCode: 'insufficient_funds' },
-  /** Captures, and takes its time to say so. Asked again, it knows. */
+  /** Captures, and answers the first attempt after two seconds. A repetition is answered at once. */
   tok_slow: { kind: 'captures', delayMs: 2_000 },
   /** Captures, and the answer to the first attempt is lost. */
   tok_timeout: { kind: 'loses the first answer' },

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Charge } from '../charge.entity.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
 
-/** A decision takes less than a hundred bytes. A longer answer is not a decision, and must not fill the memory. */
+/** Maximum bytes of an answer. A decision takes less than a hundred bytes, and a longer answer must not fill the memory. */
 const MAX_ANSWER_BYTES = 4_096;
 /** A card number has at least 13 digits, and must not be stored. A decline code never needs as many. */
 const MAX_DECLINE_CODE_DIGITS = 12;
@@ -19,10 +19,12 @@ const declined = z.looseObject({
 /**
  * A bank that is another service, reached over HTTP.
  *
- * `POST <url>/captures` with the charge's id as `Idempotency-Key` and `{account_id, charge_id, amount, currency, source}`, amounts
- * in minor units. The bank decides by one of two answers, each at most 4 KiB: 200 with a JSON object means captured; 402 with
- * `{decline_code}`, 1 to 64 letters, digits, `_`, `.` and `-`, at most 12 of them digits, means declined. Every other answer, and
- * a lost answer, leaves the charge undecided: it stays pending, and a retry or recovery asks again with the same key.
+ * The request is `POST <url>/captures` with the charge's id as `Idempotency-Key` and the body `{account_id, charge_id, amount, currency,
+ * source}`. The amount is in minor units.
+ *
+ * Two answers are decisions, each of at most 4 KiB. 200 with a JSON object means captured. 402 with `{decline_code}` means declined; the code
+ * has 1 to 64 letters, digits, `_`, `.` and `-`, and at most 12 digits. After any other answer, and after a lost answer, the charge stays
+ * pending, and a retry or recovery asks the bank again with the same key.
  */
 export class HttpGateway extends PaymentGateway {
   private readonly captures: string;
@@ -55,18 +57,18 @@ function decisionOf(status: number, body: unknown): Authorization {
   if (status === 200 && captured.safeParse(body).success) return { status: 'succeeded' };
   const decline = declined.safeParse(body);
   if (status === 402 && decline.success) return { status: 'failed', declineCode: decline.data.decline_code };
-  throw new Error(`The gateway answered ${status}, and not with a decision that this service understands`);
+  throw new Error(`The gateway answered ${status}, and the answer is not a decision that this service understands`);
 }
 
 /**
- * The JSON value of an answer; `undefined` if it is not JSON, because then no schema accepts it.
+ * Returns the JSON value of an answer; `undefined`, which no schema accepts, if the answer is not JSON.
  *
  * @throws Error if the answer is too long
  */
 async function bodyOf(answer: Response): Promise<unknown> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  // Leaving this loop early, as `throw` does, also closes the connection, so an endless answer ends here.
+  // A `throw` in this loop also closes the connection, so an endless answer ends here.
   for await (const chunk of (answer.body ?? []) as AsyncIterable<Uint8Array>) {
     bytes += chunk.length;
     if (bytes > MAX_ANSWER_BYTES) throw new Error(`The gateway answered with more than ${MAX_ANSWER_BYTES} bytes`);

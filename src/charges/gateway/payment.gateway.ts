@@ -2,22 +2,22 @@ import { Problem } from '../../http/problem.js';
 import { within } from '../../timing/time-limit.js';
 import type { Charge } from '../charge.entity.js';
 
-/** What the bank decided. Final: the same key gets the same decision. */
+/** The decision of the bank. It is final, because the same key always gets the same decision. */
 export type Authorization = { status: 'succeeded' } | { status: 'failed'; declineCode: string };
 
 /**
- * Moves money outside our database, where no transaction of ours reaches.
+ * Moves money at a bank. A transaction of our database cannot roll that back.
  *
- * The promise of this service rests on the gateway honouring its own idempotency key: the same key is captured
- * once, and answered alike, however often it is sent. The charge's id is that key, so it is the same at every retry.
+ * The promise of this service depends on the gateway honouring its own idempotency key: the gateway captures once for each key, and gives
+ * every request with the key the same answer. The key is the id of the charge, so every retry sends the same key.
  */
 export abstract class PaymentGateway {
   constructor(private readonly timeoutMs: number) {}
 
   /**
-   * Asks the bank for the money. Never within a transaction: it may take as long as the bank takes.
+   * Asks the bank for the money. Call it outside of a transaction, because a slow bank would hold the locks of the transaction.
    *
-   * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`. Neither is final: money may have moved.
+   * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`. Both leave the outcome unknown, because money may have moved
    */
   async authorize(charge: Charge): Promise<Authorization> {
     return within(this.timeoutMs, (giveUp) => this.send(charge, giveUp), gatewayTimeout);
@@ -30,7 +30,11 @@ export abstract class PaymentGateway {
 const RETRY = { outcome: 'unknown', retryAfterSeconds: 1 } as const;
 
 const gatewayTimeout = () =>
-  new Problem('gateway_timeout', 'The gateway has not answered; whether money was taken is not known yet.', RETRY);
+  new Problem(
+    'gateway_timeout',
+    'The gateway has not answered in time, so it is not known yet whether money was taken.',
+    RETRY,
+  );
 
 export const gatewayUnavailable = (cause?: unknown) =>
   new Problem('gateway_unavailable', 'The gateway is unavailable; the charge is pending.', { ...RETRY, cause });

@@ -10,14 +10,14 @@ import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
 
-/** Captures that the bank writes with one statement, at most. */
+/** Maximum number of captures in one statement. */
 const MAX_CAPTURES = 500;
 
 /**
- * A bank with a memory of its own: `bank.captures`, written by statements of its own, outside our transactions.
- * It honours its idempotency key, so whatever we forget, it knows what it has captured.
+ * A bank that runs inside this process. It stores its captures in its own table, `bank.captures`, outside of the transactions of this
+ * service. It honours its idempotency key, so a repeated request never captures twice.
  *
- * What it is asked for in one turn of the event loop it writes with one statement.
+ * It writes all captures of one turn of the event loop with one statement.
  */
 @Injectable()
 export class SimulatedBank extends PaymentGateway implements OnModuleInit {
@@ -33,7 +33,7 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     super(config.GATEWAY_TIMEOUT_MS);
   }
 
-  /** Without its rights, a capture would fail when the charge is already pending. */
+  /** Checks the rights on the table at the start, because otherwise a capture would fail after the charge is stored as pending. */
   async onModuleInit(): Promise<void> {
     const faults = await faultsOfTables(this.dataSource, { 'bank.captures': ['SELECT', 'INSERT'] });
     if (faults.length > 0) throw new ConfigError(faults.map((fault) => `DATABASE_URL: ${fault}`).join('\n'));
@@ -57,14 +57,14 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     }
   }
 
-  /** @returns whether this was the first time, rather than a repetition that captures nothing */
+  /** @returns `true` for the first capture of the charge; `false` for a repetition, which captures nothing */
   private capture(charge: Charge): Promise<boolean> {
     return this.captures.load(charge).catch((error: unknown) => {
       throw isDatabaseUnavailable(error) ? gatewayUnavailable(error) : error;
     });
   }
 
-  /** @returns for each charge whether it is captured now, in order */
+  /** @returns for each charge, in order, whether this statement has captured it */
   private async write(charges: readonly Charge[]): Promise<boolean[]> {
     const captured = await this.dataSource.query<{ id: string }[]>(CAPTURE, [JSON.stringify(charges)]);
     const first = new Set(captured.map(({ id }) => id));

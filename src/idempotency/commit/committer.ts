@@ -4,7 +4,7 @@ import type { RecordedReply } from '../request/reply.js';
 import type { RequestIdentity } from '../request/request-identity.js';
 import type { Attempt, Claim, Granted } from '../store/claim.js';
 
-/** One request's wish to commit: a phase, and what happens to the request's key in the same transaction. */
+/** A phase of one request that is to be committed, and the change of the request's key in the same transaction. */
 export type Unit = {
   readonly identity: RequestIdentity;
   readonly phase: AnyPhase<never, unknown>;
@@ -20,15 +20,15 @@ export type Unit = {
 /** Takes the key and runs the phase; `claim-and-complete` records the reply as well. */
 export interface ClaimingUnit extends Attempt {
   readonly kind: 'claim' | 'claim-and-complete';
-  /** The request id of an earlier claim, if there was one. The key must still stand for that request. */
+  /** The request id of an earlier claim of this request, if there was one. The unit fails if the key now belongs to a new request. */
   readonly requestId?: string;
-  /** Called when the key is taken, which is before the commit. */
+  /** Called when the database has granted the key, before the commit. */
   onTaken?(): void;
 }
 
-/** What became of a unit. */
+/** The result of committing a unit. */
 export type CommitResult =
-  /** The phase is committed. `result` is what the phase returned for this request. */
+  /** The phase is committed. `result` is the result of the phase for this request. */
   | { kind: 'committed'; requestId: string; result: unknown }
   /**
    * The phase is committed, together with its reply. `expiresAt` is a time before which the reply does not expire, in milliseconds of
@@ -44,14 +44,14 @@ export type CommitResult =
  * {@link OneByOne} is the plain implementation. {@link GroupCommit} does the same faster, for many requests at once.
  */
 export abstract class Committer {
-  /** Emits how many requests each transaction held, when it has been committed. */
+  /** Emits the number of requests in a transaction after the transaction has been committed. */
   abstract readonly sizes: Observable<number>;
 
   /**
    * Commits one unit. A request has one unit at a time.
    *
    * @throws CommitUnknown if the answer to COMMIT was lost; FencedOff if another attempt has taken over; KeyLocked if a transaction holds
-   *   the key for too long; and whatever the phase throws. After all of these but the first, nothing is committed
+   *   the key for too long; and every error of the phase. After every error except CommitUnknown, nothing is committed
    */
   abstract commit(unit: Unit): Promise<CommitResult>;
 }
@@ -65,13 +65,13 @@ export const isCompleting = (unit: Unit): unit is Unit & { lockToken: string } =
   unit.kind === 'complete' || unit.kind === 'claim-and-complete';
 
 /**
- * Notes that a key was taken.
+ * Reports to the unit that the database has granted its key.
  *
- * @throws Error if the request was claimed before, and its key has expired since and now stands for a new request
+ * @throws Error if the unit belongs to a request that was claimed before, and the key has expired since then and belongs to a new request
  */
 export function take(unit: Unit & ClaimingUnit, { requestId }: Granted): void {
   if (unit.requestId && unit.requestId !== requestId) {
-    throw new Error('The key expired while its request was being processed, and stands for a new one');
+    throw new Error('The key expired while its request was being processed, and now belongs to a new request');
   }
   unit.onTaken?.();
 }

@@ -4,11 +4,11 @@ export interface Queued {
 }
 
 /**
- * A queue for each account. Accounts take turns, so the time that an account waits depends on how many accounts wait, and not on how much
- * they have waiting.
+ * A queue for each account. Accounts take turns, so the time that an account waits depends on the number of accounts that wait, and not on
+ * the length of their queues.
  */
 export class FairQueue<T extends Queued> {
-  /** The queues in the order of their turns. None is empty. */
+  /** The queues in the order of their turns. Empty queues are removed. */
   private readonly queues = new Map<string, T[]>();
 
   add(items: readonly T[]): void {
@@ -19,7 +19,7 @@ export class FairQueue<T extends Queued> {
     }
   }
 
-  /** Removes and returns everything that an account has waiting. */
+  /** Removes and returns all items of an account. */
   remove(accountId: string): T[] {
     const queue = this.queues.get(accountId) ?? [];
     this.queues.delete(accountId);

@@ -1,13 +1,15 @@
 /**
- * A limited amount that accounts share: places in a queue, connections, bytes. An account may take more as long as it then
- * holds no more than was left before. So one account alone gets half. If n accounts ask all the time, each gets an (n + 1)th once those
- * that came first have given back what they have above it. Something is always left for an account that comes later.
+ * A limited amount that accounts share, such as connections or bytes of memory.
  *
- * The rule is known from switches that share one buffer between their ports: Choudhury and Hahne, "Dynamic queue length
- * thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6 (2), 1998.
+ * An account may take more if its new total is not larger than the amount that was left before. So one account alone gets half of the
+ * amount. If n accounts always want more, each account gets 1/(n + 1) of the amount, once the accounts that came first have given their
+ * surplus back. A part of the amount is always left, so an account that comes later need not wait.
+ *
+ * The rule comes from network switches, whose ports share one buffer: Choudhury and Hahne, "Dynamic queue length thresholds for
+ * shared-memory packet switches", IEEE/ACM Transactions on Networking 6 (2), 1998.
  */
 export class FairShare {
-  /** Amounts by account; accounts that hold nothing are not in it. */
+  /** The amount that each account holds. Accounts that hold nothing are removed. */
   private readonly held = new Map<string, number>();
   private left: number;
 
@@ -15,7 +17,7 @@ export class FairShare {
     this.left = total;
   }
 
-  /** Whether the account may take that much more. */
+  /** Whether the account may take `amount` more. */
   allows(accountId: string, amount = 1): boolean {
     return (this.held.get(accountId) ?? 0) + amount <= this.left;
   }
@@ -30,9 +32,9 @@ export class FairShare {
   }
 
   /**
-   * Takes the amount, also where it is not allowed: a request that has begun has to be able to end.
+   * Takes the amount, even if `allows` is false, because a request that has begun must be able to finish.
    *
-   * @returns gives it back, once
+   * @returns a function that gives the amount back; only its first call has an effect
    */
   take(accountId: string, amount = 1): () => void {
     this.add(accountId, amount);

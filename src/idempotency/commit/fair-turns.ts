@@ -16,7 +16,11 @@ export class FairTurns {
     this.running = new FairShare(turns);
   }
 
-  /** Waits for a turn. The caller ends the turn with the function that it gets. */
+  /**
+   * Waits for a turn.
+   *
+   * @returns a function that ends the turn
+   */
   begin(accountId: string): Promise<() => void> {
     return new Promise((resolve) => {
       const begin = () => {

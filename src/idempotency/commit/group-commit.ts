@@ -14,7 +14,7 @@ import { commitTogether, type GroupResult } from './group.js';
 import { GroupStore } from './group.store.js';
 import { OneByOne } from './one-by-one.js';
 
-/** A unit that waits for a group, and the request that waits for the unit. */
+/** A unit that waits for a group, and the functions that answer its request. */
 interface Waiting {
   readonly unit: Unit;
   readonly accountId: string;
@@ -22,29 +22,36 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Groups that run at once: while one waits for its commit, the next is at work. More groups would only be smaller. */
+/**
+ * Number of groups that run at once: while one group waits for its commit, the next group executes its statements. If more groups ran at
+ * once, each group would only be smaller.
+ */
 const GROUPS = 2;
 /** After this time a running group stops counting against `GROUPS`, so the next group can start. */
 const PATIENCE_MS = 50;
-/** Groups that run at once, slow ones included. With the transactions of {@link OneByOne}, eight of the ten connections of a pool. */
+/** Maximum number of groups at once, slow groups included. With the transactions of {@link OneByOne} they use 8 of the 10 connections of a pool. */
 const MAX_GROUPS = 4;
-/** How long an account stays out of the groups of others after it has made a group fail. */
+/** Milliseconds for which an account that has made a group fail is committed one by one. */
 const APART_MS = 60_000;
-/** Accounts that are remembered as apart. If one is forgotten too early, one more group fails. */
+/** Maximum number of accounts in `apart`. If an account leaves the list too early, it can only make one more group fail. */
 const MAX_APART = 1_000;
 
 /**
- * The fast committer: requests that arrive while a commit is under way share the next transaction, so that a commit and its statements cost
- * each of them a fraction. A request that arrives alone is committed at once. Accounts take turns.
+ * The fast committer: requests that arrive while a commit is under way share the next transaction, so each request pays only a fraction of
+ * a commit and its statements. A request that arrives alone is committed at once. Accounts take turns.
  *
- * A group is tried once. If it fails, each of its requests is handed to {@link OneByOne}, so a bad request harms only itself. An account
- * whose request fails again there has made the group fail. For a while it is committed one by one, so that it cannot fail a second group.
+ * A group gets one attempt. If it fails, each of its requests is handed to {@link OneByOne}, so a bad request harms only itself. An account
+ * whose request fails there as well has made the group fail. For {@link APART_MS} the account is committed one by one, so that it cannot make
+ * another group fail.
  */
 @Injectable()
 export class GroupCommit extends Committer {
   readonly sizes = new Subject<number>();
   private readonly queue = new FairQueue<Waiting>();
-  /** Accounts that were in a failed group and have not been tried alone yet, and the accounts that have failed alone as well. */
+  /**
+   * Accounts that do not join groups. An account is `suspected` after its group has failed, until its requests have been tried one by one. If
+   * one of them fails then as well, the account is `guilty`.
+   */
   private readonly apart = new LRUCache<string, 'suspected' | 'guilty'>({ max: MAX_APART, ttl: APART_MS });
   private running = 0;
   private slow = 0;
@@ -59,9 +66,9 @@ export class GroupCommit extends Committer {
     oneByOne.sizes.subscribe(this.sizes);
   }
 
-  /** The queue is bounded by `InFlight`, because a request has one unit at a time. */
+  /** `InFlight` bounds the queue, because it bounds the requests in flight, and a request has one unit at a time. */
   async commit(unit: Unit): Promise<CommitResult> {
-    // A unit in doubt may have to wait for the commit that is in doubt.
+    // A unit in doubt may have to wait for the commit that is in doubt, and would make a whole group wait.
     const isInDoubt = isClaiming(unit) && unit.isInDoubt;
     const { accountId } = unit.identity;
     if (isInDoubt || this.apart.get(accountId) === 'guilty') return this.commitAlone(unit);
@@ -78,7 +85,7 @@ export class GroupCommit extends Committer {
 
   private startGroups(): void {
     while (this.running - this.slow < GROUPS && this.running < MAX_GROUPS) {
-      // A suspected account waits until it has been tried alone.
+      // The units of a suspected account stay in the queue until the account has been tried alone.
       const group = this.queue.takeGroup(this.options.maxGroupSize, nameOf, (accountId) => !this.apart.has(accountId));
       if (group.length === 0) return;
       void this.runGroup(inLockOrder(group, nameOf));
@@ -116,7 +123,7 @@ export class GroupCommit extends Committer {
     }
   }
 
-  /** Commits the requests of a failed group one by one, and finds the accounts that made it fail. */
+  /** Commits the requests of a failed group one by one, and finds the accounts that made the group fail. */
   private takeApart(group: Waiting[], error: unknown): void {
     for (const accountId of new Set(group.map((waiting) => waiting.accountId))) {
       if (mayBeFaultOfAccount(error)) this.suspect(accountId);
@@ -136,7 +143,10 @@ export class GroupCommit extends Committer {
     return this.commitAlone(unit).then(resolve, reject);
   }
 
-  /** Commits one unit without a group. An account that is suspected and fails is guilty, and so is everything that it has waiting. */
+  /**
+   * Commits one unit without a group. If the unit of a suspected account fails, the account is guilty, so its units in the queue are
+   * committed without a group as well.
+   */
   private async commitAlone(unit: Unit): Promise<CommitResult> {
     const { accountId } = unit.identity;
     try {
@@ -154,8 +164,8 @@ export class GroupCommit extends Committer {
 const nameOf = ({ unit }: Waiting) => unit.identity.name;
 
 /**
- * Whether an account may have caused the error, by a request or by its rows. A lost race, a lost lock token and an outage say nothing about
- * an account. A row that is locked for too long does, because a row belongs to an account, and every request for that row waits as long.
+ * Whether an account may have caused the error, by a request or by its rows. A lost race, a lost lock token and an outage are not the fault
+ * of an account. A row that is locked for too long is, because the row belongs to an account, and every request for the row waits as long.
  */
 const mayBeFaultOfAccount = (error: unknown) =>
   isLockTimeout(error) || error instanceof KeyLocked || (!isOutage(error) && !(error instanceof FencedOff));

@@ -9,13 +9,15 @@ import type { Attempt, Claim, Completion } from '../store/claim.js';
 import { FencedOff, KeyLocked } from '../store/idempotency.store.js';
 
 /**
- * Bytes of replies that one claim reads, all keys together. PostgreSQL cannot end a transaction while it waits for a client to read, so a
- * process that freezes must not keep it waiting while the locks of the group are held. This much fits into the socket buffers that Linux
- * gives every connection: a receive window of 64 KiB, and more than 40 KiB on the sending side.
+ * Maximum bytes of replies that one claim reads, for all keys together.
+ *
+ * While PostgreSQL waits for a client to read an answer, it cannot end the transaction. If the process froze then, the transaction would
+ * hold the locks of the group. So an answer must fit into the socket buffers that Linux gives every connection: a receive window of 64 KiB,
+ * and more than 40 KiB on the sending side.
  */
 const REPLIES_BYTES = 64 * 1024;
 
-/** The error of COMPLETE if a lock token no longer matches. */
+/** The SQLSTATE of COMPLETE_ALL if a lock token no longer matches. */
 const INVALID_DATETIME_FORMAT = '22007';
 
 /** A recorded reply that is too large to be read while locks are held. {@link GroupStore.readReply} reads it. */
@@ -29,7 +31,8 @@ export interface LargeReply {
 export type GroupClaim = Claim | LargeReply;
 
 /**
- * The verbs `claim` and `complete` of `IdempotencyStore` for a whole group, with one statement for each verb. They do the same for each key.
+ * The verbs `claim` and `complete` of `IdempotencyStore` for a whole group, with one statement for each verb. The rules for each key are the
+ * same.
  */
 @Injectable()
 export class GroupStore {
@@ -44,11 +47,11 @@ export class GroupStore {
    * A key that another transaction is writing is `in_progress`, unless one of the attempts is in doubt: then the statement waits for that
    * transaction, because only an insert sees a commit that is still under way.
    *
-   * The replies that it reads are bounded by {@link REPLIES_BYTES}, in equal parts. A longer reply is a {@link LargeReply}.
+   * Each attempt may read an equal part of {@link REPLIES_BYTES}. A reply that is larger than its part becomes a {@link LargeReply}.
    *
    * @param sql within a transaction or right behind its BEGIN; nothing is claimed if BEGIN fails
    * @param attempts in lock order, and no two with the same key
-   * @returns what became of each attempt, in order
+   * @returns one claim for each attempt, in order
    * @throws KeyLocked
    */
   async claimAll(sql: SqlClient, attempts: readonly Attempt[]): Promise<GroupClaim[]> {
@@ -106,7 +109,7 @@ export class GroupStore {
   /**
    * Reads a reply that was too large for its claim, once the transaction of the claim has ended.
    *
-   * @returns `in_progress` if the row was swept or taken over since then: the next claim sees what became of it
+   * @returns `in_progress` if the row was swept or taken over since then, so that the caller claims the key again
    */
   async readReply(
     { accountId, key }: RequestIdentity,
@@ -218,7 +221,7 @@ export const COMPLETE_ALL = `
     UPDATE processed_requests AS held
     SET response_status = done.status, response_headers = done.headers, response_body = done.body,
         completed_at = clock_timestamp(), locked_until = NULL,
-        -- A request that is finished late, after an outage of hours, is kept as long as a new one. Otherwise its key could expire while
+        -- A request that is completed late, after an outage of hours, is kept as long as a new one. Otherwise its key could expire while
         -- its client is still retrying, and the retry would run the operation again.
         created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $8::float8 / 2) THEN held.created_at
                           ELSE clock_timestamp() END
@@ -240,7 +243,7 @@ export const COMPLETE_ALL = `
          extract(epoch FROM min(created_at) - clock_timestamp())::float8 + $8 AS lives_seconds
   FROM completed`;
 
-// $1 account, $2 key, $3 lock token. A completed row never changes, so this is the reply that the claim has seen.
+// $1 account, $2 key, $3 lock token. A completed row never changes, so this reads the reply that the claim found.
 const READ_REPLY = `
   SELECT response_headers, response_body FROM processed_requests
   WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NOT NULL`;

@@ -7,19 +7,19 @@ import { type CommitResult, isClaiming, isCompleting, itemOf, take, type Unit } 
 import type { GroupClaim, GroupStore, LargeReply } from './group.store.js';
 import { inPipelinedTransaction } from './pipelined-transaction.js';
 
-/** What became of a unit in a group. A large reply is known, and has still to be read. */
+/** The result of a unit in a group. A large reply is known to be recorded, but has not been read yet. */
 export type GroupResult = CommitResult | LargeReply;
 
-/** The results of a phase, by the unit that each belongs to. */
+/** The result of a phase for each unit. */
 type Results = Map<Unit, unknown>;
 
 /**
- * Commits a group in one transaction: one claim, each phase once, one completion, for any number of requests. An error concerns the whole
- * group, of which nothing is committed then.
+ * Commits a group in one transaction. It claims all keys with one statement, runs each phase once, and records all replies with one
+ * statement. An error fails the whole group.
  *
  * @param units in lock order, and no two with the same key
- * @returns what became of each unit, in order
- * @throws CommitUnknown, FencedOff, KeyLocked, and whatever a phase throws
+ * @returns one result for each unit, in order
+ * @throws CommitUnknown, FencedOff, KeyLocked, and every error of a phase. After every error except CommitUnknown, nothing is committed
  */
 export async function commitTogether(
   dataSource: DataSource,
@@ -54,7 +54,7 @@ export async function commitTogether(
   });
 }
 
-/** Claims the keys that are not held yet. The statement is sent right behind BEGIN, because it does nothing outside of its transaction. */
+/** Claims the keys that are not held yet. The statement may be sent right behind BEGIN, because it does nothing if BEGIN fails. */
 async function claimKeys(sql: SqlClient, store: GroupStore, units: readonly Unit[]): Promise<Map<Unit, GroupClaim>> {
   const claiming = units.filter(isClaiming);
   const answers = claiming.length > 0 ? await store.claimAll(sql, claiming) : [];
@@ -72,9 +72,10 @@ function takeKeys(claims: ReadonlyMap<Unit, GroupClaim>): void {
 }
 
 /**
- * Runs each phase once, with the items of all its units, as far as the replies need it. Statements whose rows no reply needs are only sent.
+ * Runs each phase once, with the items of all its units. Waits only for the results that the replies need. If no reply needs the rows of a
+ * statement, the statement is sent without waiting for its answer.
  *
- * @returns the results so far, and the statements that are still to be answered
+ * @returns the results, which are complete when every promise in `sent` has resolved
  */
 async function runPhases(
   tx: Transaction,

@@ -6,16 +6,19 @@ import type { RecordedReply } from '../request/reply.js';
 import type { RequestIdentity } from '../request/request-identity.js';
 
 /**
- * Memory that the requests in flight in one process may take, by estimate: half of what a small container gives to the heap. One account
- * alone gets half of it, which is 2,048 small requests, about a second of work, or 500 whose bodies have 25,000 characters.
+ * Maximum estimated memory of the requests in flight in one process: half of the heap in a small container. One account alone gets half of
+ * this memory. That is 2,048 small requests, which are about a second of work, or 500 requests whose bodies have 25,000 characters.
  */
 const MAX_BYTES = 128 * 2 ** 20;
 /** Memory of a request without its body. Measured: 22 KiB while it waits for another request, 50 KiB while it waits for a bank. */
 const REQUEST_BYTES = 32 * 1_024;
-/** A body is held as parsed and in canonical form, with two bytes for a character unless the text is Latin. Measured: 4. */
+/**
+ * Memory of one character of a body. The body is held in parsed and in canonical form, and V8 needs two bytes for a character if the text is
+ * not Latin-1. Measured: 4.
+ */
 const CHARACTER_BYTES = 4;
 
-/** The request that its duplicates in this process wait for. They share its reply, or its error. */
+/** The request that its duplicates in this process wait for. They get the reply or the error of the leader. */
 export class Leader {
   readonly reply: Promise<RecordedReply>;
   resolve!: (reply: RecordedReply) => void;
@@ -23,49 +26,48 @@ export class Leader {
 
   constructor(
     readonly request: RequestIdentity,
-    private readonly leadsUntil: number,
-    /** Gives its memory back, once. */
-    readonly leave: () => void,
+    private readonly leaseEndsAt: number,
+    readonly giveBackMemory: () => void,
   ) {
     this.reply = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
     });
-    // Nobody need be waiting when it fails.
+    // Prevents an unhandled rejection if the leader fails and no duplicate waits for it.
     this.reply.catch(() => undefined);
   }
 
-  /** One that hangs past its lease is no longer waited for: the key may be taken over, here as elsewhere. */
-  get hangs(): boolean {
-    return performance.now() > this.leadsUntil;
+  /** Whether the lease is over. Then duplicates no longer wait for this leader, because any attempt may take the key over. */
+  get isPastLease(): boolean {
+    return performance.now() > this.leaseEndsAt;
   }
 }
 
-/** The requests in flight with one key: usually one, more when different requests were sent with it. */
-interface Rivals {
+/** The leaders with one key: usually one, or several if clients have sent different requests with the same key. */
+interface KeyInFlight {
   leaders: Leader[];
-  /** The one whose claim the database has granted; until then nobody knows whose the key is. */
+  /** The leader whose claim the database has granted. Until then it is unknown which of the requests gets the key. */
   holder?: Leader;
 }
 
 /**
- * The requests in flight in this process. It spares the database their duplicates, and tells at once that a key is
- * taken by another request. It never decides that a key is new: that takes a claim.
+ * The requests in flight in this process. Duplicates wait here instead of asking the database, and a request whose key is taken by another
+ * request is refused at once. This class never decides that a key is new. Only a claim in the database does.
  *
- * All that is in flight is bounded by the memory that it takes, whether it waits for a commit, for a call between two commits or for another
- * request. Accounts share that memory.
+ * The requests in flight have a memory limit, which the accounts share. A request counts while it waits for a commit, for a call between
+ * two commits or for another request.
  */
 @Injectable()
 export class InFlight {
-  private readonly byKey = new Map<string, Rivals>();
+  private readonly byKey = new Map<string, KeyInFlight>();
   private readonly memory = new FairShare(MAX_BYTES);
 
   /**
-   * Takes the memory of a request, which has done nothing yet.
+   * Takes the memory of a request that has not started anything yet.
    *
-   * @param characters of its body, in whatever form
-   * @returns gives the memory back, once
-   * @throws IdempotencyError 503 if its account has too much in flight
+   * @param characters length of the body as JSON
+   * @returns a function that gives the memory back; only its first call has an effect
+   * @throws IdempotencyError 503 if the account has too much in flight
    */
   enter(accountId: string, characters: number): () => void {
     const bytes = REQUEST_BYTES + CHARACTER_BYTES * characters;
@@ -73,65 +75,67 @@ export class InFlight {
     return this.memory.take(accountId, bytes);
   }
 
-  /** The same request, if it is in flight here. */
+  /** The leader with the same key and the same content, if it is in flight here and within its lease. */
   find(request: RequestIdentity): Leader | undefined {
-    return this.byKey.get(request.name)?.leaders.find((leader) => leader.request.isSame(request) && !leader.hangs);
+    return this.byKey
+      .get(request.name)
+      ?.leaders.find((leader) => leader.request.isSame(request) && !leader.isPastLease);
   }
 
   /** Whether another request is known to hold the key. */
   isTaken(request: RequestIdentity): boolean {
     const holder = this.byKey.get(request.name)?.holder;
-    return holder !== undefined && !holder.hangs && !holder.request.isSame(request);
+    return holder !== undefined && !holder.isPastLease && !holder.request.isSame(request);
   }
 
   /**
-   * Waits for the reply of `leader`, in the place of a duplicate. The duplicate keeps nothing of its body.
+   * Waits for the reply of `leader` on behalf of a duplicate. During the wait the duplicate does not keep its body in memory.
    *
-   * @throws IdempotencyError 409 after `waitMs`, or at once if its account has too much in flight; and the error of the leader
+   * @throws IdempotencyError 409 after `waitMs`, or at once if the account has too much in flight; and the error of the leader
    */
   async follow(leader: Leader, duplicate: RequestIdentity, waitMs: number): Promise<RecordedReply> {
     const { accountId } = duplicate;
     if (!this.memory.allows(accountId, REQUEST_BYTES)) throw idempotencyKeyInProgress();
-    const leave = this.memory.take(accountId, REQUEST_BYTES);
-    duplicate.letGo();
+    const giveBackMemory = this.memory.take(accountId, REQUEST_BYTES);
+    duplicate.dropCanonical();
     const isOver = new AbortController();
     const tooLong = pause(waitMs, undefined, { signal: isOver.signal, ref: false });
     const reply = await Promise.race([leader.reply, tooLong]).finally(() => {
       isOver.abort();
-      leave();
+      giveBackMemory();
     });
     if (!reply) throw idempotencyKeyInProgress();
     return reply;
   }
 
   /**
-   * Makes the caller the one that its duplicates wait for, in place of one that hangs.
+   * Makes the request the leader of its duplicates. It replaces a leader of the same request that is past its lease.
    *
-   * @throws IdempotencyError 503 if its account has too much in flight
+   * @throws IdempotencyError 503 if the account has too much in flight
    */
   lead(request: RequestIdentity, leaseSeconds: number): Leader {
-    const leave = this.enter(request.accountId, request.canonical?.length ?? 0);
-    const leader = new Leader(request, performance.now() + leaseSeconds * 1000, leave);
-    const rivals = this.byKey.get(request.name);
-    if (rivals) rivals.leaders = [...rivals.leaders.filter((other) => !other.request.isSame(request)), leader];
+    const giveBackMemory = this.enter(request.accountId, request.canonical?.length ?? 0);
+    const leader = new Leader(request, performance.now() + leaseSeconds * 1000, giveBackMemory);
+    const sameKey = this.byKey.get(request.name);
+    if (sameKey) sameKey.leaders = [...sameKey.leaders.filter((other) => !other.request.isSame(request)), leader];
     else this.byKey.set(request.name, { leaders: [leader] });
     return leader;
   }
 
-  /** Notes that the database has granted the key to `leader`, unless that has been replaced meanwhile. */
+  /** Notes that the database has granted the key to `leader`. A leader that has been replaced is ignored. */
   hold(leader: Leader): void {
-    const rivals = this.byKey.get(leader.request.name);
-    if (rivals?.leaders.includes(leader)) rivals.holder = leader;
+    const sameKey = this.byKey.get(leader.request.name);
+    if (sameKey?.leaders.includes(leader)) sameKey.holder = leader;
   }
 
-  /** Forgets `leader`, who has an answer. */
+  /** Removes `leader`, because its request has been answered. */
   end(leader: Leader): void {
-    leader.leave();
+    leader.giveBackMemory();
     const { name } = leader.request;
-    const rivals = this.byKey.get(name);
-    if (!rivals) return;
-    rivals.leaders = rivals.leaders.filter((other) => other !== leader);
-    if (rivals.holder === leader) rivals.holder = undefined;
-    if (rivals.leaders.length === 0) this.byKey.delete(name);
+    const sameKey = this.byKey.get(name);
+    if (!sameKey) return;
+    sameKey.leaders = sameKey.leaders.filter((other) => other !== leader);
+    if (sameKey.holder === leader) sameKey.holder = undefined;
+    if (sameKey.leaders.length === 0) this.byKey.delete(name);
   }
 }

@@ -10,7 +10,7 @@ import { IdempotencyStore } from '../store/idempotency.store.js';
 import { type CommitResult, Committer, isClaiming, isCompleting, itemOf, take, type Unit } from './committer.js';
 import { FairTurns } from './fair-turns.js';
 
-/** Transactions at once: most of the ten connections that a pool has by default. Beside groups it is half of that. */
+/** Maximum number of transactions at once: 8 of the 10 connections of a pool, or half of that if `GroupCommit` needs connections as well. */
 const TRANSACTIONS = 8;
 
 /**

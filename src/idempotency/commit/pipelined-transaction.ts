@@ -69,7 +69,7 @@ async function begin<Opened>(sql: SqlClient, open: (sql: SqlClient) => Promise<O
   return opened.value;
 }
 
-/** Sends the last statements and COMMIT, in one write if the client pipelines, and waits for all answers. */
+/** Sends the last statements and COMMIT, in one write if the client pipelines. Waits for all answers. */
 async function commit(sql: SqlClient, close: () => Promise<unknown>[]): Promise<void> {
   if (!sql.pipeline) {
     await Promise.all(close());
@@ -89,8 +89,8 @@ async function commit(sql: SqlClient, close: () => Promise<unknown>[]): Promise<
     stream.uncork();
   }
   const [closing, [ending]] = await Promise.all([Promise.allSettled(closed), Promise.allSettled([answer])]);
-  // The first error is the cause, because PostgreSQL refuses everything behind it in the same transaction. If the answer to COMMIT is
-  // missing, however, the commit is unknown, whatever else was lost with it.
+  // The first error is the cause, because PostgreSQL refuses every later statement of the transaction. If the answer to COMMIT is missing,
+  // however, it is unknown whether the transaction was committed, and that matters more than the first error.
   const failed = closing.find(({ status }) => status === 'rejected');
   if (ending.status === 'fulfilled' && failed?.status === 'rejected') throw failed.reason;
   await committed(answer);

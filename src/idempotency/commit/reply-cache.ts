@@ -4,23 +4,24 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.opt
 import type { RecordedReply } from '../request/reply.js';
 import type { RequestIdentity } from '../request/request-identity.js';
 
-/** A recorded reply, and what request it answers. */
+/** A recorded reply, and the request that it answers. */
 interface CachedReply {
   readonly request: RequestIdentity;
   readonly reply: RecordedReply;
 }
 
-/** What an entry takes beside its texts: objects, the fingerprint, its place in the cache. A generous guess. */
+/** Bytes of an entry without its texts: objects, the fingerprint and the place in the cache. A generous estimate. */
 const ENTRY_BYTES = 512;
-/** At most, by V8: a text of Latin letters takes half of it. */
+/** Upper bound: V8 stores a character in two bytes, or in one byte if the whole string is Latin-1. */
 const CHARACTER_BYTES = 2;
 
 /**
- * Replies that this process has recorded or read, so that a replay need not ask the database. They never change, and
- * are kept no longer than they live there: the time that is left is the database's word, counted on a clock that only
- * goes forward.
+ * Recorded replies in memory, so that a replay need not read the database.
  *
- * It knows nothing of a key that it does not hold: whether that is new, the database decides.
+ * A cached reply is never outdated, because a recorded reply never changes and leaves the cache before it expires in the database. The
+ * database reports the time that is left, and the cache measures that time on a monotonic clock.
+ *
+ * The cache never decides that a key is new. Only a claim in the database does.
  */
 @Injectable()
 export class ReplyCache {
@@ -34,7 +35,7 @@ export class ReplyCache {
     this.replies = new LRUCache({ maxSize, sizeCalculation: sizeOf, ttl: 1, perf: clock });
   }
 
-  /** The recorded reply of the same request; `reused` when the key stands for another; `undefined` for nothing known. */
+  /** The recorded reply of the same request; `reused` if the key belongs to another request; `undefined` if the key is not cached. */
   find(request: RequestIdentity): RecordedReply | 'reused' | undefined {
     const cached = this.replies?.get(request.name);
     return cached && (cached.request.isSame(request) ? cached.reply : 'reused');

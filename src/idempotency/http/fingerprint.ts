@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
 
 /**
- * The canonical form of a JSON value, RFC 8785: members sorted by their UTF-16 code units, no white space, and
- * numbers and strings as ECMAScript writes them. Key order, white space, `1` or `1.0`, `é` or `\u00e9` make no
- * difference. Array order and values do.
+ * The canonical form of a JSON value, RFC 8785: members sorted by their UTF-16 code units, no white space, and numbers and strings as
+ * ECMAScript writes them. Two texts have the same form if they differ only in the order of members, in white space, or in spelling, such as
+ * `1` and `1.0`, or `é` and `\u00e9`. Another order of an array gives another form.
  *
- * Every value that `JSON.parse` can return has a form of its own. A number that is too large for a double (`1e999`) becomes `Infinity`,
+ * Every value that `JSON.parse` can return has its own canonical form. A number that is too large for a double (`1e999`) becomes `Infinity`,
  * which is not valid JSON and therefore equals the form of no other value. The package `canonicalize` throws for such a number, and the
  * client would get a 500 instead of an answer about its request (docs/adr/0019-what-stays-by-hand.md).
  */

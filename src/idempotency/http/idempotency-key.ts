@@ -3,7 +3,7 @@ import { idempotencyKeyInvalid, idempotencyKeyMissing } from './idempotency.erro
 /** The request header that carries the key, lower-cased. */
 const IDEMPOTENCY_KEY_HEADER = 'idempotency-key';
 
-/** The longest key, in characters: Stripe's limit, and short enough for an index entry. */
+/** Maximum length of a key in characters: Stripe's limit, and short enough for an index entry. */
 export const IDEMPOTENCY_KEY_MAX_LENGTH = 255;
 
 const BARE = /^[\x21\x23-\x7e]+$/;
@@ -12,13 +12,13 @@ const QUOTED = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
 const VISIBLE = /^[\x21-\x7e]+$/;
 
 /**
- * The idempotency key of a request, from its raw headers: Node joins repeated headers into one value, in which
- * two keys would look like one with a comma.
+ * Returns the idempotency key of a request. It reads the raw headers, because Node joins repeated headers into one value, so two keys would
+ * look like one key that contains a comma.
  *
- * `order_12345` and `"order_12345"`, the quoted string of draft-ietf-httpapi-idempotency-key-header, are one key.
+ * `order_12345` and `"order_12345"`, the quoted string of draft-ietf-httpapi-idempotency-key-header, are the same key.
  *
- * @param rawHeaders names and values in turn, as `http.IncomingMessage.rawHeaders` has them
- * @returns `undefined` when there is none
+ * @param rawHeaders names and values in turn, as in `http.IncomingMessage.rawHeaders`
+ * @returns `undefined` if the request has no such header
  * @throws IdempotencyError 400 `idempotency_key_invalid` for anything but one header with 1 to 255 visible ASCII characters
  */
 export function findIdempotencyKey(rawHeaders: readonly string[]): string | undefined {
@@ -30,7 +30,7 @@ export function findIdempotencyKey(rawHeaders: readonly string[]): string | unde
   return value === undefined ? undefined : parseIdempotencyKey(value);
 }
 
-/** {@link findIdempotencyKey} where one is required: without it, 400 `idempotency_key_missing`. */
+/** Like {@link findIdempotencyKey}, but a request without a key gets 400 `idempotency_key_missing`. */
 export function readIdempotencyKey(rawHeaders: readonly string[]): string {
   const key = findIdempotencyKey(rawHeaders);
   if (key === undefined) throw idempotencyKeyMissing();

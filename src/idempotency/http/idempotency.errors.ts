@@ -1,9 +1,8 @@
 import { HttpException } from '@nestjs/common';
 
 /**
- * What a client may conclude about its request from an error:
- * `not_started`: this attempt has done nothing; `unknown`: it may take effect, or has, and will be finished;
- * `final`: the answer stands, and sending it again gets the same one.
+ * The conclusion that a client may draw from an error about its request. `not_started`: this attempt has done nothing. `unknown`: the request
+ * may have taken effect or may still do so, and will be finished. `final`: a retry gets the same answer.
  */
 export type Outcome = 'not_started' | 'unknown' | 'final';
 
@@ -15,24 +14,24 @@ export type IdempotencyErrorCode =
   | 'database_unavailable'
   | 'overloaded';
 
-/** An answer of this module that is not a recorded reply. It is never recorded, so the key stays usable. */
+/** An answer of this module. It is never recorded, so the client can still use the key. */
 export class IdempotencyError extends HttpException {
   constructor(
     readonly code: IdempotencyErrorCode,
     status: number,
     readonly detail: string,
     readonly outcome: Outcome,
-    /** Seconds for the `Retry-After` header; present when sending the same request again makes sense. */
+    /** Seconds for the `Retry-After` header; `undefined` if a retry of the same request cannot succeed. */
     readonly retryAfterSeconds?: number,
     cause?: unknown,
   ) {
     super({ code, detail, outcome, retryable: retryAfterSeconds !== undefined }, status, { cause });
-    // For logs; Nest would say no more than the name of the class.
+    // Logs show this message. Nest's own message is only the name of the class.
     this.message = `${code}: ${detail}`;
   }
 }
 
-/** 400: the draft's §2.7, for an operation that requires a key. */
+/** 400, by §2.7 of the draft: the operation requires a key. */
 export const idempotencyKeyMissing = () =>
   new IdempotencyError(
     'idempotency_key_missing',
@@ -41,7 +40,7 @@ export const idempotencyKeyMissing = () =>
     'not_started',
   );
 
-/** 400: a key that two parties could read differently is refused rather than guessed. */
+/** 400: an ambiguous header is refused, because client and service could read different keys from it. */
 export const idempotencyKeyInvalid = (reason: string) =>
   new IdempotencyError(
     'idempotency_key_invalid',
@@ -50,7 +49,7 @@ export const idempotencyKeyInvalid = (reason: string) =>
     'not_started',
   );
 
-/** 422: the draft's §2.7 for a key that already stands for another request. */
+/** 422, by §2.7 of the draft: the key already belongs to another request. */
 export const idempotencyKeyReused = () =>
   new IdempotencyError(
     'idempotency_key_reused',
@@ -59,7 +58,7 @@ export const idempotencyKeyReused = () =>
     'not_started',
   );
 
-/** 409: the same request is still being worked on, and the wait for its reply is over. */
+/** 409: the same request is still in flight, and the duplicate cannot wait any longer for its reply. */
 export const idempotencyKeyInProgress = () =>
   new IdempotencyError(
     'idempotency_key_in_progress',
@@ -69,20 +68,20 @@ export const idempotencyKeyInProgress = () =>
     1,
   );
 
-/** 503: the record cannot be read or written, so nothing is run without it. */
+/** 503: the row of the key cannot be read or written, and the handler must not run without it. */
 export const databaseUnavailable = (outcome: Outcome, cause: unknown) =>
   new IdempotencyError(
     'database_unavailable',
     503,
     outcome === 'not_started'
       ? 'The database cannot be reached, and nothing was started. Send the same request again.'
-      : 'The database stopped answering while the request was processed, which may have taken effect. Send the same request again to get its reply.',
+      : 'The database stopped answering while the request was being processed, so the request may have taken effect. Send the same request again to get its reply.',
     outcome,
     1,
     cause,
   );
 
-/** 503: more requests wait for a commit than can be served soon. */
+/** 503: the requests of this account that are in flight already take all the memory that the account may use. */
 export const overloaded = () =>
   new IdempotencyError(
     'overloaded',

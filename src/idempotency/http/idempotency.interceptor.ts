@@ -31,10 +31,12 @@ export function requestOf(context: ExecutionContext): IdempotentRequest {
 /**
  * Reads the key, runs the handler, and sends the recorded reply.
  *
- * A replay has two ways out. A reply in the cache is returned without running the handler; skipping validation is safe, because the same
- * request passed it. Any other reply is thrown by the verb that finds it, through the handler, as a `Duplicate`.
+ * A reply is replayed in one of two ways. If the reply is in the cache, it is sent without running the handler. Skipping validation is safe,
+ * because the same request has passed it. Otherwise `claim` or `complete` finds the reply, and throws it through the handler as a
+ * `Duplicate`.
  *
- * The handler claims the key, not the interceptor, because interceptors run before validation, and an invalid body must not use up a key.
+ * The handler claims the key, and not the interceptor, because interceptors run before validation, and an invalid body must not use up a
+ * key.
  */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
@@ -64,7 +66,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   private identify(context: ExecutionContext, http: HttpRequest, key: string): RequestIdentity {
     const operation = operationOf(http);
     const headers = headersOf(context, http);
-    // Computed only if the key is known, or when the handler claims it.
+    // Computed only if this process knows the key, or when the handler claims it.
     const content = () => canonicalRequest(operation, { path: http.params, query: http.query, headers }, http.body);
     return new RequestIdentity(this.accountOf(http), key, operation, content);
   }
@@ -72,7 +74,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   private accountOf(http: HttpRequest): string {
     const accountId = this.options.scope(http as never);
     if (!accountId)
-      throw new Error('scope() returned no account: without one, keys of different callers would collide');
+      throw new Error('scope() returned no account: without an account, keys of different callers would collide');
     return accountId;
   }
 
@@ -84,7 +86,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   private async answer(context: ExecutionContext, request: KeyedRequest, next: CallHandler) {
     const http = context.switchToHttp().getRequest<HttpRequest>();
     try {
-      // Skipping validation is safe here as well, because the same request is running.
+      // Skipping validation is safe here as well, because the request in flight has passed it.
       await request.waitForSame(() => (http.body = undefined));
       const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
       const reply = recordedReply(context, request, result);
@@ -106,7 +108,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     return this.send(context, reply, outcome !== 'first');
   }
 
-  /** Sends every reply, first or replayed, from the recorded bytes. */
+  /** Sends the recorded bytes, whether the reply is the first one or a replay. */
   private send(context: ExecutionContext, reply: RecordedReply, isReplay = false): string | undefined {
     const response = context.switchToHttp().getResponse<object>();
     const { httpAdapter } = this.adapterHost;
@@ -133,13 +135,13 @@ const metadataOf = (name: string, context: ExecutionContext): unknown =>
 
 const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, context) as 'required' | 'optional';
 
-/** The headers that belong to the request; `undefined`, which the canonical form leaves out, if there are none. */
+/** The headers that belong to the request; `undefined` if there are none, so that they do not appear in the canonical form. */
 function headersOf(context: ExecutionContext, { headers }: HttpRequest): Record<string, unknown> | undefined {
   const names = metadataOf(MEANINGFUL_HEADERS, context) as string[];
   return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, headers[name]]));
 }
 
-/** @throws Error if the handler returned anything but the reply of `complete`, or swallowed the end of its request */
+/** @throws Error if the handler returned something else than the reply of `complete`, or swallowed the error that ended it */
 function recordedReply(context: ExecutionContext, request: IdempotentRequest, result: unknown): RecordedReply {
   const { recorded } = request;
   if (request instanceof KeyedRequest && request.ended) {

@@ -12,16 +12,19 @@ import { IDEMPOTENT, MEANINGFUL_HEADERS, RESUMED_BY, type ResumedBy } from './id
 /** How a handler is idempotent. */
 export interface IdempotentHandler<Service = unknown> {
   /**
-   * `optional` for an operation that is safe to repeat for another reason, such as a natural key or a version. Without a key, the request has
-   * `complete` only, and nothing is replayed. By default the key is required.
+   * `optional` for an operation that is safe to repeat for another reason, such as a natural key or a version. If a client sends no key, the
+   * handler can use `complete` only, and nothing is replayed. By default the key is required.
    */
   key?: 'required' | 'optional';
-  /** Request headers that belong to the request like its body does, in lower case, such as `if-match`. With another value it is another request. */
+  /**
+   * Names of request headers, in lower case, that belong to the request like its body does, such as `if-match`. If the value of such a header
+   * differs, it is another request.
+   */
   headers?: string[];
   /**
-   * The method of a service that finishes a request which the handler has claimed and nobody finished: it gets an `AbandonedRequest` and
-   * takes the same steps as the handler. Required for a handler that uses `claim`, because a crash between its two commits would otherwise
-   * leave the request unfinished until its client retries.
+   * The method of a service that finishes a request which the handler has claimed and not completed. The method gets an `AbandonedRequest`
+   * and takes the same steps as the handler. Required for a handler that uses `claim`, because a crash between its two commits would
+   * otherwise leave the request unfinished until its client retries.
    */
   resumedBy?: readonly [service: Type<Service>, method: keyof Service & string];
 }

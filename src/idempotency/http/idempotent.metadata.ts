@@ -1,6 +1,9 @@
 import type { Type } from '@nestjs/common';
 
-/** Metadata of an idempotent handler: `required` or `optional`, for its key. The interceptor, the check at start and the OpenAPI document read it. */
+/**
+ * Metadata of an idempotent handler: whether its key is `required` or `optional`. The interceptor, `WiringCheck` and the OpenAPI document
+ * read it.
+ */
 export const IDEMPOTENT = 'idempotency:idempotent';
 
 /** Metadata of an idempotent handler: the headers that belong to the request, beside the body. */

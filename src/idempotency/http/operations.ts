@@ -13,9 +13,10 @@ export class Operations {
   ) {}
 
   /**
-   * Returns the operations that a handler serves: method and route, with the global prefix, the module's path and the version. They are
-   * the names that `operationOf` finds in a request, because Nest's own factory builds both. A handler with several paths or versions
-   * serves several operations.
+   * Returns the operations that a handler serves: method and route, with the global prefix, the module's path and the version. A handler
+   * with several paths or versions serves several operations.
+   *
+   * The names are the same as those of `operationOf`, because the routes of both come from Nest's `RoutePathFactory`.
    *
    * @throws Error if the method is not a route of a controller of this application
    */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as pause } from 'node:timers/promises';
 import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
+import { BackOff } from '../../timing/back-off.js';
 import type { ClaimingUnit, CommitResult } from '../commit/committer.js';
 import type { Leader } from '../commit/in-flight.js';
 import {
@@ -28,7 +28,7 @@ export class Duplicate extends Error {
   }
 }
 
-/** A request that another attempt held, and that was taken over with a lock token of its own. */
+/** A request whose key was taken over from another attempt, with a new lock token. */
 export interface TakenOver {
   readonly requestId: string;
   readonly lockToken: string;
@@ -36,17 +36,16 @@ export interface TakenOver {
 
 type Committed = Extract<CommitResult, { kind: 'committed' | 'recorded' }>;
 
-/** How often a unit is run in all if the answer to its COMMIT is lost. */
+/** Maximum number of times that a unit is run if the answer to its COMMIT is lost. */
 const ATTEMPTS_IN_DOUBT = 3;
-/** Milliseconds between two looks at a key that another process holds: short at first, because most requests are short. */
-const FIRST_PAUSE_MS = 10;
-const LONGEST_PAUSE_MS = 250;
+/** Pauses between two claims of a key that another process holds. The first pause is short, because most requests are short. */
+const WAITING = { shortestMs: 10, longestMs: 250 };
 
-/** A request under its idempotency key. */
+/** A request with an idempotency key. */
 export class KeyedRequest extends IdempotentRequest {
   /** Whether the request had to wait for another attempt. */
   waited = false;
-  /** What a verb has thrown to end the handler: the reply of the key, or an answer of this module. */
+  /** The error with which a verb has ended the handler: a recorded reply, or an answer of this module. */
   ended?: Duplicate | IdempotencyError;
 
   private readonly lockToken: string;
@@ -77,7 +76,7 @@ export class KeyedRequest extends IdempotentRequest {
       throw new Error(`${operation} uses claim(), so it needs @Idempotent({ resumedBy: [Service, 'method'] })`);
     }
     const committed = await this.endHandlerOn(() =>
-      this.underTheKey('claim', phase as AnyPhase<never, unknown>, input),
+      this.claimAndCommit('claim', phase as AnyPhase<never, unknown>, input),
     );
     return (committed as Extract<Committed, { kind: 'committed' }>).result as Result;
   }
@@ -90,10 +89,10 @@ export class KeyedRequest extends IdempotentRequest {
   }
 
   /**
-   * Waits here if the same request is in flight in this process, and ends with its reply or its error. A duplicate that waits before its
-   * handler runs no longer needs its body.
+   * Waits for the same request if it is in flight in this process. Returns at once if it is not.
    *
-   * @param dropBody called before the wait
+   * @param dropBody called before the wait, because a duplicate whose handler never runs does not need its body
+   * @throws Duplicate with the reply of the same request, or the error of the same request
    */
   async waitForSame(dropBody: () => void): Promise<void> {
     const same = this.idempotency.inFlight.find(this.identity);
@@ -102,10 +101,10 @@ export class KeyedRequest extends IdempotentRequest {
     await this.follow(same);
   }
 
-  /** Answers the duplicates that wait in this process. After a failure it releases the key, so that the next attempt need not wait. */
+  /** Answers the duplicates that wait in this process. After a failure, first releases the key, so that the next attempt need not wait. */
   async finish(reply: RecordedReply | undefined, error?: unknown): Promise<void> {
     if (!reply && this.requestId) {
-      // If this fails too, the lease expires by itself. Do not wait for a database that is unavailable.
+      // If the release fails too, the lease expires by itself. Do not wait for a database that is unavailable.
       const released = this.idempotency.store.release(this.identity, this.lockToken).catch(() => undefined);
       if (!isUnavailable(error)) await released;
     }
@@ -120,30 +119,31 @@ export class KeyedRequest extends IdempotentRequest {
     return this.idempotency.store.forget(this.identity, this.lockToken);
   }
 
-  /** Completes on the key that is held, or claims it first. */
+  /** Completes the request if it is claimed already. Otherwise claims and completes it in one commit. */
   private async completeOnce(phase: AnyPhase<never, unknown>, input: unknown): Promise<Committed> {
     const { identity, lockToken, requestId } = this;
-    if (!requestId) return this.underTheKey('claim-and-complete', phase, input);
+    if (!requestId) return this.claimAndCommit('claim-and-complete', phase, input);
     try {
       return (await this.commit({ kind: 'complete', identity, lockToken, requestId, phase, input })) as Committed;
     } catch (error) {
       if (error instanceof FencedOff) this.idempotency.events.next({ type: 'fenced_off' });
       else if (error instanceof CommitUnknown) this.isInDoubt = true;
       else throw error;
-      // Only a new claim tells what became of the request. It finds the reply of the attempt that took over, or our own reply.
-      return this.underTheKey('claim-and-complete', phase, input);
+      // Only a new claim shows the state of the request: it finds the reply of the attempt that took over, or the reply of this attempt.
+      return this.claimAndCommit('claim-and-complete', phase, input);
     }
   }
 
-  /** Claims the key and commits the phase with it. Waits if another attempt holds the key. */
-  private async underTheKey(
+  /** Claims the key and commits the phase in the same transaction. Waits while another attempt holds the key. */
+  private async claimAndCommit(
     kind: ClaimingUnit['kind'],
     phase: AnyPhase<never, unknown>,
     input: unknown,
   ): Promise<Committed> {
     if (!this.leader && !this.requestId) await this.lead();
     const deadline = performance.now() + this.idempotency.options.waitMs;
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    const backOff = new BackOff(WAITING);
+    for (;;) {
       const result = await this.claimOnce(kind, phase, input);
       switch (result.kind) {
         case 'committed':
@@ -156,7 +156,7 @@ export class KeyedRequest extends IdempotentRequest {
           throw idempotencyKeyReused();
         case 'in_progress':
           this.waited = true;
-          await pause(pauseMs * (0.5 + Math.random() / 2));
+          await backOff.pause();
       }
       if (performance.now() > deadline) throw idempotencyKeyInProgress();
     }
@@ -178,7 +178,7 @@ export class KeyedRequest extends IdempotentRequest {
       } catch (error) {
         if (error instanceof KeyLocked) return { kind: 'in_progress' };
         if (!(error instanceof CommitUnknown) || attempt === ATTEMPTS_IN_DOUBT) throw error;
-        // Claiming again resolves the doubt: the insert waits for a commit that is still under way, and finds what the commit left.
+        // Claiming again resolves the doubt, because the insert waits for a commit that is still under way and then finds its row.
         this.isInDoubt = true;
       }
     }
@@ -193,7 +193,7 @@ export class KeyedRequest extends IdempotentRequest {
     return result;
   }
 
-  /** Answers from memory, waits for the same request in this process, or becomes the request that its duplicates wait for. */
+  /** Answers from memory, or waits for the same request in this process, or becomes the leader that its duplicates wait for. */
   private async lead(): Promise<void> {
     const { inFlight, options, replies } = this.idempotency;
     const known = replies.find(this.identity);
@@ -201,11 +201,11 @@ export class KeyedRequest extends IdempotentRequest {
     if (known) throw new Duplicate(known, false);
     const same = inFlight.find(this.identity);
     if (same) await this.follow(same);
-    // There is no await between not finding the same request and becoming the one that is found. So of two duplicates, one leads.
+    // There is no await between `find` and `lead`, so only one of two duplicates becomes the leader.
     this.leader = inFlight.lead(this.identity, options.leaseSeconds);
   }
 
-  /** Ends with the reply or the error of the same request, which is in flight in this process. */
+  /** Waits for the same request, which is in flight in this process, and throws its reply as a `Duplicate`, or its error. */
   private async follow(same: Leader): Promise<never> {
     this.waited = true;
     const { inFlight, options } = this.idempotency;
@@ -213,10 +213,11 @@ export class KeyedRequest extends IdempotentRequest {
   }
 
   /**
-   * Runs a verb, and notes an error that must reach the interceptor. A handler that swallowed such an error must not go on, because it does
-   * not hold the key.
+   * Runs a verb, and keeps an error that must reach the interceptor. If the handler swallows such an error, its next verb fails, because
+   * the handler does not hold the key.
    *
-   * Fails closed: without the database nothing is known about the key, so nothing is run, and the error says what may have happened.
+   * Fails closed: if the database is unavailable, the state of the key is unknown, so the handler must not go on. The `outcome` of the error
+   * says whether something may have been committed.
    */
   private async endHandlerOn<T>(verb: () => Promise<T>): Promise<T> {
     if (this.ended) throw new Error(SWALLOWED, { cause: this.ended });
@@ -231,8 +232,8 @@ export class KeyedRequest extends IdempotentRequest {
   }
 }
 
-/** The message for a handler that has caught the error that claim() or complete() ended it with. */
+/** The error message for a handler that has caught the error with which claim() or complete() ended it. */
 export const SWALLOWED =
-  'the handler caught what claim() or complete() threw and went on, but claim() throws to end the handler: rethrow in catch blocks around it';
+  'the handler caught an error of claim() or complete() and went on, but such an error ends the handler: rethrow it in every catch block';
 
 const isUnavailable = (error: unknown) => error instanceof IdempotencyError && error.code === 'database_unavailable';

@@ -1,43 +1,48 @@
 import type { EntityManager } from 'typeorm';
 import type { Transaction } from '../../postgres/transaction.js';
 
-/** One request's share of a phase. */
+/** One request in the list that a phase gets. */
 export interface PhaseItem<Input> {
   readonly accountId: string;
-  /** The durable name of the request, the same at every retry: derive ids and foreign keys from it. */
+  /** The durable id of the request, the same at every retry. Derive ids and foreign keys from it. */
   readonly requestId: string;
-  /** Whether the result is a reply that is recorded and replayed, so that a refusal is final for the request's key. */
+  /** Whether the result is a reply that is recorded under the request's key. If so, a refusal is final for that key. */
   readonly isRecorded: boolean;
   readonly input: Input;
 }
 
 /**
- * What is done to the database for a list of requests, in one transaction, with one result per item, in order.
+ * A function that reads and writes the database for a list of requests, in one transaction. It returns one result for each item, in order.
  *
- * It may be run more than once for an item, never committed more than once: after a lost race, when the answer to
- * COMMIT was lost, or alone after it had failed in company. So it reads and writes through `tx` alone and touches
- * nothing outside the database. What it throws rolls everything back.
+ * A phase may run several times for an item, but is committed at most once. It runs again if the transaction has lost a race, if the answer
+ * to COMMIT was lost, or without the other requests if their group has failed. So a phase must use `tx` only and must have no effect
+ * outside of the database. If a phase throws, the whole transaction is rolled back.
  */
 export type Phase<Input, Result> = (
   tx: EntityManager,
   items: readonly PhaseItem<Input>[],
 ) => Promise<readonly Result[]>;
 
-/** A {@link Phase} of one statement. It is prepared once for each connection, and what comes behind it is sent without waiting. */
+/**
+ * A {@link Phase} that is one statement. The statement is prepared once for each connection, and the next statement can be sent without
+ * waiting for its answer.
+ */
 export interface StatementPhase<Input, Result> {
-  /** Of the prepared statement; no two have the same. */
+  /** Name of the prepared statement, unique in the application. */
   readonly name: string;
   readonly text: string;
-  /** The statement's parameters, one set for all items. */
+  /** Returns the parameters of the statement, which serve all items together. */
   parameters(items: readonly PhaseItem<Input>[]): unknown[];
   /**
-   * The results. Await `rows` only where they depend on them: a reply that does not can be recorded without waiting.
-   * Of `claim`, what this throws leaves the intent committed, as a crash after it would.
+   * Returns one result for each item, in order. Await `rows` only if the results depend on them, because other results are recorded without
+   * waiting for the statement.
+   *
+   * If `results` throws in a phase of `claim`, the claim is committed all the same, as if the process had crashed right after it.
    */
   results(items: readonly PhaseItem<Input>[], rows: Promise<Row[]>): Promise<readonly Result[]>;
 }
 
-/** A row that a statement returns. Its shape is the statement's, so who reads it says what it is. */
+/** A row that a statement returns. The statement defines its members, so `results` casts the row to its own type. */
 export type Row = Record<string, unknown>;
 
 /** Either way to write a phase. */

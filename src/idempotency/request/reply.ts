@@ -1,13 +1,13 @@
-/** What a phase returns to answer its request with. It is recorded, whatever its status, and replayed. */
+/** The reply that a phase returns. It is recorded and replayed, for every status. */
 export interface Reply {
   status: number;
-  /** Anything that JSON can carry; `undefined` for no content. */
+  /** Any JSON value; `undefined` for a reply without content. */
   body?: unknown;
-  /** Headers that belong to the answer, such as `etag`; `content-type` is JSON unless it says otherwise. */
+  /** Headers that are recorded and replayed with the body, such as `etag`. The default of `content-type` is JSON. */
   headers?: Record<string, string>;
 }
 
-/** A reply as it is stored and sent: the very bytes, the first time and every time. */
+/** A reply as it is stored and sent: every attempt gets the same bytes. */
 export class RecordedReply {
   constructor(
     readonly status: number,
@@ -16,9 +16,9 @@ export class RecordedReply {
   ) {}
 }
 
-/** Serialises a reply, once. What this returns is both stored and sent, so that the two cannot differ. */
+/** Serialises a reply, once for each request. The result is both stored and sent, so a replay cannot differ from the first reply. */
 export function record({ status, body, headers = {} }: Reply): RecordedReply {
-  // One spelling for each name: two that differ in case would be sent in the order that the database likes.
+  // Lower-case the names, because jsonb would otherwise reorder two spellings of one header.
   const named = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
   if (body === undefined) return new RecordedReply(status, named, '');
   return new RecordedReply(

@@ -1,17 +1,17 @@
 import { nameWithin } from '../../postgres/lock-order.js';
 import { sha256 } from '../http/fingerprint.js';
 
-/** Which request: the account and the key name it, the fingerprint says what it is. */
+/** The identity of a request. Account and key name the request. The fingerprint shows whether two requests with that name are the same. */
 export class RequestIdentity {
-  /** Account and key in one text. */
+  /** Account and key in one string, unique across accounts. */
   readonly name: string;
-  private makeText?: () => string;
-  private text?: string;
+  private makeCanonical?: () => string;
+  private canonicalText?: string;
   private hash?: Buffer;
 
   /**
    * @param operation method and route, such as `POST /charges`
-   * @param content makes the canonical request, when that is first asked for; or the fingerprint, where only that is known
+   * @param content a function that makes the canonical request when it is first needed; or the fingerprint, if only that is known
    */
   constructor(
     readonly accountId: string,
@@ -20,18 +20,18 @@ export class RequestIdentity {
     content: (() => string) | Buffer,
   ) {
     this.name = nameWithin(accountId, key);
-    if (typeof content === 'function') this.makeText = content;
+    if (typeof content === 'function') this.makeCanonical = content;
     else this.hash = content;
   }
 
-  /** The canonical request, where it is known. */
+  /** The canonical request; `undefined` if only the fingerprint is known. */
   get canonical(): string | undefined {
-    if (this.makeText) {
-      this.text = this.makeText();
-      // It holds the HTTP request, and what is cached must not.
-      this.makeText = undefined;
+    if (this.makeCanonical) {
+      this.canonicalText = this.makeCanonical();
+      // Drop the closure, because it references the HTTP request, which the reply cache must not keep in memory.
+      this.makeCanonical = undefined;
     }
-    return this.text;
+    return this.canonicalText;
   }
 
   /** SHA-256 of the canonical request, 32 bytes. */
@@ -39,11 +39,11 @@ export class RequestIdentity {
     return (this.hash ??= sha256(this.canonical ?? ''));
   }
 
-  /** Drops the canonical request. The fingerprint says the same in 32 bytes. */
-  letGo(): void {
+  /** Frees the memory of the canonical request. `isSame` then compares fingerprints, which have 32 bytes. */
+  dropCanonical(): void {
     this.hash = this.fingerprint;
-    this.makeText = undefined;
-    this.text = undefined;
+    this.makeCanonical = undefined;
+    this.canonicalText = undefined;
   }
 
   /** Whether `other`, which has the same name, is the same request. */

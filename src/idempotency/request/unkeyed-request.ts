@@ -10,8 +10,8 @@ import { RequestIdentity } from './request-identity.js';
 const NO_FINGERPRINT = Buffer.alloc(0);
 
 /**
- * A request without a key, to an operation that is safe to repeat for another reason, such as a natural key or a version. It commits like any
- * other request, and its reply is not kept: each attempt is decided again.
+ * A request without a key, to an operation that is safe to repeat for another reason, such as a natural key or a version. It is committed
+ * like any other request, but its reply is not recorded, so every attempt runs the phase.
  */
 export class UnkeyedRequest extends IdempotentRequest {
   readonly key = undefined;
@@ -32,19 +32,19 @@ export class UnkeyedRequest extends IdempotentRequest {
   /** @throws IdempotencyError 503, with the outcome `unknown` if the answer to COMMIT was lost */
   async complete<Input>(phase: AnyPhase<Input, Reply>, input: Input): Promise<RecordedReply> {
     const requestId = newRequestId();
-    // Use a random identity, so this request never conflicts with another.
+    // A random identity, so that this request never conflicts with another one.
     const identity = new RequestIdentity(this.accountId, requestId, this.operation, NO_FINGERPRINT);
-    const leave = this.idempotency.inFlight.enter(this.accountId, JSON.stringify(input)?.length ?? 0);
+    const giveBackMemory = this.idempotency.inFlight.enter(this.accountId, JSON.stringify(input)?.length ?? 0);
     try {
       const unit = { kind: 'unkeyed', identity, requestId, phase: phase as AnyPhase<never, unknown>, input } as const;
       const committed = await this.idempotency.committer.commit(unit);
-      if (committed.kind !== 'committed') throw new Error(`A request without a key is ${committed.kind}`);
+      if (committed.kind !== 'committed') throw new Error(`A request without a key cannot be ${committed.kind}`);
       return (this.recorded = record(committed.result as Reply));
     } catch (error) {
       if (!isOutage(error)) throw error;
       throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);
     } finally {
-      leave();
+      giveBackMemory();
     }
   }
 }

@@ -14,7 +14,7 @@ export interface Attempt {
   readonly isInDoubt: boolean;
 }
 
-/** The end of an attempt: the reply that every duplicate gets from now on. */
+/** The reply with which an attempt completes its request. Every duplicate gets this reply from then on. */
 export interface Completion {
   readonly identity: RequestIdentity;
   readonly lockToken: string;
@@ -27,7 +27,7 @@ export interface Granted {
   requestId: string;
 }
 
-/** What became of an attempt to take a key. */
+/** The result of an attempt to take a key. */
 export type Claim =
   | Granted
   /**
@@ -35,7 +35,7 @@ export type Claim =
    * milliseconds of `performance.now()`.
    */
   | { kind: 'completed'; reply: RecordedReply; lockToken: string; expiresAt: number }
-  /** Another attempt holds the lease, or another transaction is writing the key. The next look may see more. */
+  /** Another attempt holds the lease, or another transaction is writing the key. A later attempt may find another state. */
   | { kind: 'in_progress' }
   /** The key belongs to another request. */
   | { kind: 'reused' };

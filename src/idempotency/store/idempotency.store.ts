@@ -33,11 +33,12 @@ export interface KeyStatus {
  *   └───────────────────────────────────────────────────────┘
  * ```
  *
- * `release` ends a lease at once. Only `complete` finishes a request in progress, and only `forget` deletes one, if its intent is missing:
- * the sweep and the retention leave it alone. Only the holder of the lock token completes or forgets. Completed rows never change.
+ * `release` ends a lease at once. Only `complete` finishes a request in progress, and only `forget` deletes it, if its intent is missing. The
+ * sweep never deletes a request in progress, however old the request is. Only the holder of the lock token completes or forgets. Completed
+ * rows never change.
  *
- * The database's clock decides about leases and expiry, because the clocks of replicas differ. `clock_timestamp()` moves within a
- * transaction; `now()` does not.
+ * The clock of the database decides whether a lease or a key has expired, because the clocks of replicas differ. The statements use
+ * `clock_timestamp()`, because `now()` stands still within a transaction.
  */
 @Injectable()
 export class IdempotencyStore {
@@ -50,7 +51,7 @@ export class IdempotencyStore {
    * Takes the key for the lock token of the attempt, if the key is new or expired, if the lease of its request has expired, or if the token
    * holds the key already (after a lost COMMIT). A key that cannot be taken is only read.
    *
-   * The unique constraint decides which of several attempts inserts the key. The read before it only saves the insert.
+   * The unique constraint decides which of several attempts inserts the key. The read before the insert only makes a replay cheaper.
    *
    * @param sql within a transaction, so that the claim is committed with its intent or its effect, or not at all
    * @throws KeyLocked
@@ -59,8 +60,8 @@ export class IdempotencyStore {
     const { identity, lockToken, newRequestId, isInDoubt } = attempt;
     const seen = await this.read(sql, attempt);
     if (seen.kind !== 'free') return seen;
-    // An insert waits for a transaction that is writing the same key, and holds a connection meanwhile. The lock says so without waiting. An
-    // attempt in doubt has to wait, because a plain SELECT does not see a commit that is still under way.
+    // An insert waits for a transaction that is writing the same key, and holds a connection during the wait. Trying the advisory lock finds
+    // such a transaction without waiting. An attempt in doubt has to wait, because a SELECT does not see a commit that is still under way.
     if (!isInDoubt && !(await this.tryLock(sql, identity))) return { kind: 'in_progress' };
     const { accountId, key, operation, fingerprint } = identity;
     const { leaseSeconds } = this.options;
@@ -79,7 +80,7 @@ export class IdempotencyStore {
       throw isLockTimeout(error) ? new KeyLocked() : error;
     });
     const [row] = rows as { request_id: string }[];
-    // Without a row another attempt was faster.
+    // No row is returned if another attempt has taken the key since it was read.
     return row ? { kind: 'claimed', requestId: row.request_id } : { kind: 'in_progress' };
   }
 
@@ -136,8 +137,8 @@ export class IdempotencyStore {
   }
 
   /**
-   * Deletes an unfinished request, so that the next request with its key is new. Use it only for a request that is known to have done
-   * nothing. Nothing is deleted if the lock token no longer holds the key.
+   * Deletes the key of an unfinished request, so that the next request with this key is new. Use it only for a request that is known to have
+   * done nothing. Nothing is deleted if the lock token no longer holds the key.
    */
   async forget({ accountId, key }: RequestIdentity, lockToken: string): Promise<void> {
     await this.run(FORGET, [accountId, key, lockToken]);
@@ -218,7 +219,7 @@ const CLAIM = `
 const COMPLETE = `
   UPDATE processed_requests
   SET response_status = $4, response_headers = $5, response_body = $6, completed_at = clock_timestamp(), locked_until = NULL,
-      -- A request that is finished late, after an outage of hours, is kept as long as a new one. Otherwise its key could expire while
+      -- A request that is completed late, after an outage of hours, is kept as long as a new one. Otherwise its key could expire while
       -- its client is still retrying, and the retry would run the operation again.
       created_at = CASE WHEN created_at > clock_timestamp() - make_interval(secs => $7::float8 / 2) THEN created_at
                         ELSE clock_timestamp() END

@@ -1,29 +1,29 @@
-/** How one request with a key was answered. */
+/** The way in which a request with a key was answered. */
 export type RequestOutcome =
-  /** It did the work. */
+  /** The request did the work and got the first reply. */
   | 'first'
-  /** The reply was there already. */
+  /** The reply was recorded before. */
   | 'replayed'
-  /** It waited for the reply of another. */
+  /** The request waited for the reply of another attempt, and got it. */
   | 'waited'
-  /** It waited in vain: 409. */
+  /** The other attempt did not finish during the wait: 409. */
   | 'in_progress'
-  /** The key stands for another request: 422. */
+  /** The key belongs to another request: 422. */
   | 'reused'
-  /** It failed, and nothing was recorded. */
+  /** The request failed, and no reply was recorded. */
   | 'failed';
 
-/** What the module tells its observers: for metrics and logs, never for decisions. */
+/** Events for metrics and logs. Nothing in the module depends on them. */
 export type IdempotencyEvent =
   | { type: 'answered'; outcome: RequestOutcome }
-  /** This many requests were committed together. */
+  /** One transaction has committed this many requests. */
   | { type: 'committed'; requests: number }
-  /** A request whose holder had vanished was finished without its client. */
+  /** Recovery has finished a request without its client. */
   | { type: 'recovered' }
-  /** Recovery found no intent, so nothing had happened, and deleted the key: its next request is new. */
+  /** Recovery found no intent, so the request had done nothing, and recovery deleted the key. The next request with the key is new. */
   | { type: 'forgotten' }
-  /** The operations that have unfinished requests which this process does not resume: they wait for their clients. */
+  /** Unfinished requests that this process does not resume. They stay unfinished until another process or a retry finishes them. */
   | { type: 'unresumed'; operations: readonly { operation: string; requests: number }[] }
-  /** A holder found that another had taken over: its work was rolled back. */
+  /** An attempt could not complete, because another attempt had taken over its key. The work of the first one was rolled back. */
   | { type: 'fenced_off' }
   | { type: 'swept'; rows: number };

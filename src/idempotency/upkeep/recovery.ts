@@ -7,30 +7,28 @@ import { Idempotency } from '../idempotency.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { Duplicate, KeyedRequest } from '../request/keyed-request.js';
 import { Worker } from '../../postgres/worker.js';
-import { INTENT_MISSING, type Resume, ResumeRegistry } from './resumes.js';
+import { type AbandonedRequest, INTENT_MISSING, type Resume, ResumeRegistry } from './resumes.js';
 import { type Turn, UpkeepStore } from './upkeep.store.js';
 
 /**
- * Requests of an operation that are resumed at once. An account has half of them at most, so that requests which all wait for a slow bank leave
- * room for those of other accounts. While they wait they hold no connection.
+ * Maximum number of requests of an operation that are resumed at once. One account may use half of it, so that requests which wait for a slow
+ * bank leave room for other accounts. A request that waits for a bank holds no connection.
  */
 const MAX_RESUMING = 16;
-/** Between two looks for requests that are not resumed here. They need an operator, who need not be told more often. */
+/** Milliseconds between two reports of requests that are not resumed here: ten minutes, because an operator has to solve the problem. */
 const UNRESUMED_INTERVAL_MS = 600_000;
-/** Before the name of every account. */
+/** A name that sorts before the name of every account. */
 const FIRST_TURN = '';
 
-/** A request that recovery has taken over. */
-interface TakenOver {
-  accountId: string;
-  requestId: string;
+/** An abandoned request that recovery itself finishes, releases or forgets. */
+interface ResumableRequest extends AbandonedRequest {
   request: KeyedRequest;
 }
 
 /** Finishes, without their clients, the requests whose holder crashed, froze or failed. */
 @Injectable()
 export class Recovery extends Worker implements OnApplicationBootstrap {
-  private nextLookForUnresumed = 0;
+  private nextReportAt = 0;
 
   constructor(
     private readonly idempotency: Idempotency,
@@ -50,9 +48,9 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
   }
 
   protected async run(): Promise<number> {
-    // What is not resumed here must not hold up what is.
-    await this.lookForUnresumed().catch((error: unknown) =>
-      this.logger.warn(`Not looked for others: ${String(error)}`),
+    // A failed report must not stop the recovery of other requests.
+    await this.reportUnresumed().catch((error: unknown) =>
+      this.logger.warn(`Could not look for requests that are not resumed here: ${String(error)}`),
     );
     const recovered = await Promise.all(
       [...this.resumes.all].map(([operation, resume]) => this.recover(operation, resume)),
@@ -60,12 +58,12 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     return recovered.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Resumes requests of an operation, the accounts in turn, until none is due and none is under way. */
+  /** Resumes the due requests of an operation. Accounts take turns. Ends when no request is due and none is being resumed. */
   private async recover(operation: string, resume: Resume): Promise<number> {
     const share = new FairShare(MAX_RESUMING);
     const underWay = new Set<Promise<void>>();
     let recovered = 0;
-    const start = (abandoned: TakenOver) => {
+    const start = (abandoned: ResumableRequest) => {
       const giveBack = share.take(abandoned.accountId);
       const ended = this.finish(operation, abandoned, resume).then((isFinished) => {
         recovered += Number(isFinished);
@@ -78,7 +76,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       let after = FIRST_TURN;
       let isDone = false;
       while (!isDone && !this.stopping) {
-        // Asked before the look: what ends during it may leave room for more of its account.
+        // Read before the search, because a request that ends during the search makes room for other requests of its account.
         const isIdle = underWay.size === 0;
         const turn = { after, except: share.exhausted };
         const abandoned = share.isUsedUp ? undefined : await this.takeOver(operation, turn);
@@ -95,7 +93,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
   }
 
   /** Takes over the request whose turn it is. After the last account, the first one has its turn. */
-  private async takeOver(operation: string, turn: Turn): Promise<TakenOver | undefined> {
+  private async takeOver(operation: string, turn: Turn): Promise<ResumableRequest | undefined> {
     const { store } = this;
     const lockToken = randomUUID();
     const abandoned =
@@ -109,14 +107,14 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     return { accountId: identity.accountId, requestId, request };
   }
 
-  /** Returns whether the request is finished. Fails never: it is taken over again after a pause. */
-  private async finish(operation: string, abandoned: TakenOver, resume: Resume): Promise<boolean> {
+  /** Returns whether the request is finished. Never throws, because recovery takes the request over again after a pause. */
+  private async finish(operation: string, abandoned: ResumableRequest, resume: Resume): Promise<boolean> {
     const { request, requestId } = abandoned;
     try {
       const resumed = await resume(abandoned);
       if (resumed === INTENT_MISSING) {
         await request.forget();
-        this.logger.warn(`${operation} ${requestId} had no intent: its key is forgotten`);
+        this.logger.warn(`${operation} ${requestId} had no intent, so its key was deleted`);
         this.idempotency.events.next({ type: 'forgotten' });
       } else {
         await request.finish(resumed);
@@ -124,7 +122,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       }
       return true;
     } catch (error) {
-      // Another attempt has finished it.
+      // Another attempt has finished the request.
       if (error instanceof Duplicate) return true;
       this.logger.warn(`${operation} ${requestId} is still unfinished: ${String(error)}`);
       await request.finish(undefined, error);
@@ -132,7 +130,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     }
   }
 
-  /** Waits for one of those under way, or until other requests may have become due. Does not wait if none is under way. */
+  /** Waits until one of the resumed requests ends or other requests may have become due. Returns at once if none is being resumed. */
   private async untilOneEnds(underWay: ReadonlySet<Promise<void>>): Promise<void> {
     if (underWay.size === 0) return;
     const isOver = new AbortController();
@@ -140,15 +138,15 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     await Promise.race([...underWay, interval]).finally(() => isOver.abort());
   }
 
-  /** Reports operations that this process does not resume. Another version may, and a retry of the client always does. */
-  private async lookForUnresumed(): Promise<void> {
-    if (performance.now() < this.nextLookForUnresumed) return;
+  /** Reports operations that this process does not resume. Another version of the service, or a retry of the client, may finish their requests. */
+  private async reportUnresumed(): Promise<void> {
+    if (performance.now() < this.nextReportAt) return;
     const operations = await this.store.unresumed([...this.resumes.all.keys()]);
-    this.nextLookForUnresumed = performance.now() + UNRESUMED_INTERVAL_MS;
+    this.nextReportAt = performance.now() + UNRESUMED_INTERVAL_MS;
     this.idempotency.events.next({ type: 'unresumed', operations });
     for (const { operation, requests } of operations) {
       this.logger.warn(
-        `${operation}: ${requests} requests are unfinished and wait for their clients: it has no resume`,
+        `${operation}: ${requests} requests are unfinished and wait for retries of their clients, because the operation has no resume`,
       );
     }
   }

@@ -5,7 +5,10 @@ import { Operations } from '../http/operations.js';
 import type { IdempotentRequest } from '../request/idempotent-request.js';
 import type { RecordedReply } from '../request/reply.js';
 
-/** A request that was taken over from a holder whose lease had expired. It is claimed, so continue from what its claim committed. */
+/**
+ * A request that was taken over because its lease had expired. The request is claimed already, so continue from the intent that its claim has
+ * committed.
+ */
 export interface AbandonedRequest {
   accountId: string;
   requestId: string;
@@ -13,8 +16,8 @@ export interface AbandonedRequest {
 }
 
 /**
- * The result of a resume that found the key without the row that its claim should have committed with it. Both are one commit, so this
- * proves that the request has done nothing: the key is deleted, and the next request with the key is new.
+ * The result of a resume that found no intent. Key and intent are committed together, so a missing intent proves that the request has done
+ * nothing. Recovery deletes the key, and the next request with the key is new.
  */
 export const INTENT_MISSING = 'intent missing';
 
@@ -25,10 +28,10 @@ export type Resumed = RecordedReply | typeof INTENT_MISSING;
 export type Resume = (abandoned: AbandonedRequest) => Promise<Resumed>;
 
 /**
- * The resumes of this application, by operation: `@Idempotent({ resumedBy })` on a handler names the method that finishes its requests.
+ * The resume of each operation. `@Idempotent({ resumedBy })` on a handler names the method that finishes its requests.
  *
  * The invariant: a claimed request can be finished without its client. The start fails if a handler names a method that does not exist, and
- * `claim` refuses to run in an operation that is not here.
+ * `claim` throws if its operation has no resume.
  */
 @Injectable()
 export class ResumeRegistry implements OnApplicationBootstrap {

@@ -6,7 +6,7 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.opt
 import { Worker } from '../../postgres/worker.js';
 import { UpkeepStore } from './upkeep.store.js';
 
-/** Deletes completed keys past their retention. Any replica may run it; several at once do no harm. */
+/** Deletes completed keys past their retention. All replicas may sweep at once, because a sweep skips rows that another sweep has locked. */
 @Injectable()
 export class Sweeper extends Worker implements OnApplicationBootstrap {
   constructor(

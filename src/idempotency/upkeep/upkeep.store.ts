@@ -5,20 +5,20 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.opt
 import { RequestIdentity } from '../request/request-identity.js';
 
 /**
- * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. A charge is finished
- * that soon after its bank is available again, and an undecided charge costs its bank no more than one or two calls in that time.
+ * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. So a charge is finished at
+ * most two minutes after its bank is available again. An undecided charge costs its bank at most one or two calls in two minutes.
  */
 const LONGEST_PAUSE_INTERVALS = 24;
 
-/** A request that was taken over from a holder whose lease had expired. */
+/** A request that was taken over because its lease had expired. */
 export interface Abandoned {
   identity: RequestIdentity;
   requestId: string;
 }
 
-/** The account whose turn it is, as {@link UpkeepStore.takeOver} finds it. */
+/** The place in the order of accounts from which {@link UpkeepStore.takeOver} continues. */
 export interface Turn {
-  /** The account whose turn was before; the empty text for the first turn. */
+  /** The account that had the previous turn; the empty string for the first turn. */
   readonly after: string;
   /** Accounts that are skipped. */
   readonly except: readonly string[];
@@ -39,13 +39,13 @@ export class UpkeepStore {
   ) {}
 
   /**
-   * Takes over one request of an operation whose lease has expired. Accounts take turns: it is a request of the first account after
-   * `turn.after` that has one due, by name.
+   * Takes over one request of an operation whose lease has expired. Accounts take turns in the order of their names: the request belongs to
+   * the first account after `turn.after` that has a due request.
    *
-   * A request that was taken over before is due after a pause, which doubles each time up to {@link LONGEST_PAUSE_INTERVALS}. The
-   * pause holds for this verb alone: a client's retry claims the key as soon as the lease has ended.
+   * A request that recovery has taken over before is due after a pause. The pause doubles each time, up to {@link LONGEST_PAUSE_INTERVALS}. A
+   * client need not wait for this pause: its retry claims the key as soon as the lease has ended.
    *
-   * @returns `undefined` if no request is due of any account after `turn.after`
+   * @returns `undefined` if no account after `turn.after` has a due request
    */
   async takeOver(operation: string, lockToken: string, turn: Turn): Promise<Abandoned | undefined> {
     const { leaseSeconds, recoveryIntervalMs } = this.options;
@@ -68,25 +68,25 @@ export class UpkeepStore {
     );
   }
 
-  /** The operations other than `resumed` that have unfinished requests whose lease has expired, and how many. */
+  /** Counts the unfinished requests whose lease has expired, for each operation that is not in `resumed`. */
   async unresumed(resumed: readonly string[]): Promise<Unresumed[]> {
     const { rows } = await this.run(UNRESUMED, [resumed]);
     return rows as unknown as Unresumed[];
   }
 
-  /** Deletes up to `limit` completed rows past their retention, skipping those that somebody else has locked. */
+  /** Deletes up to `limit` completed rows past their retention. Skips rows that another transaction has locked. */
   async sweep(limit: number): Promise<number> {
     const { rowCount } = await this.run(SWEEP, [this.retentionSeconds, limit]);
     return rowCount ?? 0;
   }
 
-  /** Seconds since the oldest unfinished request was first claimed; 0 when nothing is unfinished. */
+  /** Seconds since the oldest unfinished request was first claimed; 0 if no request is unfinished. */
   async oldestUnfinishedSeconds(): Promise<number> {
     const [row] = await this.dataSource.query<{ seconds: number }[]>(OLDEST_UNFINISHED);
     return row?.seconds ?? 0;
   }
 
-  /** A statement of its own, at the isolation of the protocol rather than the server's default. */
+  /** Runs one statement in its own transaction, at the isolation level of the protocol rather than the server's default. */
   private run(text: string, values: unknown[]): Promise<SqlResult> {
     return inTransaction(this.dataSource, ({ sql }) => sql.query({ text, values }));
   }
@@ -103,15 +103,15 @@ interface AbandonedRow {
   fingerprint: Buffer;
 }
 
-// Index conditions use `statement_timestamp()`. `clock_timestamp()` is volatile, so PostgreSQL could not search the index by it and would
-// read all of it.
+// Index conditions use `statement_timestamp()`. `clock_timestamp()` is volatile, so PostgreSQL could not use the index for it and would read
+// the whole index.
 
-// $1 operation, $2 lock token, $3 lease s, $4 account before the one whose turn it is, $5 accounts that are passed over,
+// $1 operation, $2 lock token, $3 lease s, $4 account that had the previous turn, $5 accounts that are skipped,
 // $6 and $7 the shortest and the longest pause in s before recovery takes the request over again
 export const TAKE_OVER = `
   WITH RECURSIVE turn (account_id, due_at) AS (
-    -- The request that is due first of each account, in the order of their names. It reads one row for each account, however many
-    -- requests the account has, and stops at the account that is served: the rows of a recursion are made as they are asked for.
+    -- The time of the first due request of each account, in the order of account names. The recursion reads one row for each account,
+    -- however many requests the account has. PostgreSQL computes its rows on demand, so it stops at the account whose request is taken.
     (SELECT account_id, GREATEST(locked_until, recover_at) FROM processed_requests
      WHERE completed_at IS NULL AND operation = $1 AND account_id > $4
      ORDER BY account_id, GREATEST(locked_until, recover_at) LIMIT 1)
@@ -131,15 +131,16 @@ export const TAKE_OVER = `
     LIMIT 1)
   UPDATE processed_requests AS held
   SET lock_token = $2, locked_until = clock_timestamp() + make_interval(secs => $3),
-      -- As long again as it is old, so that the pauses double, with a maximum. Set here rather than on failure: a request that ends the
-      -- process which resumes it has to be put off as well. Random, so that what was left behind together does not come back together.
+      -- The pause is as long as the request is old, so the pauses double, up to a maximum. It is set here and not after a failure, because
+      -- a request that crashes the process must be postponed as well. It is random, so that requests that were abandoned at the same
+      -- moment do not become due at the same moment.
       recover_at = clock_timestamp() + (0.5 + random() / 2)
         * LEAST(GREATEST(clock_timestamp() - held.created_at, make_interval(secs => $6)), make_interval(secs => $7))
   FROM abandoned
   WHERE held.account_id = abandoned.account_id AND held.idempotency_key = abandoned.idempotency_key
   RETURNING held.account_id, held.idempotency_key, held.request_id, held.fingerprint`;
 
-// $1 operations that are resumed here
+// $1 operations that this process resumes
 export const UNRESUMED = `
   SELECT operation, count(*)::integer AS requests FROM processed_requests
   WHERE completed_at IS NULL AND operation <> ALL ($1::text[]) AND locked_until <= statement_timestamp()
@@ -153,10 +154,10 @@ export const SWEEP = `
     ORDER BY created_at LIMIT $2
     FOR UPDATE SKIP LOCKED)
   DELETE FROM processed_requests
-  -- The first condition makes it a TID scan, and the second makes it exact: a ctid is unique within one partition only.
+  -- The first condition gives a TID scan. The second one is exact, because a ctid is unique within one partition only.
   WHERE ctid = ANY (ARRAY (SELECT ctid FROM expired)) AND (tableoid, ctid) IN (SELECT tableoid, ctid FROM expired)
-    -- The invariant: only a completed key past its retention is deleted. Repeated for the very row that is deleted, and by a clock that
-    -- no index can be searched by, because the index would read every expired row.
+    -- The invariant: only a completed key past its retention is deleted. The condition is repeated for the row that is deleted. It uses
+    -- clock_timestamp() so that no index is used for it, because an index scan would read every expired row.
     AND completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $1)`;
 
 export const OLDEST_UNFINISHED = `

@@ -8,7 +8,7 @@ import { IDEMPOTENT } from '../http/idempotent.metadata.js';
 
 type Handler = (...args: unknown[]) => unknown;
 
-/** Refuses to start on wiring that would look idempotent and not be. */
+/** Stops the start if the wiring looks idempotent but is not. */
 @Injectable()
 export class WiringCheck implements OnModuleInit {
   private readonly logger = new Logger(WiringCheck.name);
@@ -23,7 +23,7 @@ export class WiringCheck implements OnModuleInit {
   async onModuleInit(): Promise<void> {
     if (typeof this.options.scope !== 'function') {
       throw new Error(
-        'IdempotencyModule: expected scope(request), the account a key belongs to; without it callers would share keys',
+        'IdempotencyModule: expected scope(request), which returns the account of a request; without it, callers would share keys',
       );
     }
     for (const { instance } of this.discovery.getControllers()) {
@@ -46,20 +46,20 @@ export class WiringCheck implements OnModuleInit {
       );
       if (answersItself) {
         throw new Error(
-          `${type.name}.${name}: an @Idempotent() handler cannot use @Res() or @Next(), since what it sends itself is not recorded`,
+          `${type.name}.${name}: an @Idempotent() handler cannot use @Res() or @Next(), because a reply that it sends itself is not recorded`,
         );
       }
       for (const metadata of [REDIRECT_METADATA, RENDER_METADATA, SSE_METADATA]) {
         if (Reflect.hasMetadata(metadata, handler)) {
           throw new Error(
-            `${type.name}.${name}: an @Idempotent() handler cannot redirect, render or stream, since only JSON replies are recorded`,
+            `${type.name}.${name}: an @Idempotent() handler cannot redirect, render or stream, because only JSON replies are recorded`,
           );
         }
       }
     }
   }
 
-  /** Everything rests on this constraint: without it two transactions could both insert the same key. */
+  /** The promise of the module depends on this constraint: without it, two transactions could both insert the same key. */
   private async checkConstraint(): Promise<void> {
     const constraints = await this.dataSource.query<{ columns: string[] }[]>(`
       SELECT array_agg(a.attname::text ORDER BY a.attname) AS columns
@@ -67,7 +67,7 @@ export class WiringCheck implements OnModuleInit {
       WHERE i.indrelid = to_regclass('processed_requests') AND i.indisunique AND i.indisvalid AND i.indimmediate
         AND i.indpred IS NULL AND i.indexprs IS NULL
       GROUP BY i.indexrelid
-      HAVING bool_and(a.attnotnull)`); // a NULL would let duplicates in
+      HAVING bool_and(a.attnotnull)`); // because a unique index allows several rows with NULL
     const expected = ['account_id', 'idempotency_key'];
     if (!constraints.some(({ columns }) => columns.join() === expected.join())) {
       throw new Error(
@@ -76,7 +76,7 @@ export class WiringCheck implements OnModuleInit {
     }
   }
 
-  /** A key that cannot be written protects nothing, and a crash of the database empties an unlogged table, with every key in it. */
+  /** The module must be able to write keys, and keys must survive a crash of the database, which empties an unlogged table. */
   private async checkTable(): Promise<void> {
     const [table] = await this.dataSource.query<{ isLogged: boolean; lacking: string[] }[]>(`
       SELECT NOT EXISTS (SELECT FROM pg_class
@@ -94,7 +94,7 @@ export class WiringCheck implements OnModuleInit {
     }
   }
 
-  /** A frozen holder of a row lock blocks others for ever, unless the connection has limits. */
+  /** Without limits on the connection, a frozen process that holds a row lock would block other processes forever. */
   private async checkSettings(): Promise<void> {
     const [settings] = await this.dataSource.query<Record<string, string>[]>(`
       SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('statement_timeout') AS statement_timeout,
@@ -104,7 +104,7 @@ export class WiringCheck implements OnModuleInit {
     const unlimited = Object.keys(limits).filter((name) => limits[name] === '0');
     if (unlimited.length > 0) {
       throw new Error(
-        `${unlimited.join(', ')}: expected a limit on every connection, so that a frozen process cannot block a key for ever`,
+        `${unlimited.join(', ')}: expected a limit on every connection, so that a frozen process cannot block a key forever`,
       );
     }
     if (synchronous_commit === 'off' || fsync === 'off') {
