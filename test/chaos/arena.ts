@@ -24,6 +24,8 @@ export interface ArenaSettings {
   /** The build folder of the service: the real one, or one with a planted bug. */
   build: string;
   replicas: number;
+  /** Number of replicas, from the first one, that use the plain committer. Default: 0. */
+  plainReplicas?: number;
   /** The directory for history, journal and logs. */
   directory: string;
 }
@@ -44,7 +46,7 @@ export class Arena {
     private readonly bank: Program,
   ) {}
 
-  static async start({ postgres, name, build, replicas, directory }: ArenaSettings): Promise<Arena> {
+  static async start({ postgres, name, build, replicas, plainReplicas = 0, directory }: ArenaSettings): Promise<Arena> {
     // Files of an earlier run with this seed would mix with the files of this run.
     rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { recursive: true });
@@ -66,6 +68,7 @@ export class Arena {
       Array.from({ length: replicas }, async (_, i) => {
         const replica: ChaosReplica = await ChaosReplica.start({
           number: i + 1,
+          isPlain: i < plainReplicas,
           databaseUrl: url.href,
           gatewayPort: port,
           build,

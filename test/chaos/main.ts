@@ -39,7 +39,8 @@ async function random(postgres: EmbeddedPostgres, options: Options): Promise<boo
   const { seed, seconds, replicas, faults } = options;
   const directory = join(KEPT, String(seed));
   print(`seed ${seed}: ${seconds} s, ${replicas} replicas, ${faults.length} kinds of faults`);
-  const arena = await Arena.start({ postgres, name: 'chaos', build: BUILD, replicas, directory });
+  // Both committers run against each other on the same keys.
+  const arena = await Arena.start({ postgres, name: 'chaos', build: BUILD, replicas, plainReplicas: 1, directory });
   const load = { seconds, ...RANDOM_LOAD };
   const result = await run({ arena, seed, load, faults, progress: new Progress(seconds) });
   await arena.end();

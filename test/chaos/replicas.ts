@@ -40,6 +40,8 @@ export interface ReplicaSettings {
   number: number;
   databaseUrl: string;
   gatewayPort: number;
+  /** Whether the replica uses the plain committer. */
+  isPlain: boolean;
   /** The build folder of the service. */
   build: string;
   /** The directory for the log. */
@@ -107,6 +109,7 @@ export class ChaosReplica {
         DATABASE_URL: `${this.database.url}?${LIMITS}`,
         GATEWAY_URL: `http://127.0.0.1:${this.gateway.port}`,
         CHAOS_REPLICA: String(this.number),
+        ...(this.settings.isPlain && { IDEMPOTENCY_GROUP_SIZE: '1' }),
       },
       // The pipe is file descriptor 4 of the replica, on which it reports fail points.
       channels: ['ipc', 'pipe'],
