@@ -275,7 +275,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
 
     it('answers 500 and runs no handler when the scope names no account', async () => {
       expect((await toy.send('key', { account: '' })).status).toBe(500);
-      expect(logged.join('\n')).toMatch(/scope\(\) named no account/);
+      expect(logged.join('\n')).toMatch(/scope\(\) returned no account/);
       expect(toy.arrived).toBe(0);
       expect(await left(database)).toEqual(NOTHING);
     });
