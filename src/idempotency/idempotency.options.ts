@@ -8,7 +8,10 @@ export interface IdempotencyOptions {
   scope: (request: never) => string;
   /** Hours for which a recorded reply is kept and replayed, counted from the first claim. */
   retentionHours: number;
-  /** Seconds after which another attempt may take over a claimed request. Must be longer than the slowest call between `claim` and `complete`. */
+  /**
+   * Seconds after which another attempt may take over a claimed request. Must be longer than the slowest call between `claim` and
+   * `complete`.
+   */
   leaseSeconds: number;
   /** Milliseconds for which a duplicate waits for the reply of the request that is in flight. */
   waitMs: number;

@@ -1,7 +1,4 @@
-/**
- * The SQLSTATE of an error, as PostgreSQL's Appendix A lists them; `undefined` if the error does not come from the server. The other
- * functions of this file say what an error of PostgreSQL, or of the connection to it, means for a request.
- */
+/** The SQLSTATE of an error, see Appendix A of PostgreSQL's manual; `undefined` if the error does not come from the server. */
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
@@ -44,7 +41,7 @@ const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET
 const UNAVAILABLE_MESSAGE =
   /connection terminated|timeout exceeded when trying to connect|not queryable|query runner .*released|pool after calling end|connection ended|not yet connected|query read timeout/i;
 
-/** Whether the connection itself is lost, so that no other statement can succeed on it. */
+/** Whether the connection itself is lost, so that every statement on it fails and none of them is the cause. */
 export function isConnectionLost(error: unknown): boolean {
   const state = sqlState(error);
   return state ? /^(08|28|3D|53|55000|57P|25P0[34])/.test(state) : isDatabaseUnavailable(error);

@@ -3,7 +3,7 @@
  *
  * An account may take more if its new total is not larger than the amount that was left before. So one account alone gets half of the
  * amount. If n accounts always want more, each account gets 1/(n + 1) of the amount, once the accounts that came first have given their
- * surplus back. A part of the amount is always left, so an account that comes later need not wait.
+ * surplus back. A part of the amount is always left for an account that comes later.
  *
  * The rule comes from network switches, whose ports share one buffer: Choudhury and Hahne, "Dynamic queue length thresholds for
  * shared-memory packet switches", IEEE/ACM Transactions on Networking 6 (2), 1998.

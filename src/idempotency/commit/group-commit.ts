@@ -29,7 +29,10 @@ interface Waiting {
 const GROUPS = 2;
 /** After this time a running group stops counting against `GROUPS`, so the next group can start. */
 const PATIENCE_MS = 50;
-/** Maximum number of groups at once, slow groups included. With the transactions of {@link OneByOne} they use 8 of the 10 connections of a pool. */
+/**
+ * Maximum number of groups at once, slow groups included. Together with the transactions of {@link OneByOne}, they use 8 of the 10 connections
+ * that a pool has by default.
+ */
 const MAX_GROUPS = 4;
 /** Milliseconds for which an account that has made a group fail is committed one by one. */
 const APART_MS = 60_000;

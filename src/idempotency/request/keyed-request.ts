@@ -162,7 +162,10 @@ export class KeyedRequest extends IdempotentRequest {
     }
   }
 
-  /** Claims the key once. A lost COMMIT is in doubt, not failed, so the key is claimed again with the same lock token. */
+  /**
+   * Makes one attempt to claim the key and commit the phase. If the answer to COMMIT is lost, the request is in doubt and not failed, so it
+   * claims the key again with the same lock token.
+   */
   private async claimOnce(
     kind: ClaimingUnit['kind'],
     phase: AnyPhase<never, unknown>,

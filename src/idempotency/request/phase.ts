@@ -37,7 +37,8 @@ export interface StatementPhase<Input, Result> {
    * Returns one result for each item, in order. Await `rows` only if the results depend on them, because other results are recorded without
    * waiting for the statement.
    *
-   * If `results` throws in a phase of `claim`, the claim is committed all the same, as if the process had crashed right after it.
+   * If `results` throws in a phase of `claim`, the claim may be committed all the same, because `GroupCommit` sends COMMIT before the rows
+   * arrive. The next attempt then continues as after a crash between the two commits.
    */
   results(items: readonly PhaseItem<Input>[], rows: Promise<Row[]>): Promise<readonly Result[]>;
 }

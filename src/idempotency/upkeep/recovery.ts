@@ -138,7 +138,10 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     await Promise.race([...underWay, interval]).finally(() => isOver.abort());
   }
 
-  /** Reports operations that this process does not resume. Another version of the service, or a retry of the client, may finish their requests. */
+  /**
+   * Reports unfinished requests of operations that this process does not resume. A process with another version may resume them, and a retry of
+   * the client always continues its request.
+   */
   private async reportUnresumed(): Promise<void> {
     if (performance.now() < this.nextReportAt) return;
     const operations = await this.store.unresumed([...this.resumes.all.keys()]);

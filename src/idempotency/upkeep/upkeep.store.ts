@@ -5,8 +5,8 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.opt
 import { RequestIdentity } from '../request/request-identity.js';
 
 /**
- * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. So a charge is finished at
- * most two minutes after its bank is available again. An undecided charge costs its bank at most one or two calls in two minutes.
+ * The longest pause before recovery takes a request over again, in recovery intervals: two minutes by default. So a charge is finished
+ * about two minutes after its bank is available again, at the latest. An undecided charge costs its bank at most one or two calls in two minutes.
  */
 const LONGEST_PAUSE_INTERVALS = 24;
 
@@ -103,8 +103,8 @@ interface AbandonedRow {
   fingerprint: Buffer;
 }
 
-// Index conditions use `statement_timestamp()`. `clock_timestamp()` is volatile, so PostgreSQL could not use the index for it and would read
-// the whole index.
+// Index conditions use `statement_timestamp()`. `clock_timestamp()` is volatile, so PostgreSQL could not search the index by it and would
+// read the whole index.
 
 // $1 operation, $2 lock token, $3 lease s, $4 account that had the previous turn, $5 accounts that are skipped,
 // $6 and $7 the shortest and the longest pause in s before recovery takes the request over again
