@@ -48,7 +48,7 @@ function benchmarkDocument(
   const storm = SCENARIOS.find(({ keys }) => keys === 'one')?.requests?.usual ?? 0;
   return `# Benchmark
 
-Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new Date().toISOString().slice(0, 10)}. Nothing here was edited.
+Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new Date().toISOString().slice(0, 10)}. No figure was edited.
 
 ![Requests per second by scenario and contender](benchmark.svg)
 

@@ -120,7 +120,7 @@ export function growthDocument(growth: Growth, { rounds, seconds }: Options, mac
   ];
   return `# How the cost grows
 
-Written by \`npm run bench:growth -- --rounds ${rounds} --seconds ${seconds}\` on ${new Date().toISOString().slice(0, 10)}. Nothing here was edited.
+Written by \`npm run bench:growth -- --rounds ${rounds} --seconds ${seconds}\` on ${new Date().toISOString().slice(0, 10)}. No figure was edited.
 
 ![Fresh charges with millions of keys, latency and dead rows during a sweep, memory over an hour of keys](growth.svg)
 

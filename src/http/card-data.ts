@@ -138,7 +138,7 @@ function isIssued(digits: Uint8Array, start: number, length: number): boolean {
 /**
  * Whether the last digit is the check digit of the digits before it. `weights` holds the value that each digit has in every second place.
  *
- * Not from a library, because the time for 64 KiB would be four times as long (docs/adr/0019-what-stays-by-hand.md).
+ * Not from a library, because the time for 64 KiB would be four times as long (docs/adr/0031-what-stays-by-hand.md).
  */
 function isChecked(digits: Uint8Array, start: number, end: number, weights: Uint8Array): boolean {
   let sum = 0;

@@ -44,8 +44,8 @@ const featuresOf = (sources: Sources) =>
   [...new Set(Object.keys(sources).map(folderOf))].filter((folder) => folder && !FOUNDATIONS.includes(folder));
 
 /**
- * The imports that each top folder may have, as the beginning of a path from the root. The service must run without its tools, and a tool must not
- * depend on another tool. The conformance kit depends on one file that depends on nothing, so that it can be published alone.
+ * The imports that each top folder may have, as the beginning of a path from the root. The service must run without its tools, and a
+ * tool must not depend on another tool. The conformance kit depends on one file that depends on nothing, so that it can be published alone.
  */
 const MAY_IMPORT: Record<string, string[]> = {
   src: ['src/', 'migrations/'],

@@ -131,7 +131,7 @@ function violationsOf(path: string, text: string): string[] {
 }
 
 /** Folders that still have to be rewritten. A folder leaves this list with its last habit and never comes back. */
-const TO_REWRITE: string[] = ['docs'];
+const TO_REWRITE: string[] = [];
 
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts', '*.js', '*.md'], {
   encoding: 'utf8',

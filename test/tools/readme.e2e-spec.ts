@@ -191,16 +191,14 @@ describe('the snippets', () => {
       .filter(({ language }) => language === 'ts')
       .map(({ text }) => ({ text, source: /^\/\/ From (\S+)$/m.exec(text)?.[1] }));
 
+  /** The lines of a source without indentation and comments, which a snippet may change. */
+  const linesOf = (text: string) => text.split('\n').map((line) => line.replace(/ \/\/ .*/, '').trim());
+
   it.each(WITH_SNIPPETS)('of %s that quote a file have its lines, in order', (path) => {
     for (const { source, text } of snippetsOf(path)) {
       if (!source) continue;
-      const lines = text
-        .split('\n')
-        .slice(1)
-        .map((line) => line.replace(/ \/\/ .*/, '').trim());
-      const quoted = read(source)
-        .split('\n')
-        .map((line) => line.trim());
+      const lines = linesOf(text).slice(1);
+      const quoted = linesOf(read(source));
       let from = 0;
       for (const line of lines) {
         expect(quoted.slice(from)).toContain(line);

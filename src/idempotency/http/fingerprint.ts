@@ -7,7 +7,7 @@ import { hash } from 'node:crypto';
  *
  * Every value that `JSON.parse` can return has its own canonical form. A number that is too large for a double (`1e999`) becomes `Infinity`,
  * which is not valid JSON and therefore equals the form of no other value. The package `canonicalize` throws for such a number, and the
- * client would get a 500 instead of an answer about its request (docs/adr/0019-what-stays-by-hand.md).
+ * client would get a 500 instead of an answer about its request (docs/adr/0031-what-stays-by-hand.md).
  */
 export function canonicalJson(value: unknown): string {
   // String() and JSON.stringify() write a finite number in the same way, and only String() has a form for Infinity.
