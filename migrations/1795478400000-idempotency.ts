@@ -1,8 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * Creates the table of `src/idempotency`. Copy this file together with the folders `src/idempotency` and
- * `src/postgres`.
+ * Creates the table of `src/idempotency`. Copy this file together with the folders `src/idempotency`,
+ * `src/postgres` and `src/timing`.
  */
 export class Idempotency1795478400000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {

@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * Creates the tables of `src/messaging`. Copy this file together with the folders `src/messaging` and `src/postgres`.
+ * Creates the tables of `src/messaging`. Copy this file together with the folders `src/messaging`, `src/postgres` and `src/timing`.
  */
 export class Messaging1795478403000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {

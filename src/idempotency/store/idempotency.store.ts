@@ -22,7 +22,7 @@ export interface KeyStatus {
 }
 
 /**
- * The rows of `processed_requests`: one verb, one statement.
+ * The rows of `processed_requests`, with one method for each verb of the protocol.
  *
  * ```
  *             claim                       complete
