@@ -125,7 +125,7 @@ describe('a handler that swallows the error with which claim() or complete() end
       return goOn(request, wish);
     };
     expect((await toy.send('key')).status).toBe(500);
-    expect(logged.join('\n')).toContain('rethrow in catch blocks');
+    expect(logged.join('\n')).toContain('rethrow');
     expect(await left(database)).toEqual(ONE_COMMIT);
     toy.handler = oneCommit;
     expect(isReplay(await toy.send('key'))).toBe(true);
