@@ -163,7 +163,7 @@ describe('a gateway over HTTP', () => {
     served.signal('SIGTERM');
     await served.ended;
     const log = served.output.join('\n');
-    expect(log).toContain('not with a decision that this service understands');
+    expect(log).toContain('not a decision that this service understands');
     expect(log).not.toContain('secret');
   });
 
