@@ -10,7 +10,10 @@ import { ready } from '../worker.js';
 
 const RESOURCE = toResource(pendingCharge(newRequestId(), { amount: 1999, currency: 'eur' }));
 
-/** The upper bound of the framework: it reads and validates the same body and sends the same resource, without any work in between. */
+/**
+ * Measures the upper bound of the framework. This controller reads and validates the same body as the service, sends the same resource, and
+ * does nothing else.
+ */
 @Controller('charges')
 class ChargesController {
   @Post()
@@ -23,7 +26,8 @@ class ChargesController {
 @Module({ controllers: [ChargesController] })
 class NoOp {}
 
-// Only Nest on Fastify and the validation, because this is the upper bound: no guards, no search for card numbers, no log, no metrics.
+// The application has only Nest on Fastify and the validation, because it measures the upper bound. It has no guards, no search for card
+// numbers, no log and no metrics.
 const nest = await NestFactory.create<NestFastifyApplication>(NoOp, new FastifyAdapter({ skipMiddie: true }), {
   logger: ['error'],
   abortOnError: false,

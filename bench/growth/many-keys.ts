@@ -9,18 +9,21 @@ import type { Worker } from '../worker.js';
 import { sendFreshCharges } from './fresh-charges.js';
 import { seedKeys } from './seed.js';
 
-/** Young enough that no key expires within the next hour. */
+/** Ages of the seeded keys. Keys are kept for 24 hours, so none of these keys expires within the next hour. */
 const AGES_HOURS = { oldestHours: 23, youngestHours: 0 };
 const WARM_UP_SECONDS = 2;
 
-/** Fresh charges a second, round by round, on a table that is empty at first and on a table with many keys. */
+/** The rates of each round, in fresh charges per second: on a table that is empty at first, and on a table with many keys. */
 export interface ManyKeys {
   recordedKeys: number;
   rates: { none: number[]; many: number[] };
   verdict: Verdict;
 }
 
-/** Measures whether a table full of keys slows new keys down, with two services on two databases that take turns. */
+/**
+ * Measures whether charges with new keys are slower if the table already has many keys. One service has a database with many keys and another
+ * service has a database without keys. The two services take turns.
+ */
 export async function measureManyKeys(
   server: BenchServer,
   load: Worker<LoadJob>,

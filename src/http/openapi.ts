@@ -13,8 +13,8 @@ charges once, and every attempt gets the same status and the same bytes. This ho
 retries at the same time, and after a crash. Keys are kept for 24 hours by default. A replayed reply carries
 \`Idempotent-Replayed: true\`.
 
-Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details. Their \`outcome\` says what an attempt
-has done: \`not_started\`, \`unknown\` or \`final\`. Their \`retryable\` says whether to send the request again.
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details. The member \`outcome\` says what the attempt
+has done: \`not_started\`, \`unknown\` or \`final\`. The member \`retryable\` says whether to send the request again.
 [All errors](/docs/errors).
 `;
 
@@ -36,7 +36,8 @@ export function serveDocs(app: INestApplication): void {
     .build();
   let document: OpenAPIObject | undefined;
   const build = () => (document ??= createDocument(app, config));
-  // The document routes of the module are not used, because they serialise the document for each request, and these need no API key.
+  // `raw: false` disables the routes of SwaggerModule for the document. They serialise the document for each request and need no API key, so
+  // any client could make the service do this work.
   SwaggerModule.setup('docs', app, build, { raw: false, customSiteTitle: 'Payments, idempotent' });
   let bytes: Buffer | undefined;
   app.getHttpAdapter().get('/openapi.json', (_request: FastifyRequest, reply: FastifyReply) => {
@@ -56,7 +57,7 @@ function createDocument(app: INestApplication, config: Omit<OpenAPIObject, 'path
 type Schemas = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>;
 type Schema = Schemas[string];
 
-/** Documents that the validation pipe refuses unknown members of a body, at every level. */
+/** Sets `additionalProperties: false` at every level of every body, because the validation pipe refuses unknown members. */
 function closeBodies(document: OpenAPIObject): OpenAPIObject {
   const { schemas = {} } = document.components ?? {};
   for (const { post, put, patch } of Object.values(document.paths)) {

@@ -16,7 +16,7 @@ import { placeOrder } from './orders.phases.js';
 export class OrdersService {
   constructor(@InjectRepository(Order) private readonly orders: Repository<Order>) {}
 
-  /** Places an order in one commit, because its whole effect is in our database. */
+  /** Places an order in one commit, because an order has no effect outside of our database. */
   place(request: IdempotentRequest, input: PlaceOrder): Promise<RecordedReply> {
     return request.complete(placeOrder, input);
   }
@@ -29,11 +29,11 @@ export class OrdersService {
   }
 
   /**
-   * Returns a page of orders, newest first. Orders of the same time are sorted by `order_id`. The page has at most
-   * `limit` orders, and ends earlier with the order that brings it to {@link PAGE_BYTES}.
+   * Returns a page of orders, newest first. Orders with the same creation time are sorted by `order_id`, also descending. The
+   * page has at most `limit` orders. If the size of the page reaches {@link PAGE_BYTES} before that, the page ends there.
    *
    * @throws Problem 404 `not_found` if `starting_after` is not an order of this account, because an empty page would
-   * say that there are no older orders
+   * mean that the account has no older orders
    */
   async list(accountId: string, { limit, starting_after }: ListOrders): Promise<OrderList> {
     const page = await this.orders.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
@@ -46,11 +46,12 @@ export class OrdersService {
   }
 }
 
-/** A row as pg returns it: a bigint is text. */
+/** A row as pg returns it. The amount is a string, because pg returns a bigint as a string. */
 type PageRow = Omit<Order, 'amount'> & { amount: string; has_more: boolean };
 
-// $1 account, $2 the order_id of the last order of the previous page, $3 limit, $4 bytes. The recursion reads one order
-// after another and stops at $4, because a LIMIT alone would also read large orders that do not fit on the page.
+// $1 account, $2 the order_id of the last order of the previous page, $3 maximum number of orders, $4 size in bytes at
+// which the page ends. The recursion reads one order after another and stops when `bytes` reaches $4. A LIMIT alone would
+// also read large orders that do not fit on the page.
 // `position` counts the orders of the page, and `bytes` adds up their sizes.
 const PAGE = `
   WITH RECURSIVE page (placed, position, bytes) AS (

@@ -1,4 +1,4 @@
-// Goal: prove that an unsafe use of the module stops the start, or answers 500 with the reason in the log.
+// Goal: prove that an application that uses the module unsafely refuses to start, or answers 500 and logs the reason.
 // Method: start toy applications with one mistake each, in their options, decorators, handlers or database.
 import {
   type CallHandler,
@@ -115,7 +115,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       await expect(start({ scope })).rejects.toThrow(/IdempotencyModule: expected scope\(request\)/);
     });
 
-    // Not `query_timeout`: the module does not need it, because it bounds its own statements.
+    // `query_timeout` is not in this list. The module does not require this limit, because the module bounds its own statements.
     it.each(['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout'])(
       'refuses to start on connections without the limit %s',
       async (name) => {
@@ -134,7 +134,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       ['inherited @Res()', inherited(withParameter(Res())), /Heir\.handle: .*@Res/],
       ['@Res() in a controller made for each request', PerRequest, /PerRequest\.handle: .*@Res/],
       ['@Res() under @Idempotent() on the class', DecoratedAsAWhole, /DecoratedAsAWhole.*@Res/],
-    ])('refuses to start with an idempotent handler with %s', async (_, controller, message) => {
+    ])('refuses to start if an idempotent handler uses %s', async (_, controller, message) => {
       await expect(start({ controllers: [controller] })).rejects.toThrow(message);
     });
   });
@@ -149,7 +149,8 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
         return toy.handler(request, { name: 'marble' });
       }
 
-      // Above @Idempotent(), so within it: decorators are applied from the handler upwards.
+      // This interceptor runs inside the interceptor of @Idempotent(), because it is above @Idempotent() and TypeScript applies
+      // decorators from the handler upwards.
       @Post('mapped')
       @UseInterceptors({
         intercept: (_: unknown, next: CallHandler) => next.handle().pipe(map((reply: RecordedReply) => reply.body)),
@@ -219,13 +220,13 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
         ONE_COMMIT,
       ],
       [
-        'when a phase returns nothing for its item',
+        'when a phase returns no result for its item',
         (request, wish) => request.complete(() => Promise.resolve([]), wish),
         /A phase returned 0 results for 1 item/,
         NOTHING,
       ],
       [
-        'when a phase returns more than it was given items',
+        'when a phase returns more results than it got items',
         (request, wish) =>
           request.complete(async (tx, items) => [...(await place(tx, items)), ...(await place(tx, items))], wish),
         /A phase returned 2 results for 1 item/,
@@ -237,7 +238,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(logged.join('\n')).toMatch(message);
       expect(await left(database)).toEqual(expected);
 
-      // A committed effect stays, and the key finds its reply.
+      // If the effect is committed, it stays, and a retry with the key gets the recorded reply. Otherwise the retry does the work.
       toy.handler = expected === ONE_COMMIT ? oneCommit : twoCommits();
       const reply = await toy.send('key');
       expect(reply.status).toBe(201);
@@ -245,7 +246,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       if (expected === ONE_COMMIT) expect(isReplay(reply)).toBe(true);
     });
 
-    it('answers 500 when a handler does not wait for its reply, which is recorded nevertheless', async () => {
+    it('answers 500 but records the reply when a handler does not wait for its reply', async () => {
       let completed: Promise<unknown> | undefined;
       toy.handler = (request, wish) => {
         completed = request.complete(place, wish);
@@ -259,7 +260,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(await left(database)).toEqual(ONE_COMMIT);
     });
 
-    it('answers 500 when another interceptor replaces the reply, which is recorded nevertheless', async () => {
+    it('answers 500 but records the reply when another interceptor replaces the reply', async () => {
       expect((await toy.send('key', { path: '/odd/mapped' })).status).toBe(500);
       expect(logged.join('\n')).toMatch(/mapped returned something else than the reply/);
       const again = await toy.send('key', { path: '/odd/mapped' });
@@ -273,7 +274,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(await left(database)).toEqual(NOTHING);
     });
 
-    it('answers 500 and runs no handler when the scope names no account', async () => {
+    it('answers 500 and does not run the handler when scope() returns no account', async () => {
       expect((await toy.send('key', { account: '' })).status).toBe(500);
       expect(logged.join('\n')).toMatch(/scope\(\) returned no account/);
       expect(toy.arrived).toBe(0);
@@ -296,28 +297,28 @@ describe('the start of an application on an unsafe database', () => {
     ['without the table', 'DROP TABLE processed_requests'],
     ['without the unique constraint', DROP_CONSTRAINT],
     [
-      'with an index instead of the constraint',
+      'with a non-unique index instead of the constraint',
       `${DROP_CONSTRAINT}; CREATE INDEX ON processed_requests (account_id, idempotency_key)`,
     ],
     [
       'with a column that may be null',
       `${DROP_CONSTRAINT}; ${ALTER} ALTER idempotency_key DROP NOT NULL, ADD UNIQUE (account_id, idempotency_key)`,
     ],
-    ['with keys that accounts share', `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (idempotency_key)`],
+    ['with keys that are unique across all accounts', `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (idempotency_key)`],
     [
-      'with keys that are unique for an operation',
+      'with keys that are unique only within an operation',
       `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (account_id, idempotency_key, operation)`,
     ],
     [
-      'with keys that are unique for some rows',
+      'with keys that are unique only among unfinished requests',
       `${DROP_CONSTRAINT}; CREATE UNIQUE INDEX ON processed_requests (account_id, idempotency_key) WHERE completed_at IS NULL`,
     ],
     [
-      'with keys that are unique for an expression',
+      'with keys that are unique only together with an expression',
       `${DROP_CONSTRAINT}; CREATE UNIQUE INDEX ON processed_requests (account_id, idempotency_key, lower(operation))`,
     ],
     [
-      'with a constraint that is checked too late',
+      'with a constraint whose check can be deferred to COMMIT',
       `${DROP_CONSTRAINT}; ${ALTER} ADD UNIQUE (account_id, idempotency_key) DEFERRABLE`,
     ],
   ])('refuses to start on a database %s', async (_, sql) => {

@@ -1,5 +1,6 @@
-// Goal: prove that groups and deliveries lock their rows in one order, so that no two of them deadlock.
-// Method: run two transactions at once with the same rows in opposite order, slowed by triggers, and retry nothing.
+// Goal: prove that all groups and deliveries lock rows in the same order, so that two of them cannot deadlock.
+// Method: run two transactions concurrently with the same rows in opposite order. Triggers slow both, and no transaction is retried, so a
+// deadlock fails the test.
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
@@ -25,7 +26,7 @@ let replica: TestService;
 beforeAll(async () => {
   database = await createDatabase();
   [service, replica] = [await startService(database.url), await startService(database.url)];
-  // Slow enough that the two transactions overlap. A trigger fires when its row is locked.
+  // Each trigger sleeps for 2 ms when its row is locked, so that the two transactions overlap.
   await database.sql(`
     CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END';
     CREATE TRIGGER dawdle BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION dawdle();
@@ -60,7 +61,7 @@ const itemsOf = <Input>(input: (i: number) => Input): PhaseItem<Input>[] =>
     input: input(i),
   }));
 
-/** The statuses of the replies of a phase that gets one attempt, so that a deadlock fails the test. */
+/** Runs a phase and returns the statuses of its replies. The transaction gets one attempt, so a deadlock fails the test. */
 const run = <Input>(app: TestService, phase: Phase<Input, Reply>, items: readonly PhaseItem<Input>[]) =>
   inTransaction(
     app.nest.get(DataSource),
@@ -98,7 +99,7 @@ describe('two concurrent groups with the same rows in opposite order', () => {
       phase,
       input,
     });
-    /** Sorted by key, as `GroupCommit` sorts a group. */
+    /** Commits a group of orders and changes, sorted by key as `GroupCommit` sorts a group. `isReversed` puts the changes first. */
     const group = (app: TestService, name: string, isReversed: boolean) => {
       const [orders, changes] = isReversed ? ['b', 'a'] : ['a', 'b'];
       const units = Array.from({ length: COUNT / 2 }, (_, i) => [
@@ -118,7 +119,8 @@ describe('two concurrent groups with the same rows in opposite order', () => {
 });
 
 describe('two concurrent deliveries about the same accounts', () => {
-  // Enough rows that the two deliveries use hash tables of different sizes, which return the shared rows in different orders.
+  // Enough rows that PostgreSQL aggregates the two deliveries in hash tables of different sizes. Without a lock order, these hash tables would
+  // return the shared rows in different orders.
   const SHARED = 120;
   const charged = (i: number, round: number): Message => ({
     accountId: `acct_${round}_${i}`,
@@ -127,8 +129,8 @@ describe('two concurrent deliveries about the same accounts', () => {
     data: { charge_id: `ch_${i}`, amount: 1, currency: 'eur', order_id: 'order_1' },
     createdAt: new Date(),
   });
-  // If both hash tables begin with the same account, one delivery waits from the start and a deadlock is impossible. The hashes
-  // decide that, so several rounds use other accounts.
+  // If both hash tables begin with the same account, one delivery waits from the start and a deadlock is impossible. The hash
+  // values of the accounts decide which account is first, so each round uses different accounts.
   const ROUNDS = 6;
 
   it.each([

@@ -1,4 +1,5 @@
-// Goal: prove that settings of database, role and URL cannot make the service unsafe: it overrides them or refuses to start.
+// Goal: prove that the settings of a database, a role or a URL cannot make the service unsafe, because the service overrides these settings
+// or refuses to start.
 // Method: change the settings of a database or a role, then connect, migrate or start.
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
@@ -20,7 +21,7 @@ beforeEach(async () => {
   name = new URL(database.url).pathname.slice(1);
 });
 afterEach(async () => {
-  // A service that started although it should not have is stopped as well, so that the test run can end.
+  // Also stops a service that should have refused to start, so that the test run can end.
   await Promise.all(started.splice(0).map((service) => service.stop()));
   await database?.drop();
 });
@@ -31,7 +32,10 @@ async function start(url: string): Promise<TestService> {
   started.push(service);
   return service;
 }
-/** Starts a service that must be refused. Returns only its URL, because Jest would take minutes to print a whole service. */
+/**
+ * Starts a service that must refuse to start. If the service starts, this function returns only its URL, because Jest would take minutes to print
+ * a whole service.
+ */
 const startRefused = async (url: string) => (await start(url)).url;
 
 const withQuery = (query: Record<string, string>) => {
@@ -40,7 +44,7 @@ const withQuery = (query: Record<string, string>) => {
   return url.href;
 };
 
-/** The settings of a connection that is made with these options. */
+/** Returns the values of the named settings on a new connection with these options. */
 async function settingsOf(options: ReturnType<typeof migrationOptions>, ...names: string[]): Promise<string[]> {
   const dataSource = await new DataSource(options).initialize();
   try {
@@ -72,7 +76,7 @@ describe('a connection of the service', () => {
     },
   );
 
-  it('makes the server probe each connection, so that it ends connections that the network has dropped', async () => {
+  it('makes the server send keepalive probes, so that the server closes connections that the network has dropped', async () => {
     for (const options of [dataSourceOptions(database.url), migrationOptions(database.url)]) {
       const probes = await settingsOf(
         options,
@@ -95,7 +99,7 @@ describe('a connection of the service', () => {
 });
 
 describe('a search_path without a schema', () => {
-  it('refuses to start, and names the search_path, if no schema in it exists', async () => {
+  it('refuses to start if no schema of the search_path exists, and names the search_path', async () => {
     await expect(migrate(withQuery({ options: '-c search_path=nowhere' }))).rejects.toThrow(
       'DATABASE_URL: expected a search_path with a schema that exists',
     );
@@ -103,10 +107,10 @@ describe('a search_path without a schema', () => {
 });
 
 describe('an open connection of a service', () => {
-  it('replaces a connection whose prepared statements a migration has invalidated, and serves the request on another', async () => {
+  it('replaces a connection whose prepared statements a migration has invalidated, and serves the request on another connection', async () => {
     const service = await start(database.url);
     expect((await service.charge('before')).status).toBe(200);
-    // As a migration of a newer replica would, while this replica keeps running.
+    // A migration of a newer replica can do this while this replica keeps running.
     await database.sql('ALTER TABLE charges ALTER COLUMN id TYPE text COLLATE "POSIX"');
     expect((await service.charge('after')).status).toBe(200);
   });
@@ -116,7 +120,7 @@ describe('an open connection of a service', () => {
     const service = await start(database.url);
     expectProblem(await service.charge('key'), 503, 'database_unavailable');
     await database.sql(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
-    // Each attempt may meet another old connection of the pool.
+    // The pool may have several old connections, and each attempt may get one of them.
     await until(async () => (await service.charge('key')).status === 200);
     expect((await service.http.get('/health/ready')).status).toBe(200);
   });
@@ -134,14 +138,14 @@ describe('a service on a database with another DateStyle', () => {
 });
 
 describe('a migration', () => {
-  it('waits for the migration of another replica without a limit, although database and URL set limits', async () => {
+  it('waits for the migration of another replica without a time limit, although the database and the URL set limits', async () => {
     for (const setting of ['statement_timeout', 'lock_timeout', 'idle_session_timeout']) {
       await database.sql(`ALTER DATABASE ${name} SET ${setting} = '1ms'`);
     }
     const holder = await connect(withQuery({ options: '-c idle_session_timeout=0 -c statement_timeout=0' }));
     await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     const migrated = migrate(withQuery({ statement_timeout: '1', lock_timeout: '1', query_timeout: '60000' }));
-    // A failure ends the wait as well, because it would otherwise look like a hang.
+    // If the migration fails, the wait must end too, because the failure would otherwise look like a hang.
     let isOver = false;
     migrated.then(
       () => (isOver = true),
@@ -154,7 +158,7 @@ describe('a migration', () => {
 });
 
 describe('a start', () => {
-  // Roles belong to the whole server, which other test files share.
+  // The name contains the process id, because a role belongs to the whole server, and other test files use the same server.
   const role = `shop_${process.pid}`;
   let url: string;
   beforeEach(async () => {
@@ -174,10 +178,14 @@ describe('a start', () => {
       .filter((table) => !/^(pg_catalog|information_schema)\./.test(table));
 
   it.each([
-    ['a schema of the role itself', () => [`CREATE SCHEMA AUTHORIZATION ${role}`], () => role],
-    ['a search_path', () => ['CREATE SCHEMA app', `ALTER ROLE ${role} SET search_path = app, public`], () => 'app'],
+    ['a schema with the name of the role', () => [`CREATE SCHEMA AUTHORIZATION ${role}`], () => role],
+    [
+      'a schema of the search_path',
+      () => ['CREATE SCHEMA app', `ALTER ROLE ${role} SET search_path = app, public`],
+      () => 'app',
+    ],
   ])(
-    'refuses to start, and makes no table, if %s now precedes the schema of the tables',
+    'refuses to start, and creates no table, if %s now precedes the schema of the tables',
     async (_, statements, first) => {
       const before = await tables();
       for (const statement of statements()) await database.sql(statement);
@@ -191,7 +199,7 @@ describe('a start', () => {
     },
   );
 
-  it('makes no table at all when one migration fails', async () => {
+  it('creates no table when one of the migrations fails', async () => {
     const empty = await createDatabase({ empty: true });
     try {
       // A later migration fails because this schema exists.
@@ -256,7 +264,7 @@ describe('a start', () => {
 });
 
 describe('readiness', () => {
-  it('answers 503 to readiness on a read-only database, where every write would fail', async () => {
+  it('answers 503 to /health/ready on a read-only database, because every write would fail', async () => {
     await database.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
     const service = await start(database.url);
     const unready = await service.http.get('/health/ready');
@@ -264,7 +272,7 @@ describe('readiness', () => {
   });
 });
 
-it('checks at the start exactly the tables that the migrations make', async () => {
+it('checks at the start exactly the tables that the migrations create', async () => {
   const made = await database.sql<{ tablename: string }>(
     "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('migrations', 'typeorm_metadata')",
   );

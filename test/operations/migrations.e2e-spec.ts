@@ -1,5 +1,5 @@
-// Goal: prove that the migrations make the schema once, can be undone, match the entities, and constrain processed_requests.
-// Method: migrate empty databases, compare their schemas object by object, and insert rows that must be refused.
+// Goal: prove that the migrations create the schema once, can be undone, match the entities, and constrain processed_requests.
+// Method: migrate empty databases, compare their schemas object by object, and insert rows that the constraints must refuse.
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
@@ -10,7 +10,10 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 
 const NAMES = migrations.map(({ name }) => name);
 
-/** Every schema, table, column, constraint, index, sequence, trigger, function, type and extension of a database. */
+/**
+ * Describes every schema, table, column, constraint, index, sequence, trigger, function, type and extension of a database, in one line each,
+ * so that two schemas can be compared.
+ */
 async function schemaOf(database: TestDatabase): Promise<string[]> {
   const objects = await database.sql<{ object: string }>(`
     WITH ours AS (
@@ -59,7 +62,7 @@ describe('the migrations', () => {
     expect(await migrate(database.url)).toEqual([]);
   });
 
-  it('undoes the migrations one by one without leaving an object, and runs them again to the same schema', async () => {
+  it('undoes the migrations one by one until none of their objects is left, and then recreates the same schema', async () => {
     const before = await schemaOf(database);
     expect(before).not.toEqual(empty);
 
@@ -77,12 +80,12 @@ describe('the migrations', () => {
     expect(await schemaOf(database)).toEqual(before);
   });
 
-  it('makes the schema that the entities describe, so that TypeORM would change nothing', async () => {
+  it('creates the schema that the entities describe, so TypeORM finds nothing to change', async () => {
     const changes = await withDataSource(database.url, (dataSource) => dataSource.driver.createSchemaBuilder().log());
     expect(changes.upQueries.map(({ query }) => query)).toEqual([]);
   });
 
-  it('makes the constraints that the entities describe, which TypeORM compares by name only', async () => {
+  it('creates the constraints of the entities with the same definitions, although TypeORM compares only their names', async () => {
     const described = await createDatabase({ empty: true });
     try {
       await withDataSource(described.url, (dataSource) => dataSource.synchronize());
@@ -154,11 +157,11 @@ describe('the table processed_requests', () => {
     ['a fingerprint of 33 bytes', { fingerprint: Buffer.alloc(33) }, 'processed_requests_fingerprint_is_sha256'],
     ['an unfinished request without a lease', { locked_until: null }, 'processed_requests_state'],
     [
-      'a reply without its completion',
+      'a reply but no completion time',
       { ...COMPLETED, completed_at: null, locked_until: new Date() },
       'processed_requests_state',
     ],
-    ['a completion without its reply', { locked_until: null, completed_at: new Date() }, 'processed_requests_state'],
+    ['a completion time but no reply', { locked_until: null, completed_at: new Date() }, 'processed_requests_state'],
     ['a completed request with a lease', { ...COMPLETED, locked_until: new Date() }, 'processed_requests_state'],
     ['a reply without status', { ...COMPLETED, response_status: null }, 'processed_requests_state'],
     ['a reply without headers', { ...COMPLETED, response_headers: null }, 'processed_requests_state'],
@@ -179,7 +182,7 @@ describe('the table processed_requests', () => {
     expect(await database.sql("SELECT FROM processed_requests WHERE idempotency_key = 'held'")).toHaveLength(2);
   });
 
-  it('has no other constraints than those tested here', async () => {
+  it('has only the constraints that these tests check', async () => {
     const constraints = await database.sql<{ conname: string }>(
       `SELECT conname FROM pg_constraint WHERE conrelid = 'processed_requests'::regclass AND contype <> 'n' ORDER BY 1`,
     );

@@ -1,4 +1,4 @@
-// Goal: specify what a client sees of the Idempotency-Key over HTTP: valid keys, replays, and which requests are the same.
+// Goal: specify how the Idempotency-Key behaves for an HTTP client: which keys are valid, what is replayed, and which requests are the same.
 // Method: send raw requests to one replica, compare the bytes of the replies, and count the rows in the database.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -72,7 +72,7 @@ describe('the Idempotency-Key of POST /charges', () => {
         .join('')
         .replace('"', ''),
     ],
-    ['words around a comma, which HTTP also uses to join two headers', 'one,two'],
+    ['two words with a comma, although HTTP joins repeated headers with a comma', 'one,two'],
   ])('accepts an Idempotency-Key of %s, and replays its reply', async (_, key) => {
     expect((await keyed(key)).status).toBe(200);
     expect(isReplay(await keyed(key))).toBe(true);
@@ -127,7 +127,7 @@ describe('the reply to a repeated POST /charges', () => {
     },
   );
 
-  it('names the decline code and the charge in the 402 for a declined card, whose outcome is final', async () => {
+  it('answers 402 to a declined card, with the decline code, the id of the charge and a final outcome', async () => {
     const declined = await service.charge('order_1', { ...CHARGE, source: 'tok_insufficientFunds' });
     const problem = expectProblem(declined, 402, 'card_declined');
     expect(problem).toMatchObject({ outcome: 'final', retryable: false, decline_code: 'insufficient_funds' });
@@ -198,7 +198,7 @@ describe('GET /idempotency-keys/:key', () => {
   const DAY_MS = 24 * 60 * 60 * 1000;
   const lookUp = (key: string) => service.http.get(`/idempotency-keys/${encodeURIComponent(key)}`);
 
-  it('shows that a key is in progress, when it was created, and when it expires', async () => {
+  it('shows the state, the creation time and the expiry time of a key in progress', async () => {
     await leaveBehind(database, { key: 'order_1', leaseSeconds: 60 });
     const { text } = await lookUp('order_1').expect(200);
     const found = JSON.parse(text) as Record<string, string>;
@@ -210,7 +210,7 @@ describe('GET /idempotency-keys/:key', () => {
     ['plain', 'order_12345'],
     ['with slashes and dots', '../a/b/./c'],
     ['with characters that URLs reserve', '?x=%20&y#z;:@+,[]'],
-    ['like a percent-encoding', '%2F%zz%'],
+    ['that looks percent-encoded', '%2F%zz%'],
     ['with a backslash', 'a\\b'],
     ['of 255 characters that must be encoded', '%'.repeat(255)],
   ])('finds a completed key (%s)', async (_, key) => {

@@ -4,9 +4,9 @@ import type { Socket } from 'node:net';
 /**
  * A shell script that outlives Node and ends the server of a dead Node process.
  *
- * It reads the pid of the running server, `idle` or `done` from file descriptor 3. An end of file without `done` means that Node has died. Another
- * process may have received the pid by then, so the script signals only the process that postmaster.pid names, with SIGINT for a fast
- * shutdown.
+ * The script reads lines from file descriptor 3: the pid of a server that starts, `idle` after the server has ended, and `done` if the guard
+ * is no longer needed. An end of file without `done` means that Node has died. By then the server may have ended, and another process may
+ * have received its pid. So the script sends SIGINT, which requests a fast shutdown, only while postmaster.pid names this pid.
  */
 const GUARD = `
 trap '' HUP INT TERM
@@ -25,11 +25,15 @@ while [ -n "$pid" ] && [ $tenths -lt 600 ] && kill -0 "$pid"; do
 done
 [ -z "$2" ] || rm -rf -- "$2" || { sleep 1; rm -rf -- "$2"; }`;
 
-/** Sends its pid to the guard and becomes the server, which keeps the pid. So the server is guarded from its first moment. */
+/**
+ * A shell script that sends its own pid to the guard and then becomes the server. `exec` keeps the pid, so the guard knows the pid before the
+ * server starts.
+ */
 const TELL_PID_AND_SERVE = `trap '' PIPE; echo $$ >&3; exec "$@" 3>&-`;
 
 /** Runs PostgreSQL's programs, and makes sure that neither a server nor a throwaway directory outlives this process. */
 export class Guard {
+  /** The pipe to file descriptor 3 of the guard. */
   private lifeline: Socket;
 
   /** @param throwaway the directory to remove if this process ends without {@link dismiss} */
@@ -48,7 +52,10 @@ export class Guard {
     return server;
   }
 
-  /** Starts a program that ends by itself. The program keeps the lifeline open, so the guard also waits for its end. */
+  /**
+   * Starts a program that ends by itself. The program inherits the lifeline, so the guard sees the end of file only after the program has
+   * ended.
+   */
   run(command: readonly string[], log: number): ChildProcess {
     return this.spawn(command, log, {});
   }
@@ -61,12 +68,12 @@ export class Guard {
   private spawn([program = '', ...args]: readonly string[], log: number, env: NodeJS.ProcessEnv): ChildProcess {
     const child = spawn(program, args, {
       cwd: '/',
-      // A separate session, so that Ctrl-C reaches only Node, which drains before it stops the database.
+      // The program gets a session of its own, so that Ctrl-C reaches only Node. Node drains its requests before it stops the database.
       detached: true,
       stdio: ['ignore', log, log, this.lifeline],
       env: { PATH: process.env.PATH, LC_ALL: 'C', ...env },
     });
-    child.once('error', () => undefined); // The exit code shows the failure as well.
+    child.once('error', () => undefined); // The caller sees the failure in the exit code.
     return child;
   }
 
@@ -80,7 +87,7 @@ export class Guard {
     guard.unref();
     const lifeline = guard.stdio[3] as Socket;
     lifeline.unref();
-    // Without a guard the server still runs, and the next command starts a new guard.
+    // If the guard has died, the server still runs, and the next call of `serve` starts a new guard.
     lifeline.on('error', () => undefined);
     return lifeline;
   }

@@ -18,19 +18,22 @@ import {
 } from './cluster.js';
 
 export const DATABASE = 'payments';
-/** A fast shutdown writes at most `shared_buffers` to the disk. A server that takes longer than this hangs, and is killed. */
+/** A fast shutdown writes at most `shared_buffers` to the disk. A server that takes longer is assumed to hang, and is killed. */
 const STOP_TIMEOUT_MS = 30_000;
 
 const SETTINGS = [
   'listen_addresses=127.0.0.1',
-  'unix_socket_directories=', // The path of a socket has a limit of about 100 characters, which a deep directory exceeds.
+  'unix_socket_directories=', // No Unix sockets: a path in a deep directory exceeds the limit of about 100 characters.
   'shared_buffers=64MB', // Half of the default, and enough for the rows of a demonstration.
   'max_connections=100', // The default, and enough for several replicas with ten connections each.
   'max_wal_size=256MB', // A quarter of the default, to limit disk space and the time of a recovery.
   'timezone=UTC',
   'log_timezone=UTC',
 ];
-/** Shows the process id of the owner in the command lines of the server, where other processes read it. */
+/**
+ * The beginning of a setting that contains the process id of the owner, which is the Node process that started the server. Other processes
+ * read this id in the command line of the server.
+ */
 const OWNER_SETTING = 'cluster_name=owner-';
 const UNSAFE_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
 
@@ -46,7 +49,7 @@ export type Outcome =
   | { readonly kind: 'started'; readonly server: ChildProcess }
   | { readonly kind: 'joined'; readonly neighbour: Lock }
   | { readonly kind: 'port-taken' }
-  /** A server that starts or stops, or the last backends of a killed server, hold the cluster. All of these end soon. */
+  /** A server that is starting or stopping, or the last backends of a killed server, use the cluster. This ends soon, so a retry helps. */
   | { readonly kind: 'cluster-taken' }
   | { readonly kind: 'failed'; readonly reason: string };
 
@@ -68,8 +71,9 @@ export function launch(site: Site, port: number, stopping?: AbortSignal): Promis
       site.cluster,
       ...settings.flatMap((setting) => ['-c', setting]),
     ];
-    // A server refuses to start while the process that postmaster.pid names is alive, even if this process is a bystander that has received the
-    // id of a killed server. The server ignores the process that this variable of pg_ctl names, but still checks for surviving backends.
+    // PostgreSQL refuses to start while the process that postmaster.pid names is alive. After a server was killed, a bystander (an unrelated
+    // process) may have received its id. PostgreSQL ignores a process that PG_GRANDPARENT_PID names, a variable that pg_ctl sets as well.
+    // PostgreSQL still checks for surviving backends.
     const bystander = stale && isAlive(stale.pid) && !(await serverCommand(site, stale.pid));
     const env = bystander ? { PG_GRANDPARENT_PID: String(stale.pid) } : {};
     const server = await withLog(log, (file) => site.guard.serve(command, file, env));
@@ -94,7 +98,10 @@ export function launch(site: Site, port: number, stopping?: AbortSignal): Promis
   });
 }
 
-/** Waits until the server accepts connections or has ended. It kills the server after {@link START_TIMEOUT_MS} or if `stopping` is aborted. */
+/**
+ * Waits until the server can be used or has ended, and returns whether the server can be used. Kills the server after
+ * {@link START_TIMEOUT_MS} or if `stopping` is aborted.
+ */
 async function becomesUsable(
   site: Site,
   server: ChildProcess,
@@ -112,7 +119,7 @@ async function becomesUsable(
   return false;
 }
 
-/** Keeps the log of this start and of the start before, which may show why that server died. Older logs are deleted. */
+/** Keeps the log of this start, and the previous log, which may show why the previous server died. Older logs are deleted. */
 async function keepLog(site: Site, log: string): Promise<void> {
   const kept = join(site.directory, 'postgres.log');
   await fs.rename(kept, `${kept}.1`).catch(() => undefined);
@@ -124,7 +131,10 @@ export async function joinNeighbour(site: Site, neighbour: Lock): Promise<Outcom
   return usable ? { kind: 'joined', neighbour } : { kind: 'cluster-taken' };
 }
 
-/** Finds the server that runs in the cluster. This process can join the server if it is ready and its owner is alive. */
+/**
+ * Returns the server that runs in the cluster, or undefined. Its `ready` is true only if the server is ready and its owner is alive. Only then can
+ * this process join the server, because a server ends with its owner.
+ */
 export async function findNeighbour(site: Site): Promise<Lock | undefined> {
   const lock = await readLock(site);
   const command = lock && (await serverCommand(site, lock.pid));
@@ -151,7 +161,12 @@ export async function readPassword(site: Site): Promise<string> {
   return fs.readFile(join(site.cluster, PASSWORD_FILE), 'utf8');
 }
 
-/** Whether the server accepts the password of the cluster and has the database of the service. It creates the database if needed. */
+/**
+ * Whether the server accepts connections with the password of the cluster. Also creates the database of the service if the database does not
+ * exist.
+ *
+ * @throws Error if the password is wrong
+ */
 async function isUsable(site: Site, port: number): Promise<boolean> {
   const login = { user: USER, password: await readPassword(site), database: 'postgres' };
   const limits = { connectionTimeoutMillis: 5_000, query_timeout: 30_000 };
@@ -163,7 +178,7 @@ async function isUsable(site: Site, port: number): Promise<boolean> {
     if (rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE}`);
     return true;
   } catch (error) {
-    // Only a server that is not ready yet is worth a retry. A wrong password stays wrong.
+    // 28P01 is a wrong password, which a retry cannot correct. After any other error the server may not be ready yet, so the caller retries.
     if ((error as { code?: string }).code !== '28P01') return false;
     throw new Error(`${join(site.cluster, PASSWORD_FILE)} does not hold the password of the server`, { cause: error });
   } finally {

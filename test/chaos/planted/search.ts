@@ -2,23 +2,29 @@ import type { RunResult } from '../run.js';
 import type { PlantedBug } from './bugs.js';
 
 /**
- * Number of runs in which a bug may be found, each with its own seed and database. Faults hit a random moment, so a bug that needs a race
- * may stay hidden in one run. A checker that cannot see the bug finds it in none of the runs.
+ * Maximum number of runs for one bug. Each run has its own seed and database. Faults hit at a random moment, so a bug that needs a race may
+ * stay hidden in one run. If the checker cannot see the bug, the checker finds the bug in none of the runs.
  */
 const ROUNDS = 4;
 
-/** The result for a planted bug. The bug counts as missed only if its faults have landed, because the checker had nothing to see otherwise. */
+/**
+ * The result for a planted bug. A bug is `MISSED` only if its faults have landed in every round. If a fault has not landed, the bug is
+ * `NOT BROUGHT OUT`, because the checker had nothing to find.
+ */
 export interface Search {
   readonly end: 'found' | 'MISSED' | 'NOT BROUGHT OUT';
-  /** The round in which the bug was found and what else it breaks, or the fault that has not landed. */
+  /**
+   * For `found`: the round, and the other invariants that were broken. For `NOT BROUGHT OUT`: the fault that has not landed. For `MISSED`: the
+   * number of rounds.
+   */
   readonly about: string;
 }
 
 /**
- * Runs the service with a planted bug until the checker finds what the bug breaks.
+ * Runs the service with a planted bug until the checker reports the invariant that the bug breaks, at most {@link ROUNDS} times.
  *
- * @param runRound one run, with the number of its round
- * @param landings how often each kind of fault has to land in a run
+ * @param runRound runs the service once, and gets the number of the round
+ * @param landings minimum number of times that each kind of fault has to land in a run
  */
 export async function searchFor(
   { breaks }: Pick<PlantedBug, 'breaks'>,
