@@ -135,4 +135,17 @@ describe('a recorded reply that is too large to be read with its claim', () => {
     await recordLarge('acct_demo', 'large', 80_000);
     expect(await store.readReply(identity, large)).toEqual({ kind: 'in_progress' });
   });
+
+  it('answers 503 unknown if the database becomes unavailable before a large reply is read, because the request is completed', async () => {
+    await recordLarge('acct_demo', 'large', 70_000);
+    const store = service.nest.get(GroupStore);
+    store.readReply = () => Promise.reject(new Error('Connection terminated unexpectedly'));
+    const answer = await service.charge('large');
+    delete (store as Partial<GroupStore>).readReply;
+    expect({ status: answer.status, ...(answer.body as object) }).toMatchObject({
+      status: 503,
+      code: 'database_unavailable',
+      outcome: 'unknown',
+    });
+  });
 });

@@ -228,7 +228,9 @@ export class KeyedRequest extends IdempotentRequest {
       return await verb();
     } catch (error) {
       const outcome = this.requestId || this.isInDoubt ? 'unknown' : 'not_started';
-      const answer = isOutage(error) ? databaseUnavailable(outcome, error) : error;
+      // An answer of this module keeps its own outcome, because it may come from a reply that is recorded or from the leader of this request.
+      const isAnswer = error instanceof IdempotencyError;
+      const answer = !isAnswer && isOutage(error) ? databaseUnavailable(outcome, error) : error;
       if (answer instanceof Duplicate || answer instanceof IdempotencyError) this.ended = answer;
       throw answer;
     }
