@@ -83,6 +83,25 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     expect(await left(database)).toEqual(TWO_COMMITS);
   });
 
+  it('is resumed also if the decorator is on its controller', async () => {
+    @Controller('wishes')
+    @Idempotent({ resumedBy: [WishesService, 'resume'] })
+    class WishesController {
+      @Post()
+      create(@Body() wish: object, @IdempotencyContext() request: IdempotentRequest) {
+        return failing(request, wish as Wish);
+      }
+
+      helper() {
+        return undefined;
+      }
+    }
+    const toy = await start([WishesController], platform);
+    expect((await toy.send('key', { path: '/wishes' })).status).toBe(503);
+    expect(await toy.recovery.runOnce()).toBe(1);
+    expect(await left(database)).toEqual(TWO_COMMITS);
+  });
+
   it('stops the start if the method that resumes its requests does not exist', async () => {
     @Controller('wishes')
     class WishesController {

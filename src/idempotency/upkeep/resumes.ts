@@ -1,4 +1,5 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
+import { METHOD_METADATA } from '@nestjs/common/constants.js';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import { RESUMED_BY, type ResumedBy } from '../http/idempotent.metadata.js';
 import { Operations } from '../http/operations.js';
@@ -64,7 +65,10 @@ export class ResumeRegistry implements OnApplicationBootstrap {
 
   private register(controller: Type, name: string): void {
     const handler = (controller.prototype as Record<string, object>)[name];
-    const resumedBy = handler && (Reflect.getMetadata(RESUMED_BY, handler) as ResumedBy | undefined);
+    // A decorator on the controller holds for all its routes. Its other methods are no handlers.
+    if (!handler || !Reflect.hasMetadata(METHOD_METADATA, handler)) return;
+    const resumedBy = (Reflect.getMetadata(RESUMED_BY, handler) ?? Reflect.getMetadata(RESUMED_BY, controller)) as
+      ResumedBy | undefined;
     if (!resumedBy) return;
     const [type, method] = resumedBy;
     const service = this.services.get<Record<string, Resume | undefined>>(type, { strict: false });
