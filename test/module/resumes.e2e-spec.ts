@@ -56,6 +56,10 @@ class WishesService {
   resume({ request }: AbandonedRequest) {
     return request.complete(place, { name: 'resumed' });
   }
+
+  resumeSecond({ request }: AbandonedRequest) {
+    return request.complete(place, { name: 'resumed as the second version' });
+  }
 }
 
 const start = (controllers: Type[], platform: 'fastify' | 'express', prepare?: (app: INestApplication) => unknown) =>
@@ -100,6 +104,30 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     expect((await toy.send('key', { path: '/wishes' })).status).toBe(503);
     expect(await toy.recovery.runOnce()).toBe(1);
     expect(await left(database)).toEqual(TWO_COMMITS);
+  });
+
+  it('stops the start if two versions of one route, which only a header tells apart, are resumed by different methods', async () => {
+    @Controller({ path: 'wishes', version: '1' })
+    class FirstController {
+      @Post()
+      @Idempotent({ resumedBy: [WishesService, 'resume'] })
+      create() {
+        return undefined;
+      }
+    }
+    @Controller({ path: 'wishes', version: '2' })
+    class SecondController {
+      @Post()
+      @Idempotent({ resumedBy: [WishesService, 'resumeSecond'] })
+      create() {
+        return undefined;
+      }
+    }
+    const versions = (app: INestApplication) =>
+      app.enableVersioning({ type: VersioningType.HEADER, header: 'x-version' });
+    await expect(start([FirstController, SecondController], platform, versions)).rejects.toThrow(
+      'SecondController.create: expected WishesService.resume as resumedBy, as another handler of POST /wishes has it',
+    );
   });
 
   it('stops the start if the method that resumes its requests does not exist', async () => {

@@ -37,6 +37,7 @@ export type Resume = (abandoned: AbandonedRequest) => Promise<Resumed>;
 @Injectable()
 export class ResumeRegistry implements OnApplicationBootstrap {
   private readonly resumes = new Map<string, Resume>();
+  private readonly named = new Map<string, ResumedBy>();
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -78,6 +79,14 @@ export class ResumeRegistry implements OnApplicationBootstrap {
       );
     }
     for (const operation of this.operations.of(controller, name)) {
+      // Two versions of a route that differ in a header only are one operation, so a row does not show which version has claimed it.
+      const [otherType, otherMethod] = this.named.get(operation) ?? resumedBy;
+      if (otherType !== type || otherMethod !== method) {
+        throw new Error(
+          `${controller.name}.${name}: expected ${otherType.name}.${otherMethod} as resumedBy, as another handler of ${operation} has it`,
+        );
+      }
+      this.named.set(operation, resumedBy);
       this.resumes.set(operation, async (abandoned) => (service[method] as Resume)(abandoned));
     }
   }
