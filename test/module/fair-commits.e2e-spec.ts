@@ -1,5 +1,6 @@
 // Goal: prove that accounts share group commits fairly, and that an account that makes groups fail is kept apart.
 // Method: hold every group (`holdGroups`) until units of several accounts wait, and record which accounts each phase call contains.
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import type { EntityManager } from 'typeorm';
 import type { CommitResult } from '../../src/idempotency/commit/committer.js';
@@ -176,6 +177,38 @@ describe('accounts that wait for a group commit', () => {
     [first, second].forEach(({ open }) => open());
     await until(() => waiting(at.toy) === 0);
     expect((await Promise.allSettled(held)).every(isCommitted)).toBe(true);
+  });
+
+  it('keeps an account apart whose request fails alone after another failed group of the account was tried without a failure', async () => {
+    const [firstGroup, secondGroup, failure] = [new Barrier(), new Barrier(), new Barrier()];
+    const throwingAfter = (group: Barrier) =>
+      noting(async (items) => {
+        if (items.length > 1) await group.pass();
+        else if (items.some(isBad)) await failure.pass();
+        if (items.length > 1 || items.some(isBad)) throw new Error('spoilt');
+      });
+    /** Occupies one of the two groups that run at once, so that the next units wait and then share a group. */
+    const occupy = async () => {
+      const place = new Barrier();
+      void Promise.all(commit(randomUUID(), [randomUUID()], noting(place.pass)));
+      await place.reached.given;
+      return place;
+    };
+    const [first, second] = [await occupy(), await occupy()];
+    const good = throwingAfter(firstGroup);
+    const innocent = [...commit('mixed', ['good'], good), ...commit('other', ['other'], good)];
+    first.open();
+    await firstGroup.reached.given;
+    const spoilt = throwingAfter(secondGroup);
+    const failing = Promise.allSettled([...commit('mixed', bad(1), spoilt), ...commit('other', ['another'], spoilt)]);
+    second.open();
+    secondGroup.open();
+    await failure.reached.given;
+    firstGroup.open();
+    await Promise.all(innocent);
+    failure.open();
+    expect((await failing).map(isCommitted)).toEqual([false, true]);
+    expect(groupCommit(at.toy)['apart'].get('mixed')).toBe('guilty');
   });
 });
 

@@ -72,9 +72,8 @@ export class GroupCommit extends Committer {
   /** `InFlight` bounds the queue, because it bounds the requests in flight, and a request has one unit at a time. */
   async commit(unit: Unit): Promise<CommitResult> {
     // A unit in doubt may have to wait for the commit that is in doubt, and would make a whole group wait.
-    const isInDoubt = isClaiming(unit) && unit.isInDoubt;
     const { accountId } = unit.identity;
-    if (isInDoubt || this.apart.get(accountId) === 'guilty') return this.commitAlone(unit);
+    if (isInDoubt(unit) || this.apart.get(accountId) === 'guilty') return this.commitAlone(unit);
     const result = await new Promise<GroupResult>((resolve, reject) => {
       this.queue.add([{ unit, accountId, resolve, reject }]);
       this.startGroups();
@@ -147,15 +146,16 @@ export class GroupCommit extends Committer {
   }
 
   /**
-   * Commits one unit without a group. If the unit of a suspected account fails, the account is guilty, so its units in the queue are
-   * committed without a group as well.
+   * Commits one unit without a group. If the unit fails, its account is guilty, so its units in the queue are committed without a group as
+   * well. The account need not be suspected any more, because another trial of the account may have ended well since then. Only a unit in
+   * doubt has harmed no group.
    */
   private async commitAlone(unit: Unit): Promise<CommitResult> {
     const { accountId } = unit.identity;
     try {
       return await this.oneByOne.commit(unit);
     } catch (error) {
-      if (mayBeFaultOfAccount(error) && this.apart.has(accountId)) {
+      if (mayBeFaultOfAccount(error) && (!isInDoubt(unit) || this.apart.has(accountId))) {
         this.apart.set(accountId, 'guilty');
         for (const waiting of this.queue.remove(accountId)) void this.settle(waiting);
       }
@@ -163,6 +163,8 @@ export class GroupCommit extends Committer {
     }
   }
 }
+
+const isInDoubt = (unit: Unit) => isClaiming(unit) && unit.isInDoubt;
 
 const nameOf = ({ unit }: Waiting) => unit.identity.name;
 
