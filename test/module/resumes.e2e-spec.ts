@@ -10,7 +10,8 @@ import {
   type Type,
   VersioningType,
 } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
+import { NestFactory, RouterModule } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -23,6 +24,7 @@ import {
   type IdempotentRequest,
 } from '../../src/idempotency/index.js';
 import { IDEMPOTENCY_OPTIONS } from '../../src/idempotency/idempotency.options.js';
+import { ResumeRegistry } from '../../src/idempotency/upkeep/resumes.js';
 import type { TestDatabase } from '../support/database.js';
 import {
   createToyDatabase,
@@ -157,6 +159,43 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     expect((await toy.send('key', { path: '/wishes' })).status).toBe(500);
     expect(await left(database)).toEqual(NOTHING);
     expect(logged.join('\n')).toContain('POST /wishes uses claim(), so it needs @Idempotent({ resumedBy');
+  });
+});
+
+describe('a controller that two modules declare', () => {
+  it('is resumed under the operations of both modules', async () => {
+    @Controller('wishes')
+    class WishesController {
+      @Post()
+      @Idempotent({ resumedBy: [WishesService, 'resume'] })
+      create() {
+        return undefined;
+      }
+    }
+    const parts = { controllers: [WishesController], providers: [WishesService] };
+    @Module(parts)
+    class FirstModule {}
+    @Module(parts)
+    class SecondModule {}
+    @Module({
+      imports: [
+        FirstModule,
+        SecondModule,
+        RouterModule.register([
+          { path: 'first', module: FirstModule },
+          { path: 'second', module: SecondModule },
+        ]),
+        TypeOrmModule.forRoot({ type: 'postgres', url: database.url, extra: LIMITS, retryAttempts: 0 }),
+        ScheduleModule.forRoot(),
+        IdempotencyModule.forRoot({ scope: () => 'acct_1' }),
+      ],
+    })
+    class TwiceModule {}
+    const app = await NestFactory.create(TwiceModule, new FastifyAdapter(), { logger: false, abortOnError: false });
+    await app.init();
+    const operations = [...app.get(ResumeRegistry).all.keys()];
+    await app.close();
+    expect(operations).toEqual(['POST /first/wishes', 'POST /second/wishes']);
   });
 });
 

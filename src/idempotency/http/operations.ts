@@ -23,29 +23,32 @@ export class Operations {
   of(controller: Type, method: string): string[] {
     const handler = (controller.prototype as Record<string, object | undefined>)[method];
     const requestMethod = handler && (Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined);
-    const wrapper = this.discovery.getControllers().find(({ metatype }) => metatype === controller);
-    if (!handler || requestMethod === undefined || !wrapper) {
+    // A controller that several modules declare has the routes of each of them.
+    const wrappers = this.discovery.getControllers().filter(({ metatype }) => metatype === controller);
+    if (!handler || requestMethod === undefined || wrappers.length === 0) {
       throw new Error(`${controller.name}.${method}: expected a route of a controller of this application`);
     }
     const versioningOptions = this.config.getVersioning();
     const factory = new RoutePathFactory(this.config);
-    const routes = pathsOf(controller).flatMap((ctrlPath) =>
-      pathsOf(handler).flatMap((methodPath) =>
-        factory.create(
-          {
-            ctrlPath,
-            methodPath,
-            versioningOptions,
-            globalPrefix: this.config.getGlobalPrefix(),
-            modulePath: this.modulePathOf(wrapper.host?.metatype),
-            controllerVersion: versionOf(controller) ?? versioningOptions?.defaultVersion,
-            methodVersion: versionOf(handler),
-          },
-          requestMethod,
+    const routes = wrappers.flatMap(({ host }) =>
+      pathsOf(controller).flatMap((ctrlPath) =>
+        pathsOf(handler).flatMap((methodPath) =>
+          factory.create(
+            {
+              ctrlPath,
+              methodPath,
+              versioningOptions,
+              globalPrefix: this.config.getGlobalPrefix(),
+              modulePath: this.modulePathOf(host?.metatype),
+              controllerVersion: versionOf(controller) ?? versioningOptions?.defaultVersion,
+              methodVersion: versionOf(handler),
+            },
+            requestMethod,
+          ),
         ),
       ),
     );
-    return routes.map((route) => `${RequestMethod[requestMethod]} ${route}`);
+    return [...new Set(routes)].map((route) => `${RequestMethod[requestMethod]} ${route}`);
   }
 
   private modulePathOf(module: object | undefined): string | undefined {
