@@ -66,7 +66,7 @@ export class ResumeRegistry implements OnApplicationBootstrap {
 
   private register(controller: Type, name: string): void {
     const handler = (controller.prototype as Record<string, object>)[name];
-    // A decorator on the controller holds for all its routes. Its other methods are no handlers.
+    // A decorator on the controller holds for each of its routes. Other methods of the controller serve no requests.
     if (!handler || !Reflect.hasMetadata(METHOD_METADATA, handler)) return;
     const resumedBy = (Reflect.getMetadata(RESUMED_BY, handler) ?? Reflect.getMetadata(RESUMED_BY, controller)) as
       ResumedBy | undefined;
