@@ -29,33 +29,27 @@ export class Operations {
       throw new Error(`${controller.name}.${method}: expected a route of a controller of this application`);
     }
     const versioningOptions = this.config.getVersioning();
+    const shared: Parameters<RoutePathFactory['create']>[0] = {
+      versioningOptions,
+      globalPrefix: this.config.getGlobalPrefix(),
+      controllerVersion: versionOf(controller) ?? versioningOptions?.defaultVersion,
+      methodVersion: versionOf(handler),
+    };
     const factory = new RoutePathFactory(this.config);
-    const routes = wrappers.flatMap(({ host }) =>
-      pathsOf(controller).flatMap((ctrlPath) =>
-        pathsOf(handler).flatMap((methodPath) =>
-          factory.create(
-            {
-              ctrlPath,
-              methodPath,
-              versioningOptions,
-              globalPrefix: this.config.getGlobalPrefix(),
-              modulePath: this.modulePathOf(host?.metatype),
-              controllerVersion: versionOf(controller) ?? versioningOptions?.defaultVersion,
-              methodVersion: versionOf(handler),
-            },
-            requestMethod,
-          ),
-        ),
-      ),
-    );
+    const routes: string[] = [];
+    for (const { host } of wrappers) {
+      const modulePath = this.modulePathOf(host?.metatype);
+      for (const ctrlPath of pathsOf(controller))
+        for (const methodPath of pathsOf(handler))
+          routes.push(...factory.create({ ...shared, modulePath, ctrlPath, methodPath }, requestMethod));
+    }
     return [...new Set(routes)].map((route) => `${RequestMethod[requestMethod]} ${route}`);
   }
 
   private modulePathOf(module: object | undefined): string | undefined {
     if (!module) return undefined;
-    const path = (Reflect.getMetadata(MODULE_PATH + this.modules.applicationId, module) ??
+    return (Reflect.getMetadata(MODULE_PATH + this.modules.applicationId, module) ??
       Reflect.getMetadata(MODULE_PATH, module)) as string | undefined;
-    return path;
   }
 }
 

@@ -53,7 +53,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       this.logger.warn(`Could not look for requests that are not resumed here: ${String(error)}`),
     );
     const recovered = await Promise.all(
-      [...this.resumes.all].map(([operation, resume]) => this.recover(operation, resume)),
+      [...this.resumes.all].map(([operation, { resume }]) => this.recover(operation, resume)),
     );
     return recovered.reduce((sum, count) => sum + count, 0);
   }

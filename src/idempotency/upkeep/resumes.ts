@@ -28,6 +28,12 @@ export type Resumed = RecordedReply | typeof INTENT_MISSING;
 /** Finishes an abandoned request with `request.complete`, by the same steps as its handler. */
 export type Resume = (abandoned: AbandonedRequest) => Promise<Resumed>;
 
+/** The resume of one operation, and the method that a handler names for it. */
+interface Resumption {
+  resumedBy: ResumedBy;
+  resume: Resume;
+}
+
 /**
  * The resume of each operation. `@Idempotent({ resumedBy })` on a handler names the method that finishes its requests.
  *
@@ -36,8 +42,7 @@ export type Resume = (abandoned: AbandonedRequest) => Promise<Resumed>;
  */
 @Injectable()
 export class ResumeRegistry implements OnApplicationBootstrap {
-  private readonly resumes = new Map<string, Resume>();
-  private readonly named = new Map<string, ResumedBy>();
+  private readonly resumes = new Map<string, Resumption>();
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -60,7 +65,7 @@ export class ResumeRegistry implements OnApplicationBootstrap {
     return this.resumes.has(operation);
   }
 
-  get all(): ReadonlyMap<string, Resume> {
+  get all(): ReadonlyMap<string, Resumption> {
     return this.resumes;
   }
 
@@ -80,14 +85,13 @@ export class ResumeRegistry implements OnApplicationBootstrap {
     }
     for (const operation of this.operations.of(controller, name)) {
       // Two versions of a route that differ in a header only are one operation, so a row does not show which version has claimed it.
-      const [otherType, otherMethod] = this.named.get(operation) ?? resumedBy;
+      const [otherType, otherMethod] = this.resumes.get(operation)?.resumedBy ?? resumedBy;
       if (otherType !== type || otherMethod !== method) {
         throw new Error(
           `${controller.name}.${name}: expected ${otherType.name}.${otherMethod} as resumedBy, as another handler of ${operation} has it`,
         );
       }
-      this.named.set(operation, resumedBy);
-      this.resumes.set(operation, async (abandoned) => (service[method] as Resume)(abandoned));
+      this.resumes.set(operation, { resumedBy, resume: async (abandoned) => (service[method] as Resume)(abandoned) });
     }
   }
 }
