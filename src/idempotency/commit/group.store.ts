@@ -6,7 +6,7 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.opt
 import { RecordedReply } from '../request/reply.js';
 import type { RequestIdentity } from '../request/request-identity.js';
 import type { Attempt, Claim, Completion } from '../store/claim.js';
-import { FencedOff, KeyLocked } from '../store/idempotency.store.js';
+import { FencedOff, KeyLocked, TAKE_IF_FREE } from '../store/idempotency.store.js';
 
 /**
  * Maximum bytes of replies that one claim reads, for all keys together.
@@ -192,20 +192,7 @@ export const CLAIM_ALL = `
     -- CASE fixes the order of evaluation: the advisory lock is taken only for keys that can be claimed.
     WHERE CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))
                ELSE false END
-    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
-      -- Taking over an unfinished request keeps its request id. An expired key gets the id of the new request.
-      request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
-      created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
-      operation = excluded.operation,
-      fingerprint = excluded.fingerprint,
-      lock_token = excluded.lock_token,
-      locked_until = excluded.locked_until,
-      response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
-    -- Checked again on the locked row: if two attempts take over at once, only the first one still finds the lease expired.
-    WHERE CASE WHEN held.completed_at IS NULL
-               THEN held.fingerprint = excluded.fingerprint
-                 AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)
-               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
+    ${TAKE_IF_FREE}
     RETURNING account_id, idempotency_key, request_id
   )
   SELECT seen.position, seen.claimable, claimed.request_id,

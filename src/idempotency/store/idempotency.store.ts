@@ -194,25 +194,31 @@ const READ = `
 const TRY_LOCK = `
   SELECT pg_try_advisory_xact_lock(hashtextextended($2, hashtextextended($1, 0))) AS is_locked`;
 
+/**
+ * The rule that decides which attempt may take an existing key, for both committers. The row `held` is left unchanged if another attempt holds
+ * its lease, or if its reply has not expired. $8 is the retention in seconds.
+ */
+export const TAKE_IF_FREE = `ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
+  -- Taking over an unfinished request keeps its request id. An expired key gets the id of the new request.
+  request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
+  created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
+  operation = excluded.operation,
+  fingerprint = excluded.fingerprint,
+  lock_token = excluded.lock_token,
+  locked_until = excluded.locked_until,
+  response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
+-- Checked on the locked row: if two attempts take over at once, only the first one still finds the lease expired.
+WHERE CASE WHEN held.completed_at IS NULL
+           THEN held.fingerprint = excluded.fingerprint
+             AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)
+           ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END`;
+
 // $1 account, $2 key, $3 new request id, $4 operation, $5 fingerprint, $6 lock token, $7 lease s, $8 retention s
 const CLAIM = `
   INSERT INTO processed_requests AS held
     (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
   VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7), clock_timestamp())
-  ON CONFLICT (account_id, idempotency_key) DO UPDATE SET
-    -- Taking over an unfinished request keeps its request id. An expired key gets the id of the new request.
-    request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
-    created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
-    operation = excluded.operation,
-    fingerprint = excluded.fingerprint,
-    lock_token = excluded.lock_token,
-    locked_until = excluded.locked_until,
-    response_status = NULL, response_headers = NULL, response_body = NULL, completed_at = NULL
-  -- Checked on the locked row: if two attempts take over at once, only the first one still finds the lease expired.
-  WHERE CASE WHEN held.completed_at IS NULL
-             THEN held.fingerprint = excluded.fingerprint
-               AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)
-             ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END
+  ${TAKE_IF_FREE}
   RETURNING request_id`;
 
 // $1 account, $2 key, $3 lock token, $4 status, $5 headers, $6 body, $7 retention s

@@ -42,9 +42,8 @@ const SCHEMA = 'migrations/1795478400000-idempotency.ts';
 const CLOSE = `        return [...sent, complete(sql, store, replies).then((time) => (expiresAt = time))];`;
 const IMPORT = `import type { SqlClient, Transaction } from '../../postgres/transaction.js';`;
 const IMPORT_IN_TRANSACTION = `import { inTransaction, type SqlClient, type Transaction } from '../../postgres/transaction.js';`;
-const UNFINISHED_IN_CLAIM = `    WHERE CASE WHEN held.completed_at IS NULL
-               THEN held.fingerprint = excluded.fingerprint
-                 AND (held.locked_until <= clock_timestamp() OR held.lock_token = excluded.lock_token)`;
+/** The place of the rule that decides who takes a key. Patches change the rule for groups only. */
+const TAKE = '${TAKE_IF_FREE}';
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
@@ -61,13 +60,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: STORE,
-        find: 'CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))\n               ELSE false END\n    ON CONFLICT (account_id, idempotency_key) DO UPDATE SET',
-        replace: 'claimable AND ($9 OR true)\n    /*',
-      },
-      {
-        file: STORE,
-        find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING account_id, idempotency_key, request_id\n',
-        replace: '    */ RETURNING account_id, idempotency_key, request_id\n',
+        find: 'CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))\n               ELSE false END\n    ${TAKE_IF_FREE}',
+        replace: 'claimable AND ($9 OR true)',
       },
     ],
   },
@@ -250,8 +244,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: STORE,
-        find: 'ON CONFLICT (account_id, idempotency_key) DO UPDATE SET',
-        replace: 'ON CONFLICT (idempotency_key) DO UPDATE SET',
+        find: TAKE,
+        replace: "${TAKE_IF_FREE.replace('(account_id, idempotency_key)', '(idempotency_key)')}",
       },
       {
         file: 'src/idempotency/request/request-identity.ts',
@@ -369,9 +363,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: STORE,
-        find: '               ELSE held.created_at <= clock_timestamp() - make_interval(secs => $8) END\n    RETURNING',
-        replace:
-          '               ELSE held.created_at <= $11::timestamptz - make_interval(secs => $8) END\n    RETURNING',
+        find: TAKE,
+        replace: "${TAKE_IF_FREE.replace('clock_timestamp() - make_interval', '$11::timestamptz - make_interval')}",
       },
       {
         file: STORE,
@@ -400,10 +393,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: STORE,
-        find: 'request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,',
-        replace: 'request_id = excluded.request_id,',
+        find: TAKE,
+        replace:
+          "${TAKE_IF_FREE.replace(/request_id = CASE .*? END,/, 'request_id = excluded.request_id,').replace(/THEN held.fingerprint = [^)]*\\)[^)]*\\)/, 'THEN true')}",
       },
-      { file: STORE, find: UNFINISHED_IN_CLAIM, replace: '    WHERE CASE WHEN held.completed_at IS NULL THEN true' },
     ],
   },
   {
