@@ -1,14 +1,14 @@
 import { Body, Controller, HttpCode, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { v7 as uuidv7 } from 'uuid';
 import { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
 import { type ChargeResource, toResource } from '../../src/charges/dto/charge.resource.js';
 import { InputValidationPipe } from '../../src/http/validation.pipe.js';
-import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { pendingCharge } from './charge-rows.js';
 import { ready } from '../worker.js';
 
-const RESOURCE = toResource(pendingCharge(newRequestId(), { amount: 1999, currency: 'eur' }));
+const RESOURCE = toResource(pendingCharge(uuidv7(), { amount: 1999, currency: 'eur' }));
 
 /**
  * Measures the upper bound of the framework. This controller reads and validates the same body as the service, sends the same resource, and

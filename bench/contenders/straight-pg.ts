@@ -1,8 +1,8 @@
 import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { createHash, randomUUID } from 'node:crypto';
 import { Client } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
 import { toResource } from '../../src/charges/dto/charge.resource.js';
-import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import type { Job, Tally } from '../measurement.js';
 import { ready, workOn } from '../worker.js';
 import { pendingCharge, settlement } from './charge-rows.js';
@@ -45,7 +45,7 @@ const COMPLETE = {
 
 /** Writes the rows of one charge in the order of the service's protocol, one statement after another. */
 async function charge(db: Client): Promise<void> {
-  const requestId = newRequestId();
+  const requestId = uuidv7();
   const row = pendingCharge(requestId, { amount: 1999, currency: 'eur' });
   const key = `straight-${requestId}`;
   await db.query('BEGIN');

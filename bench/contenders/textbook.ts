@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { Body, Controller, Headers, HttpCode, Module, Post, UnprocessableEntityException } from '@nestjs/common';
 import { InjectDataSource, TypeOrmModule } from '@nestjs/typeorm';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
@@ -9,7 +10,6 @@ import { toResource } from '../../src/charges/dto/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { dataSourceOptions } from '../../src/database/data-source.js';
-import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { pendingCharge, settlement, tellOf } from './charge-rows.js';
 import { config, serveWithin } from './comparator.js';
 
@@ -94,7 +94,7 @@ class ChargesController {
     const request = {
       account_id: DEMO_ACCOUNT,
       idempotency_key: key,
-      request_id: newRequestId(),
+      request_id: uuidv7(),
       operation: 'POST /charges',
       fingerprint,
       lock_token: randomUUID(),

@@ -1,13 +1,13 @@
 import { Body, ConflictException, Controller, HttpCode, Module, Post } from '@nestjs/common';
 import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource, MoreThanOrEqual, Repository } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import { DEMO_ACCOUNT } from '../../src/accounts/api-keys.js';
 import { Charge } from '../../src/charges/charge.entity.js';
 import { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
 import { type ChargeResource, toResource } from '../../src/charges/dto/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
-import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { InventoryItem } from '../../src/inventory/inventory-item.entity.js';
 import { Order } from '../../src/orders/order.entity.js';
 import { PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
@@ -29,7 +29,7 @@ class ChargesController {
   @Post()
   @HttpCode(200)
   async create(@Body() input: CreateCharge): Promise<ChargeResource> {
-    const charge = pendingCharge(newRequestId(), input);
+    const charge = pendingCharge(uuidv7(), input);
     await this.charges.insert(charge);
     const outcome = await this.gateway.authorize(charge);
     return this.dataSource.transaction(async (tx) => {
@@ -51,7 +51,7 @@ class OrdersController {
   create(@Body() input: PlaceOrder): Promise<OrderResource> {
     return this.dataSource.transaction(async (tx) => {
       const order = tx.create(Order, {
-        ...newOrderOf({ accountId: DEMO_ACCOUNT, input: { ...input, order_id: newRequestId() } }),
+        ...newOrderOf({ accountId: DEMO_ACCOUNT, input: { ...input, order_id: uuidv7() } }),
         status: 'placed',
         created_at: new Date(),
         paid_at: null,

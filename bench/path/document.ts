@@ -9,8 +9,9 @@ export interface Path {
 
 /**
  * HTTP plumbing: code that only turns bytes into a checked request and a reply into bytes. A reader who knows HTTP frameworks may skip it.
+ * Controllers belong to it, because they contain routes and OpenAPI only.
  */
-const PLUMBING = /^src\/(http|accounts|operations|idempotency\/http)\/|\/dto\//;
+const PLUMBING = /^src\/(http|accounts|operations|idempotency\/http)\/|\/dto\/|\.controller\.ts$/;
 
 /** Consecutive calls within one file. */
 interface Stop {
@@ -53,8 +54,8 @@ export function documentOf(paths: readonly Path[]): string {
 \`npm run path\` writes this document. It notes every call of a named function while the service answers one \`POST /charges\`, without the
 reply cache and without background work. An async function that continues after an \`await\` is not noted again.
 
-HTTP plumbing is written in italics: the folders \`http/\`, \`accounts/\`, \`operations/\`, \`idempotency/http/\` and \`dto/\`. The first two
-numbers count the other files and functions.
+HTTP plumbing is written in italics: the folders \`http/\`, \`accounts/\`, \`operations/\`, \`idempotency/http/\` and \`dto/\`, and
+the controllers. The first two numbers count the other files and functions.
 
 | request | committer | files | functions | files, all | functions, all |
 | --- | --- | ---: | ---: | ---: | ---: |

@@ -62,7 +62,7 @@ export const settleCharge: StatementPhase<Settlement, Reply> = {
 
 interface Settlement {
   charge: Charge;
-  outcome: Authorization;
+  authorization: Authorization;
 }
 
 /** The row of a charge before the bank is asked, without `created_at`, which the clock of the database sets. */
@@ -80,10 +80,10 @@ export const pending = ({ accountId, requestId, input }: Omit<PhaseItem<CreateCh
   settled_at: null,
 });
 
-const settled = ({ input: { charge, outcome } }: PhaseItem<Settlement>): Charge => ({
+const settled = ({ input: { charge, authorization } }: PhaseItem<Settlement>): Charge => ({
   ...charge,
-  status: outcome.status,
-  decline_code: outcome.status === 'failed' ? outcome.declineCode : null,
+  status: authorization.status,
+  decline_code: authorization.status === 'failed' ? authorization.declineCode : null,
 });
 
 /** 200 with the charge, or 402. Both replies are recorded and replayed. */

@@ -42,7 +42,7 @@ export class ChargesService {
   }
 
   private async authorizeAndSettle(request: IdempotentRequest, charge: Charge): Promise<RecordedReply> {
-    const outcome = await this.gateway.authorize(charge); // no transaction is open
-    return request.complete(settleCharge, { charge, outcome }); // commit 2: the result, the event and the reply
+    const authorization = await this.gateway.authorize(charge); // no transaction is open
+    return request.complete(settleCharge, { charge, authorization }); // commit 2: the result, the event and the reply
   }
 }

@@ -19,7 +19,7 @@ import {
 } from './idempotency.options.js';
 import { IdempotencyStore } from './store/idempotency.store.js';
 import { Recovery } from './upkeep/recovery.js';
-import { ResumeRegistry } from './upkeep/resumes.js';
+import { ResumeRegistry } from './http/resumes.js';
 import { Sweeper } from './upkeep/sweeper.js';
 import { UpkeepStore } from './upkeep/upkeep.store.js';
 import { WiringCheck } from './upkeep/wiring.check.js';
@@ -29,6 +29,8 @@ const withDefaults = (given: IdempotencyModuleOptions): IdempotencyOptions => ({
 /** A maximum of 1 selects the plain committer, because a group of one request has no advantage and adds a queue. */
 const committerOf = ({ maxGroupSize }: IdempotencyOptions, plain: OneByOne, fast: GroupCommit): Committer =>
   maxGroupSize === 1 ? plain : fast;
+
+const cacheOf = ({ cacheBytes }: IdempotencyOptions) => (cacheBytes >= 1 ? new ReplyCache(cacheBytes) : undefined);
 
 /** Needs a TypeORM `DataSource` on PostgreSQL and `ScheduleModule.forRoot()` in the application. */
 @Module({
@@ -41,7 +43,7 @@ const committerOf = ({ maxGroupSize }: IdempotencyOptions, plain: OneByOne, fast
     GroupCommit,
     { provide: Committer, useFactory: committerOf, inject: [IDEMPOTENCY_OPTIONS, OneByOne, GroupCommit] },
     InFlight,
-    ReplyCache,
+    { provide: ReplyCache, useFactory: cacheOf, inject: [IDEMPOTENCY_OPTIONS] },
     Idempotency,
     IdempotencyInterceptor,
     UpkeepStore,

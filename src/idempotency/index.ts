@@ -1,4 +1,4 @@
-export { FairShare } from './commit/fair-share.js';
+export { FairShare } from './commit/fairness.js';
 export { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
 export { IdempotencyError, type Outcome } from './http/idempotency.errors.js';
 export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './http/idempotency-key.js';
@@ -13,6 +13,6 @@ export type { RecordedReply, Reply } from './request/reply.js';
 export { IdempotencyStore, type KeyStatus } from './store/idempotency.store.js';
 export type { IdempotencyEvent, RequestOutcome } from './upkeep/idempotency.events.js';
 export { Recovery } from './upkeep/recovery.js';
-export { type AbandonedRequest, INTENT_MISSING, type Resumed } from './upkeep/resumes.js';
+export { type AbandonedRequest, INTENT_MISSING, type Resumed } from './http/resumes.js';
 export { Sweeper } from './upkeep/sweeper.js';
 export { UpkeepStore } from './upkeep/upkeep.store.js';

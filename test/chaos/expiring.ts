@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { canonicalRequest, sha256 } from '../../src/idempotency/http/fingerprint.js';
+import { canonicalRequest, fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 import type { Arena } from './arena.js';
 import { chargeIdOf } from './checker/stories.js';
 import type { JournalEntry } from './evidence.js';
@@ -28,7 +28,7 @@ export async function recordedLongAgo(arena: Arena, operation: Operation, expire
   const { amount, currency, description } = body as { amount: number; currency: string; description: string };
   const createdAt = new Date(expiresAt - DAY_MS);
   const resource = JSON.stringify({ id, object: 'charge', amount, currency, status: 'succeeded', description });
-  const fingerprint = sha256(canonicalRequest('POST /charges', { path: {}, query: {} }, body));
+  const fingerprint = fingerprintOf(canonicalRequest('POST /charges', { path: {}, query: {} }, body));
   const entry: JournalEntry = { at: Date.now(), account, key: id, charge: id, amount, currency, decision: 'captured' };
   const values = [account, key, requestId, fingerprint, resource, createdAt, id, amount, currency, description];
   await untilInserted(() => arena.database.query(RECORD, values));

@@ -136,7 +136,7 @@ class Recover implements Command {
 
 /** Empties the reply caches of the replicas, because they cannot see that a test has aged or deleted rows. */
 export const forget = (replicas: readonly TestService[]) =>
-  replicas.forEach(({ nest }) => nest.get(Idempotency).replies['replies']?.clear());
+  replicas.forEach(({ nest }) => nest.get(Idempotency).replies?.['replies'].clear());
 
 /** Makes the keys of an account older than the retention of 24 hours. */
 class Expire implements Command {

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import canonicalize from 'canonicalize';
 import fc from 'fast-check';
-import { canonicalJson, fingerprint } from '../../src/idempotency/http/fingerprint.js';
+import { canonicalJson, canonicalRequest, fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -173,6 +173,8 @@ describe('the canonical form of a JSON value', () => {
 });
 
 describe('the fingerprint of a request', () => {
+  const fingerprint = (...request: Parameters<typeof canonicalRequest>) => fingerprintOf(canonicalRequest(...request));
+
   it('makes a fingerprint that is the SHA-256 of operation, route parameters and body as one canonical array', () => {
     fc.assert(
       fc.property(fc.string(), fc.dictionary(fc.string(), fc.string()), json, (operation, parameters, body) => {

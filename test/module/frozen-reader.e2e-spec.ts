@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/database/data-source.js';
-import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
+import { canonicalRequest, fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 import { GroupStore } from '../../src/idempotency/commit/group.store.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import { connect, createDatabase, type TestDatabase } from '../support/database.js';
@@ -33,7 +33,7 @@ const recordLarge = (account: string, key: string, bytes: number) =>
     `INSERT INTO processed_requests
      VALUES ($1, $2, gen_random_uuid(), 'POST /charges', $3, gen_random_uuid(), NULL, 200, '{"content-type": "application/json"}',
              to_json(repeat('x', $4)), now(), now())`,
-    [account, key, fingerprint('POST /charges', { path: {}, query: {} }, CHARGE), bytes],
+    [account, key, fingerprintOf(canonicalRequest('POST /charges', { path: {}, query: {} }, CHARGE)), bytes],
   );
 
 describe('a process that is frozen while PostgreSQL answers its claims', () => {

@@ -4,10 +4,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Body, Controller, type INestApplication, Post } from '@nestjs/common';
-import { Idempotency, Idempotent, IdempotencyContext, type IdempotentRequest } from '../../src/idempotency/index.js';
+import { Idempotent, IdempotencyContext, type IdempotentRequest } from '../../src/idempotency/index.js';
 import { InFlight } from '../../src/idempotency/commit/in-flight.js';
-import { KeyedRequest } from '../../src/idempotency/request/keyed-request.js';
-import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import { CommitUnknown } from '../../src/postgres/transaction.js';
 import type { TestDatabase } from '../support/database.js';
 import {
@@ -61,7 +59,7 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
   beforeEach(async () => {
     await empty(database);
     bodies = [];
-    Object.assign(toy, { handler: oneCommit, events: [], asked: 0 });
+    Object.assign(toy, { handler: oneCommit, events: [], asked: 0, arrived: 0 });
   });
   afterEach(Barrier.openAll);
   afterAll(async () => {
@@ -171,16 +169,21 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
     expect(memoryLeft(impatient)).toBe(TOTAL_BYTES);
   });
 
-  it('answers 503 unknown to a duplicate of a request whose commit is unknown, also if the duplicate has reached its handler', async () => {
-    const idempotency = toy.app.get(Idempotency);
-    const identity = new RequestIdentity('acct_1', 'key', 'POST /effects', () => 'content');
-    const [leader, duplicate] = [new KeyedRequest(identity, idempotency), new KeyedRequest(identity, idempotency)];
-    const cause = new Error('Connection terminated unexpectedly');
-    const lost = completing(() => Promise.reject(new CommitUnknown('The answer to COMMIT was lost', { cause })));
-    const first = expect(lost(leader, { name: 'marble' })).rejects.toMatchObject({ outcome: 'unknown' });
-    const second = expect(lost(duplicate, { name: 'marble' })).rejects.toMatchObject({ outcome: 'unknown' });
-    await first;
-    await leader.finish(undefined, leader.ended);
-    await second;
+  it('answers 503 unknown to a duplicate of a request whose commit is unknown', async () => {
+    const commit = new Barrier();
+    toy.handler = completing(async () => {
+      await commit.pass();
+      throw new CommitUnknown('The answer to COMMIT was lost', {
+        cause: new Error('Connection terminated unexpectedly'),
+      });
+    });
+    const sent = [toy.send('key'), toy.send('key')];
+    await commit.reached.given;
+    await until(() => toy.asked === 2);
+    commit.open();
+    for (const answer of await Promise.all(sent)) {
+      expect(errorOf(answer)).toMatchObject({ status: 503, code: 'database_unavailable', outcome: 'unknown' });
+    }
+    expect(toy.arrived).toBe(1);
   });
 });

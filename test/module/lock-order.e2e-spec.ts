@@ -6,7 +6,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { DataSource } from 'typeorm';
 import { earningsConsumer } from '../../src/balance/earnings.consumer.js';
 import { changeCustomer } from '../../src/customers/customers.phases.js';
-import type { Unit } from '../../src/idempotency/commit/committer.js';
+import { fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
+import type { Unit } from '../../src/idempotency/commit/unit.js';
 import { commitTogether } from '../../src/idempotency/commit/group.js';
 import { GroupStore } from '../../src/idempotency/commit/group.store.js';
 import type { Phase, PhaseItem, Reply } from '../../src/idempotency/index.js';
@@ -92,7 +93,7 @@ describe('two concurrent groups with the same rows in opposite order', () => {
   it('commits two concurrent groups of changes and orders without a deadlock', async () => {
     const unit = (key: string, operation: string, phase: Phase<never, Reply>, input: unknown): Unit => ({
       kind: 'claim-and-complete',
-      identity: new RequestIdentity('acct_demo', key, operation, () => key),
+      identity: new RequestIdentity('acct_demo', key, operation, fingerprintOf(key)),
       isInDoubt: false,
       lockToken: randomUUID(),
       newRequestId: randomUUID(),

@@ -24,7 +24,7 @@ import {
   type IdempotentRequest,
 } from '../../src/idempotency/index.js';
 import { IDEMPOTENCY_OPTIONS } from '../../src/idempotency/idempotency.options.js';
-import { ResumeRegistry } from '../../src/idempotency/upkeep/resumes.js';
+import { ResumeRegistry } from '../../src/idempotency/http/resumes.js';
 import type { TestDatabase } from '../support/database.js';
 import {
   createToyDatabase,

@@ -20,15 +20,7 @@ import {
   TWO_COMMITS,
   VARIANTS,
 } from '../support/toy.js';
-import {
-  completing,
-  failing,
-  intend,
-  oneCommit,
-  placeAfter,
-  twoCommits,
-  type Handler,
-} from '../support/toy.handlers.js';
+import { completing, failing, intend, oneCommit, placeAfter, twoCommits } from '../support/toy.handlers.js';
 import { Barrier, until } from '../support/waiting.js';
 import { COMMITTERS, useCommitter } from '../support/committers.js';
 
@@ -289,19 +281,30 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
         },
       );
 
-      it.each<{ at: string; hold: (pass: () => Promise<void>) => Handler; toys: () => Toy[] }>([
-        { at: 'between two commits, in this process and in others', hold: twoCommits, toys: () => [toy, replica] },
-        { at: 'within its commit, in this process', hold: heldInCommit, toys: () => [toy] },
-      ])('answers 422 at once to another request with the key while the first is $at', async ({ hold, toys }) => {
+      it('answers 422 at once to another request with the key while the first is between its two commits', async () => {
         const first = new Barrier();
-        toy.handler = hold(first.pass);
+        toy.handler = twoCommits(first.pass);
         const reply = toy.send('key');
         await first.reached.given;
-        for (const each of toys()) {
+        for (const each of [toy, replica]) {
           const refused = await each.send('key', { body: { name: 'pebble' } });
           expect(errorOf(refused)).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
         }
         first.open();
+        expect((await reply).status).toBe(201);
+      });
+
+      it('answers 422 to another request with the key that arrives while the first is within its commit', async () => {
+        const first = new Barrier();
+        toy.handler = heldInCommit(first.pass);
+        const reply = toy.send('key');
+        await first.reached.given;
+        const refused = [toy, replica].map((each) => each.send('key', { body: { name: 'pebble' } }));
+        await until(() => toy.asked + replica.asked === 3);
+        first.open();
+        for (const each of refused) {
+          expect(errorOf(await each)).toMatchObject({ status: 422, code: 'idempotency_key_reused' });
+        }
         expect((await reply).status).toBe(201);
       });
 

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll } from '@jest/globals';
 import type { EntityManager } from 'typeorm';
-import type { Unit } from '../../src/idempotency/commit/committer.js';
+import { v7 as uuidv7 } from 'uuid';
+import type { Unit } from '../../src/idempotency/commit/unit.js';
+import { fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
 import type { PhaseItem } from '../../src/idempotency/index.js';
-import { newRequestId } from '../../src/idempotency/request/request-id.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 
 /**
@@ -53,9 +54,9 @@ function companion(accountId: string): Unit {
   return {
     kind: 'claim',
     isInDoubt: false,
-    identity: new RequestIdentity(accountId, key, 'POST /company', () => key),
+    identity: new RequestIdentity(accountId, key, 'POST /company', fingerprintOf(key)),
     lockToken: randomUUID(),
-    newRequestId: newRequestId(),
+    newRequestId: uuidv7(),
     phase: leave,
     input: undefined,
   };

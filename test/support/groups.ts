@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from '@jest/globals';
 import type { Response } from 'supertest';
+import { v7 as uuidv7 } from 'uuid';
 import { GroupCommit } from '../../src/idempotency/commit/group-commit.js';
+import { fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 import { OneByOne } from '../../src/idempotency/commit/one-by-one.js';
-import type { Unit } from '../../src/idempotency/commit/committer.js';
-import { newRequestId } from '../../src/idempotency/request/request-id.js';
+import type { Unit } from '../../src/idempotency/commit/unit.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
 import type { TestDatabase } from './database.js';
 import { type PostgresProxy, startProxy } from '../../harness/proxy.js';
@@ -36,9 +37,9 @@ export const commitSizes = ({ events }: Toy) =>
 export const unitOf = (key: string, phase: Unit['phase'], account = 'acct_1'): Unit => ({
   kind: 'claim-and-complete',
   isInDoubt: false,
-  identity: new RequestIdentity(account, key, 'POST /effects', () => key),
+  identity: new RequestIdentity(account, key, 'POST /effects', fingerprintOf(key)),
   lockToken: randomUUID(),
-  newRequestId: newRequestId(),
+  newRequestId: uuidv7(),
   phase,
   input: { name: key },
 });

@@ -1,5 +1,5 @@
 import { countEffects, type Effects } from '../../harness/effects.js';
-import { fingerprint } from '../../src/idempotency/http/fingerprint.js';
+import { canonicalRequest, fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 import type { TestDatabase } from './database.js';
 import { CHARGE } from './service.js';
 
@@ -26,7 +26,13 @@ export async function leaveBehind(
     `INSERT INTO processed_requests
        (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
      VALUES ($1, $2, $3, 'POST /charges', $4, gen_random_uuid(), now() + make_interval(secs => $5), now() - interval '1 minute')`,
-    [accountId, key, requestId, fingerprint('POST /charges', { path: {}, query: {} }, body), leaseSeconds],
+    [
+      accountId,
+      key,
+      requestId,
+      fingerprintOf(canonicalRequest('POST /charges', { path: {}, query: {} }, body)),
+      leaseSeconds,
+    ],
   );
   await sql(
     `INSERT INTO charges (account_id, id, amount, currency, source, metadata, status, created_at)

@@ -23,7 +23,7 @@ import {
   joinNeighbour,
   launch,
   type Lock,
-  type Outcome,
+  type Launched,
   readPassword,
 } from './server.js';
 
@@ -86,15 +86,15 @@ export class EmbeddedPostgres {
     let port = await freePort();
     while (Date.now() < deadline) {
       const neighbour = await findNeighbour(site);
-      const outcome = neighbour ? await joinNeighbour(site, neighbour) : await launch(site, port);
-      switch (outcome.kind) {
+      const launched = neighbour ? await joinNeighbour(site, neighbour) : await launch(site, port);
+      switch (launched.kind) {
         case 'started':
-          return new EmbeddedPostgres(site, outcome.server, port, password);
+          return new EmbeddedPostgres(site, launched.server, port, password);
         case 'joined':
           site.guard.dismiss();
-          return new EmbeddedPostgres(site, outcome.neighbour, outcome.neighbour.port, password);
+          return new EmbeddedPostgres(site, launched.neighbour, launched.neighbour.port, password);
         case 'failed':
-          throw new Error(`PostgreSQL did not start in ${site.cluster}:\n${outcome.reason}`);
+          throw new Error(`PostgreSQL did not start in ${site.cluster}:\n${launched.reason}`);
         case 'port-taken':
           port = await freePort();
           break;
@@ -141,13 +141,13 @@ export class EmbeddedPostgres {
     for (const backOff = new BackOff(RESTART_PAUSE); ;) {
       await backOff.pause(signal);
       if (signal.aborted) return undefined;
-      const outcome = await launch(this.site, this.port, signal).catch((error: unknown): Outcome => ({
+      const launched = await launch(this.site, this.port, signal).catch((error: unknown): Launched => ({
         kind: 'failed',
         reason: String(error),
       }));
-      if (outcome.kind === 'started' && !signal.aborted) return outcome.server;
-      if (outcome.kind === 'started') await end(outcome.server);
-      else this.site.log?.(`PostgreSQL is not back yet: ${'reason' in outcome ? outcome.reason : outcome.kind}`);
+      if (launched.kind === 'started' && !signal.aborted) return launched.server;
+      if (launched.kind === 'started') await end(launched.server);
+      else this.site.log?.(`PostgreSQL is not back yet: ${'reason' in launched ? launched.reason : launched.kind}`);
     }
   }
 }

@@ -45,7 +45,7 @@ export interface Lock {
   readonly ready: boolean;
 }
 
-export type Outcome =
+export type Launched =
   | { readonly kind: 'started'; readonly server: ChildProcess }
   | { readonly kind: 'joined'; readonly neighbour: Lock }
   | { readonly kind: 'port-taken' }
@@ -54,7 +54,7 @@ export type Outcome =
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** Starts a server and waits until it accepts connections. */
-export function launch(site: Site, port: number, stopping?: AbortSignal): Promise<Outcome> {
+export function launch(site: Site, port: number, stopping?: AbortSignal): Promise<Launched> {
   return inAttempt(site, async (attempt) => {
     const log = join(attempt, 'log');
     const stale = await readLock(site);
@@ -126,7 +126,7 @@ async function keepLog(site: Site, log: string): Promise<void> {
   await fs.rename(log, kept);
 }
 
-export async function joinNeighbour(site: Site, neighbour: Lock): Promise<Outcome> {
+export async function joinNeighbour(site: Site, neighbour: Lock): Promise<Launched> {
   const usable = neighbour.ready && (await isUsable(site, neighbour.port));
   return usable ? { kind: 'joined', neighbour } : { kind: 'cluster-taken' };
 }

@@ -1,30 +1,7 @@
 import type { Observable } from 'rxjs';
-import type { AnyPhase, PhaseItem } from '../request/phase.js';
 import type { RecordedReply } from '../request/reply.js';
-import type { RequestIdentity } from '../request/request-identity.js';
-import type { Attempt, Claim, Granted } from '../store/claim.js';
-
-/** A phase of one request that is to be committed, and the change of the request's key in the same transaction. */
-export type Unit = {
-  readonly identity: RequestIdentity;
-  readonly phase: AnyPhase<never, unknown>;
-  readonly input: unknown;
-} & (
-  | ClaimingUnit
-  /** Runs the phase and records the reply that it returns, on a key that is claimed already. */
-  | { readonly kind: 'complete'; readonly lockToken: string; readonly requestId: string }
-  /** Runs the phase only, because the request came without a key. */
-  | { readonly kind: 'unkeyed'; readonly requestId: string }
-);
-
-/** Takes the key and runs the phase; `claim-and-complete` records the reply as well. */
-export interface ClaimingUnit extends Attempt {
-  readonly kind: 'claim' | 'claim-and-complete';
-  /** The request id of an earlier claim of this request, if there was one. The unit fails if the key now belongs to a new request. */
-  readonly requestId?: string;
-  /** Called when the database has granted the key, before the commit. */
-  onTaken?(): void;
-}
+import type { Claim, Granted } from '../store/claim.js';
+import type { Unit } from './unit.js';
 
 /** The result of committing a unit. */
 export type CommitResult =
@@ -55,31 +32,3 @@ export abstract class Committer {
    */
   abstract commit(unit: Unit): Promise<CommitResult>;
 }
-
-/** Whether the unit has to take its key first. */
-export const isClaiming = (unit: Unit): unit is Unit & ClaimingUnit =>
-  unit.kind === 'claim' || unit.kind === 'claim-and-complete';
-
-/** Whether the phase of the unit returns the reply that is recorded. */
-export const isCompleting = (unit: Unit): unit is Unit & { lockToken: string } =>
-  unit.kind === 'complete' || unit.kind === 'claim-and-complete';
-
-/**
- * Reports to the unit that the database has granted its key.
- *
- * @throws Error if the unit belongs to a request that was claimed before, and the key has expired since then and belongs to a new request
- */
-export function take(unit: Unit & ClaimingUnit, { requestId }: Granted): void {
-  if (unit.requestId && unit.requestId !== requestId) {
-    throw new Error('The key expired while its request was being processed, and now belongs to a new request');
-  }
-  unit.onTaken?.();
-}
-
-/** The item that the phase of the unit gets. */
-export const itemOf = (unit: Unit, requestId: string): PhaseItem<never> => ({
-  accountId: unit.identity.accountId,
-  requestId,
-  isRecorded: isCompleting(unit),
-  input: unit.input as never,
-});

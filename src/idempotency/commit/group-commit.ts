@@ -8,11 +8,12 @@ import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
 import { databaseUnavailable } from '../http/idempotency.errors.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { FencedOff, KeyLocked } from '../store/idempotency.store.js';
-import { type CommitResult, Committer, isClaiming, type Unit } from './committer.js';
-import { FairQueue } from './fair-queue.js';
+import { type CommitResult, Committer } from './committer.js';
+import { FairQueue } from './fairness.js';
 import { commitTogether, type GroupResult } from './group.js';
 import { GroupStore } from './group.store.js';
 import { OneByOne } from './one-by-one.js';
+import { isClaiming, type Unit } from './unit.js';
 
 /** A unit that waits for a group, and the functions that answer its request. */
 interface Waiting {

@@ -36,10 +36,14 @@ export type GroupClaim = Claim | LargeReply;
  */
 @Injectable()
 export class GroupStore {
+  private readonly retentionSeconds: number;
+
   constructor(
     private readonly dataSource: DataSource,
     @Inject(IDEMPOTENCY_OPTIONS) private readonly options: IdempotencyOptions,
-  ) {}
+  ) {
+    this.retentionSeconds = options.retentionHours * 3_600;
+  }
 
   /**
    * Claims each key for its lock token. Keys that cannot be claimed are only read, so a replay costs one indexed read and writes nothing.
@@ -119,10 +123,6 @@ export class GroupStore {
     if (!row) return { kind: 'in_progress' };
     const reply = new RecordedReply(status, row.response_headers, row.response_body);
     return { kind: 'completed', reply, lockToken, expiresAt };
-  }
-
-  private get retentionSeconds(): number {
-    return this.options.retentionHours * 3600;
   }
 }
 

@@ -1,11 +1,12 @@
 import type { DataSource } from 'typeorm';
 import type { SqlClient, Transaction } from '../../postgres/transaction.js';
-import { type AnyPhase, expectOneForEach } from '../request/phase.js';
-import { record, type RecordedReply, type Reply } from '../request/reply.js';
+import type { AnyPhase } from '../request/phase.js';
+import type { RecordedReply, Reply } from '../request/reply.js';
 import type { Claim, Granted } from '../store/claim.js';
-import { type CommitResult, isClaiming, isCompleting, itemOf, take, type Unit } from './committer.js';
+import type { CommitResult } from './committer.js';
 import type { GroupClaim, GroupStore, LargeReply } from './group.store.js';
 import { inPipelinedTransaction } from './pipelined-transaction.js';
+import { expectOneForEach, expectSameRequest, isClaiming, isCompleting, itemOf, serialise, type Unit } from './unit.js';
 
 /** The result of a unit in a group. A large reply is known to be recorded, but has not been read yet. */
 export type GroupResult = CommitResult | LargeReply;
@@ -33,11 +34,11 @@ export async function commitTogether(
     {
       open: (sql) => claimKeys(sql, store, units),
       work: async (tx, claims) => {
-        takeKeys(claims);
+        for (const [unit, claim] of claims) if (claim.kind === 'claimed') expectSameRequest(unit, claim);
         return { claims, ...(await runPhases(tx, claims)) };
       },
       close: ({ sql }, { results, sent }) => {
-        replies = recordReplies(results);
+        replies = repliesOf(results);
         return [...sent, complete(sql, store, replies).then((time) => (expiresAt = time))];
       },
     },
@@ -65,10 +66,6 @@ async function claimKeys(sql: SqlClient, store: GroupStore, units: readonly Unit
 function heldBefore(unit: Unit): Granted {
   if (isClaiming(unit)) throw new Error('The database did not answer the claim of a key');
   return { kind: 'claimed', requestId: unit.requestId };
-}
-
-function takeKeys(claims: ReadonlyMap<Unit, GroupClaim>): void {
-  for (const [unit, claim] of claims) if (isClaiming(unit) && claim.kind === 'claimed') take(unit, claim);
 }
 
 /**
@@ -124,9 +121,9 @@ function start(tx: Transaction, phase: AnyPhase<never, unknown>, members: [Unit,
   return { answered: Promise.all([rows, hasResults]).then(() => undefined), hasResults };
 }
 
-function recordReplies(results: Results): Map<Unit, RecordedReply> {
+function repliesOf(results: Results): Map<Unit, RecordedReply> {
   const completing = [...results].filter(([unit]) => isCompleting(unit));
-  return new Map(completing.map(([unit, result]) => [unit, record(result as Reply)]));
+  return new Map(completing.map(([unit, result]) => [unit, serialise(result as Reply)]));
 }
 
 /** The invariant: only the attempt that holds the lock token commits an effect. */

@@ -3,12 +3,11 @@ import { Subject } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { inTransaction, type Transaction } from '../../postgres/transaction.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
-import { runPhase } from '../request/phase.js';
-import { record, type Reply } from '../request/reply.js';
-import type { Claim } from '../store/claim.js';
+import type { Reply } from '../request/reply.js';
 import { IdempotencyStore } from '../store/idempotency.store.js';
-import { type CommitResult, Committer, isClaiming, isCompleting, itemOf, take, type Unit } from './committer.js';
-import { FairTurns } from './fair-turns.js';
+import { type CommitResult, Committer } from './committer.js';
+import { FairTurns } from './fairness.js';
+import { expectSameRequest, isClaiming, isCompleting, itemOf, runPhase, serialise, type Unit } from './unit.js';
 
 /** Maximum number of transactions at once: 8 of the 10 connections of a pool, or half of that if `GroupCommit` needs connections as well. */
 const TRANSACTIONS = 8;
@@ -44,20 +43,17 @@ export class OneByOne extends Committer {
   }
 
   private async run(tx: Transaction, unit: Unit): Promise<CommitResult> {
-    const claim = await this.claim(tx, unit);
-    if (claim.kind !== 'claimed') return claim;
-    const { requestId } = claim;
+    let requestId: string;
+    if (isClaiming(unit)) {
+      const claim = await this.store.claim(tx.sql, unit);
+      if (claim.kind !== 'claimed') return claim;
+      expectSameRequest(unit, claim);
+      requestId = claim.requestId;
+    } else requestId = unit.requestId;
     const [result] = await runPhase(tx, unit.phase, [itemOf(unit, requestId)]);
     if (!isCompleting(unit)) return { kind: 'committed', requestId, result };
-    const reply = record(result as Reply);
+    const reply = serialise(result as Reply);
     const expiresAt = await this.store.complete(tx.sql, { ...unit, reply });
     return { kind: 'recorded', requestId, reply, expiresAt };
-  }
-
-  private async claim(tx: Transaction, unit: Unit): Promise<Claim> {
-    if (!isClaiming(unit)) return { kind: 'claimed', requestId: unit.requestId };
-    const claim = await this.store.claim(tx.sql, unit);
-    if (claim.kind === 'claimed') take(unit, claim);
-    return claim;
   }
 }

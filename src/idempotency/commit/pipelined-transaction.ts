@@ -39,9 +39,9 @@ export function inPipelinedTransaction<Opened, Result>(
   return runTransaction(
     dataSource,
     async (tx) => {
-      const opened = await begin(tx.sql, (sql) => steps.open(sql));
+      const opened = await sendBegin(tx.sql, (sql) => steps.open(sql));
       const result = await steps.work(tx, opened);
-      await commit(tx.sql, () => steps.close(tx, result));
+      await sendCommit(tx.sql, () => steps.close(tx, result));
       return result;
     },
     options,
@@ -54,7 +54,7 @@ export function inPipelinedTransaction<Opened, Result>(
  * @returns the answer to the first statement
  * @throws the error of BEGIN rather than the error of the statement behind it, because the first one is the cause
  */
-async function begin<Opened>(sql: SqlClient, open: (sql: SqlClient) => Promise<Opened>): Promise<Opened> {
+async function sendBegin<Opened>(sql: SqlClient, open: (sql: SqlClient) => Promise<Opened>): Promise<Opened> {
   if (!sql.pipeline) {
     await sql.query(BEGIN);
     return open(sql);
@@ -70,7 +70,7 @@ async function begin<Opened>(sql: SqlClient, open: (sql: SqlClient) => Promise<O
 }
 
 /** Sends the last statements and COMMIT, in one write if the client pipelines. Waits for all answers. */
-async function commit(sql: SqlClient, close: () => Promise<unknown>[]): Promise<void> {
+async function sendCommit(sql: SqlClient, close: () => Promise<unknown>[]): Promise<void> {
   if (!sql.pipeline) {
     await Promise.all(close());
     return committed(sql.query('COMMIT'));

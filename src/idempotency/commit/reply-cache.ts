@@ -1,6 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import type { RecordedReply } from '../request/reply.js';
 import type { RequestIdentity } from '../request/request-identity.js';
 
@@ -23,33 +21,30 @@ const CHARACTER_BYTES = 2;
  *
  * The cache never decides that a key is new. Only a claim in the database does.
  */
-@Injectable()
 export class ReplyCache {
-  private readonly replies: LRUCache<string, CachedReply> | undefined;
+  private readonly replies: LRUCache<string, CachedReply>;
 
-  constructor(@Inject(IDEMPOTENCY_OPTIONS) { cacheBytes }: IdempotencyOptions) {
-    // LRUCache takes whole bytes only, and the setting is in MiB with fractions.
-    const maxSize = Math.floor(cacheBytes);
-    if (maxSize === 0) return;
+  /** @param bytes maximum estimated memory of the replies, at least 1 */
+  constructor(bytes: number) {
     const clock = { now: () => performance.now() };
-    this.replies = new LRUCache({ maxSize, sizeCalculation: sizeOf, ttl: 1, perf: clock });
+    // LRUCache takes whole bytes only, and the setting is in MiB with fractions.
+    this.replies = new LRUCache({ maxSize: Math.floor(bytes), sizeCalculation: sizeOf, ttl: 1, perf: clock });
   }
 
-  /** The recorded reply of the same request; `reused` if the key belongs to another request; `undefined` if the key is not cached. */
-  find(request: RequestIdentity): RecordedReply | 'reused' | undefined {
-    const cached = this.replies?.get(request.name);
-    return cached && (cached.request.isSame(request) ? cached.reply : 'reused');
+  /** The recorded reply of the same request, if it is cached. A different request with the same key is left to the database to refuse. */
+  find(request: RequestIdentity): RecordedReply | undefined {
+    const cached = this.replies.get(request.name);
+    return cached?.request.isSame(request) ? cached.reply : undefined;
   }
 
   /** @param expiresAt when the reply expires, in milliseconds of `performance.now()`; not later than in the database */
   keep(request: RequestIdentity, reply: RecordedReply, expiresAt: number): void {
     const ttl = Math.floor(expiresAt - performance.now());
-    if (ttl > 0) this.replies?.set(request.name, { request, reply }, { ttl });
+    if (ttl > 0) this.replies.set(request.name, { request, reply }, { ttl });
   }
 }
 
 function sizeOf({ request, reply: { headers, body } }: CachedReply): number {
-  const characters =
-    2 * request.name.length + (request.canonical?.length ?? 0) + body.length + JSON.stringify(headers).length;
+  const characters = 2 * request.name.length + body.length + JSON.stringify(headers).length;
   return ENTRY_BYTES + CHARACTER_BYTES * characters;
 }

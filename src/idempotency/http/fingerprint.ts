@@ -40,8 +40,4 @@ export function canonicalRequest(operation: string, parameters: unknown, body: u
  *
  * @returns 32 bytes
  */
-export function fingerprint(operation: string, parameters: unknown, body: unknown): Buffer {
-  return sha256(canonicalRequest(operation, parameters, body));
-}
-
-export const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer');
+export const fingerprintOf = (canonical: string): Buffer => hash('sha256', canonical, 'buffer');

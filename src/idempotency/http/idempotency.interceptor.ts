@@ -1,7 +1,7 @@
 import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { from, lastValueFrom, type Observable, of } from 'rxjs';
-import { canonicalRequest } from './fingerprint.js';
+import { canonicalRequest, fingerprintOf } from './fingerprint.js';
 import { Idempotency } from '../idempotency.js';
 import { IdempotencyError } from './idempotency.errors.js';
 import type { RequestOutcome } from '../upkeep/idempotency.events.js';
@@ -11,7 +11,7 @@ import { IDEMPOTENT, MEANINGFUL_HEADERS } from './idempotent.metadata.js';
 import { operationOf, type RoutedRequest } from './operations.js';
 import type { IdempotentRequest } from '../request/idempotent-request.js';
 import { Duplicate, KeyedRequest, SWALLOWED } from '../request/keyed-request.js';
-import { RecordedReply } from '../request/reply.js';
+import type { RecordedReply } from '../request/reply.js';
 import { RequestIdentity } from '../request/request-identity.js';
 import { UnkeyedRequest } from '../request/unkeyed-request.js';
 
@@ -31,9 +31,9 @@ export function requestOf(context: ExecutionContext): IdempotentRequest {
 /**
  * Reads the key, runs the handler, and sends the recorded reply.
  *
- * A reply is replayed in one of two ways. If the reply is in the cache, it is sent without running the handler. Skipping validation is safe,
- * because the same request has passed it. Otherwise `claim` or `complete` finds the reply, and throws it through the handler as a
- * `Duplicate`.
+ * A duplicate gets its reply in one of three ways: from the cache; from the same request, if it is in flight in this process; or from the
+ * database, where `claim` or `complete` finds the reply and throws it through the handler as a `Duplicate`. In the first two ways neither
+ * validation nor the handler runs. That is safe, because the duplicate gets the answer of a request with the same content.
  *
  * The handler claims the key, and not the interceptor, because interceptors run before validation, and an invalid body must not use up a
  * key.
@@ -56,19 +56,16 @@ export class IdempotencyInterceptor implements NestInterceptor {
       return from(this.answerUnkeyed(context, request, next));
     }
     const identity = this.identify(context, http, key);
-    const known = this.idempotency.replies.find(identity);
-    if (known instanceof RecordedReply) return of(this.answered(context, known, 'replayed'));
-    const request = new KeyedRequest(identity, this.idempotency);
-    requests.set(http, request);
-    return from(this.answer(context, request, next));
+    const cached = this.idempotency.replies?.find(identity);
+    if (cached) return of(this.answered(context, cached, 'replayed'));
+    return from(this.answer(context, identity, next));
   }
 
   private identify(context: ExecutionContext, http: HttpRequest, key: string): RequestIdentity {
     const operation = operationOf(http);
-    const headers = headersOf(context, http);
-    // Computed only if this process knows the key, or when the handler claims it.
-    const content = () => canonicalRequest(operation, { path: http.params, query: http.query, headers }, http.body);
-    return new RequestIdentity(this.accountOf(http), key, operation, content);
+    const parameters = { path: http.params, query: http.query, headers: headersOf(context, http) };
+    const canonical = canonicalRequest(operation, parameters, http.body);
+    return new RequestIdentity(this.accountOf(http), key, operation, fingerprintOf(canonical), canonical.length);
   }
 
   private accountOf(http: HttpRequest): string {
@@ -83,22 +80,22 @@ export class IdempotencyInterceptor implements NestInterceptor {
     return this.send(context, recordedReply(context, request, result));
   }
 
-  private async answer(context: ExecutionContext, request: KeyedRequest, next: CallHandler) {
+  private async answer(context: ExecutionContext, identity: RequestIdentity, next: CallHandler) {
+    const { inFlight, events } = this.idempotency;
     const http = context.switchToHttp().getRequest<HttpRequest>();
     try {
-      // Skipping validation is safe here as well, because the request in flight has passed it.
-      await request.waitForSame(() => (http.body = undefined));
-      const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
-      const reply = recordedReply(context, request, result);
-      await request.finish(reply);
-      return this.answered(context, reply, 'first');
-    } catch (error) {
-      if (error instanceof Duplicate) {
-        await request.finish(error.reply);
-        return this.answered(context, error.reply, error.isOurs ? 'first' : request.waited ? 'waited' : 'replayed');
+      const same = inFlight.find(identity);
+      if (same) {
+        // The handler of a duplicate never runs, so its body need not stay in memory while the duplicate waits.
+        http.body = undefined;
+        return this.answered(context, await inFlight.follow(same, identity.accountId), 'waited');
       }
-      this.idempotency.events.next({ type: 'answered', outcome: outcomeOf(error) });
-      await request.finish(undefined, error);
+      const request = new KeyedRequest(identity, this.idempotency);
+      requests.set(http, request);
+      const reply = await inFlight.lead(identity, () => runHandler(context, request, next));
+      return this.answered(context, reply, request.answeredAs);
+    } catch (error) {
+      events.next({ type: 'answered', outcome: outcomeOf(error) });
       throw error;
     }
   }
@@ -139,6 +136,23 @@ const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, cont
 function headersOf(context: ExecutionContext, { headers }: HttpRequest): Record<string, unknown> | undefined {
   const names = metadataOf(MEANINGFUL_HEADERS, context) as string[];
   return names.length === 0 ? undefined : Object.fromEntries(names.map((name) => [name, headers[name]]));
+}
+
+/**
+ * Runs the pipes and the handler.
+ *
+ * @returns the reply that the handler has recorded, or the reply that `claim` or `complete` found under the key
+ * @throws every other error of the handler, once the key has been released
+ */
+async function runHandler(context: ExecutionContext, request: KeyedRequest, next: CallHandler): Promise<RecordedReply> {
+  try {
+    const result: unknown = await lastValueFrom(next.handle(), { defaultValue: undefined });
+    return recordedReply(context, request, result);
+  } catch (error) {
+    if (error instanceof Duplicate) return error.reply;
+    await request.release(error);
+    throw error;
+  }
 }
 
 /** @throws Error if the handler returned something else than the reply of `complete`, or swallowed the error that ended it */

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
 import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
 import { BackOff } from '../../timing/back-off.js';
-import type { ClaimingUnit, CommitResult } from '../commit/committer.js';
-import type { Leader } from '../commit/in-flight.js';
+import type { CommitResult } from '../commit/committer.js';
+import type { ClaimingUnit, Unit } from '../commit/unit.js';
 import {
   databaseUnavailable,
   IdempotencyError,
@@ -14,16 +15,12 @@ import { FencedOff, KeyLocked } from '../store/idempotency.store.js';
 import { IdempotentRequest } from './idempotent-request.js';
 import type { AnyPhase } from './phase.js';
 import type { RecordedReply, Reply } from './reply.js';
-import { newRequestId } from './request-id.js';
 import type { RequestIdentity } from './request-identity.js';
+import type { RequestOutcome } from '../upkeep/idempotency.events.js';
 
 /** Thrown through the handler to the interceptor: the key has a reply, so the rest of the handler must not run. */
 export class Duplicate extends Error {
-  constructor(
-    readonly reply: RecordedReply,
-    /** Whether this attempt recorded the reply itself, and only lost the answer to its COMMIT. Then it is a first reply, not a replay. */
-    readonly isOurs: boolean,
-  ) {
+  constructor(readonly reply: RecordedReply) {
     super('This request has a reply already');
   }
 }
@@ -43,15 +40,18 @@ const WAITING = { shortestMs: 10, longestMs: 250 };
 
 /** A request with an idempotency key. */
 export class KeyedRequest extends IdempotentRequest {
-  /** Whether the request had to wait for another attempt. */
-  waited = false;
+  /** How the request is answered, if it gets a reply. */
+  answeredAs: RequestOutcome = 'first';
   /** The error with which a verb has ended the handler: a recorded reply, or an answer of this module. */
   ended?: Duplicate | IdempotencyError;
 
   private readonly lockToken: string;
-  private readonly newRequestId = newRequestId();
+  /**
+   * The request id, if the request turns out to be new. A version 7 UUID (RFC 9562 §5.7) sorts after every earlier id of this process, and
+   * after the ids that other processes made in earlier milliseconds, so new rows are neighbours in the index, and a list can be paged by id.
+   */
+  private readonly newRequestId = uuidv7();
   private requestId?: string;
-  private leader?: Leader;
   private isInDoubt = false;
 
   constructor(
@@ -88,30 +88,12 @@ export class KeyedRequest extends IdempotentRequest {
     return this.recorded;
   }
 
-  /**
-   * Waits for the same request if it is in flight in this process. Returns at once if it is not.
-   *
-   * @param dropBody called before the wait, because a duplicate whose handler never runs does not need its body
-   * @throws Duplicate with the reply of the same request, or the error of the same request
-   */
-  async waitForSame(dropBody: () => void): Promise<void> {
-    const same = this.idempotency.inFlight.find(this.identity);
-    if (!same) return;
-    dropBody();
-    await this.follow(same);
-  }
-
-  /** Answers the duplicates that wait in this process. After a failure, first releases the key, so that the next attempt need not wait. */
-  async finish(reply: RecordedReply | undefined, error?: unknown): Promise<void> {
-    if (!reply && this.requestId) {
-      // If the release fails too, the lease expires by itself. Do not wait for a database that is unavailable.
-      const released = this.idempotency.store.release(this.identity, this.lockToken).catch(() => undefined);
-      if (!isUnavailable(error)) await released;
-    }
-    if (!this.leader) return;
-    this.idempotency.inFlight.end(this.leader);
-    if (reply) this.leader.resolve(reply);
-    else this.leader.reject(error);
+  /** Ends the lease of a request that has failed with `error`, so that the next attempt need not wait for the lease to expire. */
+  async release(error: unknown): Promise<void> {
+    if (!this.requestId) return;
+    // If the release fails too, the lease expires by itself. Do not wait for a database that is unavailable.
+    const released = this.idempotency.store.release(this.identity, this.lockToken).catch(() => undefined);
+    if (!isUnavailable(error)) await released;
   }
 
   /** Deletes the key of a request that has done nothing. If another attempt has taken over, the key stays. */
@@ -124,7 +106,7 @@ export class KeyedRequest extends IdempotentRequest {
     const { identity, lockToken, requestId } = this;
     if (!requestId) return this.claimAndCommit('claim-and-complete', phase, input);
     try {
-      return (await this.commit({ kind: 'complete', identity, lockToken, requestId, phase, input })) as Committed;
+      return (await this.commitUnit({ kind: 'complete', identity, lockToken, requestId, phase, input })) as Committed;
     } catch (error) {
       if (error instanceof FencedOff) this.idempotency.events.next({ type: 'fenced_off' });
       else if (error instanceof CommitUnknown) this.isInDoubt = true;
@@ -140,9 +122,9 @@ export class KeyedRequest extends IdempotentRequest {
     phase: AnyPhase<never, unknown>,
     input: unknown,
   ): Promise<Committed> {
-    if (!this.leader && !this.requestId) await this.lead();
     const deadline = performance.now() + this.idempotency.options.waitMs;
     const backOff = new BackOff(WAITING);
+    let hasWaited = false;
     for (;;) {
       const result = await this.claimOnce(kind, phase, input);
       switch (result.kind) {
@@ -151,11 +133,13 @@ export class KeyedRequest extends IdempotentRequest {
           this.requestId = result.requestId;
           return result;
         case 'completed':
-          throw new Duplicate(result.reply, result.lockToken === this.lockToken);
+          // A reply under this lock token is a first reply: this attempt recorded it, and only lost the answer to its COMMIT.
+          this.answeredAs = result.lockToken === this.lockToken ? 'first' : hasWaited ? 'waited' : 'replayed';
+          throw new Duplicate(result.reply);
         case 'reused':
           throw idempotencyKeyReused();
         case 'in_progress':
-          this.waited = true;
+          hasWaited = true;
           await backOff.pause();
       }
       if (performance.now() > deadline) throw idempotencyKeyInProgress();
@@ -171,13 +155,12 @@ export class KeyedRequest extends IdempotentRequest {
     phase: AnyPhase<never, unknown>,
     input: unknown,
   ): Promise<CommitResult> {
-    const { identity, lockToken, newRequestId, requestId, leader } = this;
-    const onTaken = () => leader && this.idempotency.inFlight.hold(leader);
+    const { identity, lockToken, newRequestId, requestId } = this;
     for (let attempt = 1; ; attempt++) {
       const { isInDoubt } = this;
       try {
-        const claim = { kind, identity, lockToken, newRequestId, requestId, isInDoubt, onTaken };
-        return await this.commit({ ...claim, phase, input });
+        const claim = { kind, identity, lockToken, newRequestId, requestId, isInDoubt };
+        return await this.commitUnit({ ...claim, phase, input });
       } catch (error) {
         if (error instanceof KeyLocked) return { kind: 'in_progress' };
         if (!(error instanceof CommitUnknown) || attempt === ATTEMPTS_IN_DOUBT) throw error;
@@ -187,32 +170,13 @@ export class KeyedRequest extends IdempotentRequest {
     }
   }
 
-  private async commit(unit: Parameters<Idempotency['committer']['commit']>[0]): Promise<CommitResult> {
+  private async commitUnit(unit: Unit): Promise<CommitResult> {
     const { committer, replies } = this.idempotency;
     const result = await committer.commit(unit);
     if (result.kind === 'completed' || result.kind === 'recorded') {
-      replies.keep(this.identity, result.reply, result.expiresAt);
+      replies?.keep(this.identity, result.reply, result.expiresAt);
     }
     return result;
-  }
-
-  /** Answers from memory, or waits for the same request in this process, or becomes the leader that its duplicates wait for. */
-  private async lead(): Promise<void> {
-    const { inFlight, options, replies } = this.idempotency;
-    const known = replies.find(this.identity);
-    if (known === 'reused' || inFlight.isTaken(this.identity)) throw idempotencyKeyReused();
-    if (known) throw new Duplicate(known, false);
-    const same = inFlight.find(this.identity);
-    if (same) await this.follow(same);
-    // There is no await between `find` and `lead`, so only one of two duplicates becomes the leader.
-    this.leader = inFlight.lead(this.identity, options.leaseSeconds);
-  }
-
-  /** Waits for the same request, which is in flight in this process, and throws its reply as a `Duplicate`, or its error. */
-  private async follow(same: Leader): Promise<never> {
-    this.waited = true;
-    const { inFlight, options } = this.idempotency;
-    throw new Duplicate(await inFlight.follow(same, this.identity, options.waitMs), false);
   }
 
   /**

@@ -1,5 +1,4 @@
 import type { EntityManager } from 'typeorm';
-import type { Transaction } from '../../postgres/transaction.js';
 
 /** One request in the list that a phase gets. */
 export interface PhaseItem<Input> {
@@ -48,26 +47,3 @@ export type Row = Record<string, unknown>;
 
 /** Either way to write a phase. */
 export type AnyPhase<Input, Result> = Phase<Input, Result> | StatementPhase<Input, Result>;
-
-/** Makes sure that a phase returned one result for each item. */
-export function expectOneForEach(results: readonly unknown[], items: readonly unknown[]): void {
-  if (results.length !== items.length) {
-    throw new Error(`A phase returned ${results.length} results for ${items.length} items`);
-  }
-}
-
-/** Runs a phase to its end and returns one result for each item. */
-export async function runPhase<Input, Result>(
-  { sql, manager }: Transaction,
-  phase: AnyPhase<Input, Result>,
-  items: readonly PhaseItem<Input>[],
-): Promise<readonly Result[]> {
-  let results: readonly Result[];
-  if (typeof phase === 'function') results = await phase(manager, items);
-  else {
-    const { rows } = await sql.query({ name: phase.name, text: phase.text, values: phase.parameters(items) });
-    results = await phase.results(items, Promise.resolve(rows));
-  }
-  expectOneForEach(results, items);
-  return results;
-}

@@ -15,15 +15,3 @@ export class RecordedReply {
     readonly body: string,
   ) {}
 }
-
-/** Serialises a reply, once for each request. The result is both stored and sent, so a replay cannot differ from the first reply. */
-export function record({ status, body, headers = {} }: Reply): RecordedReply {
-  // Lower-case the names, because jsonb would otherwise reorder two spellings of one header.
-  const named = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
-  if (body === undefined) return new RecordedReply(status, named, '');
-  return new RecordedReply(
-    status,
-    { 'content-type': 'application/json; charset=utf-8', ...named },
-    JSON.stringify(body),
-  );
-}

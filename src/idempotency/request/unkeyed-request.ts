@@ -1,10 +1,11 @@
+import { v7 as uuidv7 } from 'uuid';
 import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
+import { serialise } from '../commit/unit.js';
 import { databaseUnavailable } from '../http/idempotency.errors.js';
 import type { Idempotency } from '../idempotency.js';
 import { IdempotentRequest } from './idempotent-request.js';
 import type { AnyPhase } from './phase.js';
-import { record, type RecordedReply, type Reply } from './reply.js';
-import { newRequestId } from './request-id.js';
+import type { RecordedReply, Reply } from './reply.js';
 import { RequestIdentity } from './request-identity.js';
 
 const NO_FINGERPRINT = Buffer.alloc(0);
@@ -31,7 +32,7 @@ export class UnkeyedRequest extends IdempotentRequest {
 
   /** @throws IdempotencyError 503, with the outcome `unknown` if the answer to COMMIT was lost */
   async complete<Input>(phase: AnyPhase<Input, Reply>, input: Input): Promise<RecordedReply> {
-    const requestId = newRequestId();
+    const requestId = uuidv7();
     // A random identity, so that this request never conflicts with another one.
     const identity = new RequestIdentity(this.accountId, requestId, this.operation, NO_FINGERPRINT);
     const giveBackMemory = this.idempotency.inFlight.enter(this.accountId, JSON.stringify(input)?.length ?? 0);
@@ -39,7 +40,7 @@ export class UnkeyedRequest extends IdempotentRequest {
       const unit = { kind: 'unkeyed', identity, requestId, phase: phase as AnyPhase<never, unknown>, input } as const;
       const committed = await this.idempotency.committer.commit(unit);
       if (committed.kind !== 'committed') throw new Error(`A request without a key cannot be ${committed.kind}`);
-      return (this.recorded = record(committed.result as Reply));
+      return (this.recorded = serialise(committed.result as Reply));
     } catch (error) {
       if (!isOutage(error)) throw error;
       throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);

@@ -42,10 +42,14 @@ export interface KeyStatus {
  */
 @Injectable()
 export class IdempotencyStore {
+  private readonly retentionSeconds: number;
+
   constructor(
     private readonly dataSource: DataSource,
     @Inject(IDEMPOTENCY_OPTIONS) private readonly options: IdempotencyOptions,
-  ) {}
+  ) {
+    this.retentionSeconds = options.retentionHours * 3_600;
+  }
 
   /**
    * Takes the key for the lock token of the attempt, if the key is new or expired, if the lease of its request has expired, or if the token
@@ -155,10 +159,6 @@ export class IdempotencyStore {
   /** Runs one statement in its own transaction, at the isolation level of the protocol rather than the server's default. */
   private run(text: string, values: unknown[]): Promise<SqlResult> {
     return inTransaction(this.dataSource, ({ sql }) => sql.query({ text, values }));
-  }
-
-  private get retentionSeconds(): number {
-    return this.options.retentionHours * 3600;
   }
 }
 

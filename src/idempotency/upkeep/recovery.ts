@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
-import { FairShare } from '../commit/fair-share.js';
+import { FairShare } from '../commit/fairness.js';
 import { Idempotency } from '../idempotency.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { Duplicate, KeyedRequest } from '../request/keyed-request.js';
 import { Worker } from '../../postgres/worker.js';
-import { type AbandonedRequest, INTENT_MISSING, type Resume, ResumeRegistry } from './resumes.js';
+import { type AbandonedRequest, INTENT_MISSING, type Resume, ResumeRegistry } from '../http/resumes.js';
 import { type Turn, UpkeepStore } from './upkeep.store.js';
 
 /**
@@ -117,7 +117,6 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
         this.logger.warn(`${operation} ${requestId} had no intent, so its key was deleted`);
         this.idempotency.events.next({ type: 'forgotten' });
       } else {
-        await request.finish(resumed);
         this.idempotency.events.next({ type: 'recovered' });
       }
       return true;
@@ -125,7 +124,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       // Another attempt has finished the request.
       if (error instanceof Duplicate) return true;
       this.logger.warn(`${operation} ${requestId} is still unfinished: ${String(error)}`);
-      await request.finish(undefined, error);
+      await request.release(error);
       return false;
     }
   }

@@ -249,7 +249,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: 'src/idempotency/request/request-identity.ts',
-        find: 'this.name = nameWithin(accountId, key);',
+        find: 'this.name = JSON.stringify([accountId, key]);',
         replace: 'this.name = key;',
       },
     ],

@@ -1,8 +1,8 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
 import { METHOD_METADATA } from '@nestjs/common/constants.js';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
-import { RESUMED_BY, type ResumedBy } from '../http/idempotent.metadata.js';
-import { Operations } from '../http/operations.js';
+import { RESUMED_BY, type ResumedBy } from './idempotent.metadata.js';
+import { Operations } from './operations.js';
 import type { IdempotentRequest } from '../request/idempotent-request.js';
 import type { RecordedReply } from '../request/reply.js';
 

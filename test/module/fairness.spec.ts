@@ -1,8 +1,8 @@
 // Goal: prove that accounts share a bounded resource and a queue fairly.
 // Method: call `FairShare` and `FairQueue` directly.
 import { describe, expect, it } from '@jest/globals';
-import { FairQueue } from '../../src/idempotency/commit/fair-queue.js';
-import { FairShare } from '../../src/idempotency/commit/fair-share.js';
+import { FairQueue } from '../../src/idempotency/commit/fairness.js';
+import { FairShare } from '../../src/idempotency/commit/fairness.js';
 
 /** Lets the accounts take one unit in turn until none may take more. Returns what each account holds. */
 function fill(share: FairShare, accounts: string[]): number[] {
