@@ -1,4 +1,11 @@
-import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import {
+  BadRequestException,
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { from, lastValueFrom, type Observable, of } from 'rxjs';
 import { canonicalRequest, fingerprintOf } from './fingerprint.js';
@@ -64,7 +71,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   private identify(context: ExecutionContext, http: HttpRequest, key: string): RequestIdentity {
     const operation = operationOf(http);
     const parameters = { path: http.params, query: http.query, headers: headersOf(context, http) };
-    const canonical = canonicalRequest(operation, parameters, http.body);
+    const canonical = canonicalOf(operation, parameters, http.body);
     return new RequestIdentity(this.accountOf(http), key, operation, fingerprintOf(canonical), canonical.length);
   }
 
@@ -131,6 +138,17 @@ const metadataOf = (name: string, context: ExecutionContext): unknown =>
   Reflect.getMetadata(name, context.getHandler()) ?? Reflect.getMetadata(name, context.getClass());
 
 const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, context) as 'required' | 'optional';
+
+/** @throws BadRequestException if the body is nested more deeply than the stack is */
+function canonicalOf(...request: Parameters<typeof canonicalRequest>): string {
+  try {
+    return canonicalRequest(...request);
+  } catch (error) {
+    if (error instanceof RangeError)
+      throw new BadRequestException('Expected a body with less nesting', { cause: error });
+    throw error;
+  }
+}
 
 /** The headers that belong to the request; `undefined` if there are none, so that they do not appear in the canonical form. */
 function headersOf(context: ExecutionContext, { headers }: HttpRequest): Record<string, unknown> | undefined {
