@@ -240,7 +240,7 @@ export const CHECKS: readonly Check[] = [
       expectSame(answers[0] as Answer, answers[1] as Answer, 'the second retry');
       const made = await effects.expect(1, answers, 'a request whose client hung up, with its retries,');
       if (!effects.isExact)
-        throw new Unknown('without --effects it is not known whether the first request had an effect of its own');
+        throw new Unknown('without --effects, a second effect of the request that hung up would not be seen');
       return made;
     },
   },

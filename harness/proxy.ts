@@ -36,7 +36,7 @@ export type Silence = 'both ways' | 'to the database' | 'from the database';
 export interface PostgresProxy {
   url: string;
   /**
-   * Arms a fault for one COMMIT, after `skip` other ones.
+   * Arms a fault for one COMMIT, after `skip` other COMMITs have passed.
    *
    * @returns a function that disarms the fault if it has not landed yet
    */
@@ -48,7 +48,7 @@ export interface PostgresProxy {
    */
   failBegin(fault: BeginFault): () => void;
   /**
-   * Arms 'end at birth' for one new connection, after `skip` other ones.
+   * Arms 'end at birth' for one new connection, after `skip` other new connections.
    *
    * @returns a function that disarms the fault
    */
