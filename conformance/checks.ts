@@ -195,8 +195,9 @@ export const CHECKS: readonly Check[] = [
     id: 'invalid-body',
     title: 'after an invalid body, the same key can be used with the corrected body',
     run: async (target, profile) => {
-      const { invalidBodyBurnsNoKey } = profile;
-      if (!invalidBodyBurnsNoKey) throw new Unknown('this profile leaves the key of an invalid body to the service');
+      const { invalidBodyLeavesKeyUnused } = profile;
+      if (!invalidBodyLeavesKeyUnused)
+        throw new Unknown('this profile leaves the key of an invalid body to the service');
       if (target.invalidBody === undefined) throw new Unknown('no invalid body was given');
       const key = freshKey(profile);
       const invalid = await send(target, { key, body: target.invalidBody });

@@ -127,7 +127,7 @@ function readSources(folder = 'src'): Sources {
 }
 
 describe('the architecture', () => {
-  it('is kept by every import and every name', () => {
+  it('finds no import and no name that breaks the architecture', () => {
     expect(violationsOf(readSources())).toEqual([]);
   });
 
@@ -146,19 +146,19 @@ describe('the architecture', () => {
     ['harness/a.ts', `import { migrate } from '../src/database/migrate.js';`],
     ['conformance/a.ts', `import { Program } from '../harness/processes.js';`],
     ['test/chaos/a.ts', `import { median } from '../../bench/statistics.js';`],
-  ])('would be broken across top folders by %s: %s', (path, text) => {
+  ])('finds a forbidden import between top folders in %s: %s', (path, text) => {
     const [folder = '', allowed = []] = Object.entries(MAY_IMPORT).find(([name]) => path.startsWith(`${name}/`)) ?? [];
     expect(bordersCrossed({ [path]: text }, folder, allowed)).toHaveLength(1);
   });
 
-  it(`has no file of more than ${MAX_LINES} lines`, () => {
+  it(`finds no file of more than ${MAX_LINES} lines`, () => {
     expect(longFilesOf(readSources())).toEqual([]);
     expect(longFilesOf({ 'a.ts': 'a\n'.repeat(MAX_LINES), 'b.ts': 'b\n'.repeat(MAX_LINES + 1) })).toEqual([
       { path: 'b.ts', lines: MAX_LINES + 1 },
     ]);
   });
 
-  it('is looked at where it is: the files, their imports and the features are found', () => {
+  it('finds the files, their imports and the features, so that the other tests check something', () => {
     const sources = readSources();
     expect(featuresOf(sources)).toContain('charges');
     expect(importsOf(sources)).toEqual(
@@ -193,7 +193,7 @@ describe('the architecture', () => {
     ['http/string-helpers.ts', ''],
     ['shared/money.ts', ''],
     ['charges/common/money.ts', ''],
-  ])('would be broken by %s: %s', (path, text) => {
+  ])('finds a breach of the architecture in %s: %s', (path, text) => {
     const features = {
       'charges/charge.entity.ts': '',
       'orders/order.entity.ts': '',
@@ -209,7 +209,7 @@ describe('the architecture', () => {
     ['app.module.ts', `import { Charge } from './charges/charge.entity.js';`],
     ['idempotency/a.ts', `import { CronJob } from 'cron'; import { sqlState } from '../postgres/database-errors.js';`],
     ['http/a.ts', `// import { join } from 'path';`],
-  ])('is not broken by %s: %s', (path, text) => {
+  ])('finds no breach of the architecture in %s: %s', (path, text) => {
     expect(violationsOf({ 'charges/charge.entity.ts': '', [path]: text })).toEqual([]);
   });
 });
