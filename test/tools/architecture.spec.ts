@@ -9,7 +9,7 @@ type Sources = Record<string, string>;
 
 interface Import {
   from: string;
-  /** A path below `src/`, or out of it, for a file of ours; else the name of a package. */
+  /** For a file of this project: its path, relative to `src/`. Otherwise the name of a package. */
   to: string;
 }
 
@@ -30,7 +30,7 @@ const NAMELESS = /(^|[/.-])(common|utils?|helpers?|shared)([/.-]|$)/;
 
 function importsOf(sources: Sources): Import[] {
   return Object.entries(sources).flatMap(([from, text]) =>
-    // Types count as well: who cannot compile without a file depends on it.
+    // Imports of types count as well: a file that cannot be compiled without another file depends on it.
     ts.preProcessFile(text).importedFiles.map(({ fileName }) => ({
       from,
       to: fileName.startsWith('.') ? posix.join(posix.dirname(from), fileName) : fileName,
@@ -67,12 +67,12 @@ function violationsOf(sources: Sources): string[] {
     if (LIFTABLE[folder] && !LIFTABLE[folder].test(to)) report(`${folder} can be copied into another application`);
     if (isBuiltin(to) && !to.startsWith('node:')) report('built-in modules are named node:');
     if (!features.includes(target) || target === folder) continue;
-    if (features.includes(folder)) report('features meet in messages only');
+    if (features.includes(folder)) report('a feature reaches another feature only by messages');
   }
   for (const cycle of cyclesOf(imports, folderOf)) broken.push(`the folders ${cycle} import one another`);
   for (const cycle of cyclesOf(imports, fileOf)) broken.push(`the files ${cycle} import one another`);
   for (const path of Object.keys(sources)) {
-    if (NAMELESS.test(path)) broken.push(`${path}: a folder or file is named after what it is about`);
+    if (NAMELESS.test(path)) broken.push(`${path}: the name of a folder or file says what it is about`);
   }
   return broken;
 }
@@ -114,7 +114,7 @@ function cyclesOf(imports: readonly Import[], placeOf: (path: string) => string)
   );
 }
 
-/** Files that tell more than one story, with their number of lines. */
+/** Files that are so long that they probably have more than one purpose, with their number of lines. */
 const longFilesOf = (sources: Sources) =>
   Object.entries(sources)
     .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))

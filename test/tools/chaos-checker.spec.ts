@@ -39,7 +39,7 @@ const answer = (run: Run, operation: typeof charge, values: object) => {
   change(run, 'requests', { response_body: reply.body }, row);
 };
 
-/** Gives out the reply of the second charge from now on, which is the one on record then. */
+/** From the second charge on, clients get the reply of that charge, and the record contains it. */
 const replyWithSecondCharge = (run: Run) => {
   const reply = chargedAs(3);
   run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
@@ -139,7 +139,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['nothing lost', 'a charge that was acknowledged with another amount', (run) => answer(run, charge, { amount: 1 })],
   ['nothing lost', 'an order that was acknowledged with another amount', (run) => answer(run, order, { amount: 1 })],
   ['nothing lost', 'an order that was acknowledged with other items', (run) => answer(run, order, { items: [] })],
-  ['nothing lost', 'an order that was acknowledged by another name', (run) => answer(run, order, { order_id: 'o-9' })],
+  ['nothing lost', 'an acknowledged order with another order_id', (run) => answer(run, order, { order_id: 'o-9' })],
   [
     'nothing lost',
     'an order that was acknowledged as paid and is not',
@@ -194,7 +194,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     'a charge without a record',
     (run) => (run.database.requests = run.database.requests.slice(1)),
   ],
-  ['record and effect agree', 'a decline on which the bank has not decided', (run) => (run.isDecided = false)],
+  ['record and effect agree', 'a declined charge on which the bank has not decided', (run) => (run.isDecided = false)],
   [
     'record and effect agree',
     'a decision of the bank on a charge that does not exist',
@@ -216,7 +216,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['nothing unfinished', 'an unpublished message', (run) => change(run, 'messages', { published: false })],
   ['nothing unfinished', 'a dead letter', (run) => run.database.deadLetters.push(run.database.processed[0]!)],
   ['messages once', 'a charge without its message', (run) => (run.database.messages = [])],
-  ['messages once', 'a consumer that has not heard', (run) => run.database.processed.pop()],
+  ['messages once', 'a message that a consumer has not processed', (run) => run.database.processed.pop()],
   [
     'messages once',
     'a message that a consumer processed twice',
