@@ -17,5 +17,5 @@ USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# There is no shell or npm in between, so that SIGTERM reaches Node.
+# Node is started directly, because a shell or npm would not pass SIGTERM on to Node.
 CMD ["node", "--max-semi-space-size=32", "dist/src/main.js"]

@@ -10,8 +10,8 @@ export default {
   // Sources import one another as `./x.js`, which is what Node resolves after the build.
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': ['@swc/jest', { sourceMaps: 'inline' }] },
-  // Two files at a time: most wait for a database, which all of them share and which has 100 connections.
+  // Two files run at a time. Most tests wait for the database server, which all files share and which accepts 100 connections.
   maxWorkers: 2,
-  // Ends a test that hangs, and measures nothing: longer than any test takes on a machine that is busy with other things.
+  // Only ends a test that hangs, so it is longer than any test takes on a busy machine.
   testTimeout: 150_000,
 };

@@ -64,18 +64,18 @@ Written by \`npm run bench -- --rounds ${rounds} --seconds ${seconds}\` on ${new
 - **${NAMES.straight}**: without HTTP and framework. One process writes the rows of the service's protocol in a loop over 16
   connections: named statements, one after the other, two transactions and the bank's capture for each charge.
 
-All contenders except the service are in [\`bench/contenders\`](../bench/contenders). The first two run within the application of the service,
-with the same API keys, check for card numbers, validation, log and metrics. The no-op has only the validation. Pools have 10 connections; the
+All contenders except the service are in [\`bench/contenders\`](../bench/contenders). **${NAMES.without}** and **${NAMES.textbook}** run within the application of
+the service, with the same API keys, check for card numbers, validation, log and metrics. The no-op has only the validation. Pools have 10 connections; the
 textbook has 10 more, because it calls the bank while it holds a connection. The bank writes all captures that it receives in one turn of
-the event loop with one statement. The charges of a group arrive like that, all others one by one. The messages of the first three are
-relayed and added to the balance by the measured process, while it is measured.
+the event loop with one statement. The charges of one group of the service arrive in one turn, and all other charges arrive one by one. In the
+service and the two contenders within it, the measured process also relays its messages and adds them to the balance while it is measured.
 
 ## How
 
 - Every contender is a process of its own, on a database of its own, on one PostgreSQL with \`fsync\` on that the benchmark starts. The
   load generator, autocannon, is one more process. All run with \`node ${process.execArgv.join(' ')}\`.
-- ${rounds} rounds of ${seconds} s for each contender in each scenario, after a round that does not count. Each round measures all of them, in
-  another order. Numbers are medians over the rounds. A ratio is computed round by round before its median is taken, so that
+- ${rounds} rounds of ${seconds} s for each contender in each scenario, after a round that does not count. Each round measures all contenders, in
+  an order of its own. Numbers are medians over the rounds. A ratio is computed round by round before its median is taken, so that
   a disturbance of a whole round cancels.
 - Before each measurement there is a checkpoint, so that no contender pays for the writes of another one.
 - After each measurement the database is checked: every answer was a success; there are as many new charges as answers (up to the number

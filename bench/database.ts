@@ -22,7 +22,7 @@ const STOCK_UP = `
 const OF_MESSAGES = 'outbox|processed_messages|balances';
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** Everything that happened in a database so far, counted. Completed keys that were seeded are not included. */
+/** The counts of all effects in a database so far. Completed keys that were seeded are not included. */
 export interface AllEffects extends Effects {
   /** Orders. Each order of the benchmark is for one piece. */
   orders: number;
@@ -94,11 +94,11 @@ export class BenchDatabase {
     const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
     for (let quietLooks = 0; quietLooks < 2;) {
       const { pending, in_progress, unpublished } = await this.effects();
-      // Twice in a row, because a connection is idle for a moment between two statements of a request.
+      // Two quiet looks in a row are necessary, because a connection is idle for a moment between two statements of a request.
       quietLooks = pending + in_progress + unpublished + (await this.busyConnections()) === 0 ? quietLooks + 1 : 0;
       if (performance.now() > deadline) {
         throw new Error(
-          `${this.name}: a minute later ${pending} charges are pending, ${in_progress} keys in progress and ${unpublished} messages unpublished`,
+          `${this.name}: after a minute of waiting, ${pending} charges are pending, ${in_progress} keys are in progress and ${unpublished} messages are unpublished`,
         );
       }
       await pause(LOOK_INTERVAL_MS);

@@ -8,7 +8,7 @@ export interface Amounts {
 }
 
 export interface Options extends Amounts {
-  /** Whether to measure only as much as shows that the benchmark works. Nothing is written then. */
+  /** Whether to measure just enough to show that the benchmark works. A quick run writes no documents. */
   quick: boolean;
 }
 
@@ -25,9 +25,9 @@ const MOST = 9_999;
 
 const usageOf = ({ command, usual, parts }: Benchmark<string>) => `Usage: ${command} -- [options]
 
-  --quick      measure as little as shows that everything works, in about a minute; write no documents
-  --rounds N   how often everything is measured: ${usual.rounds}
-  --seconds S  how long each measurement takes: ${usual.seconds}
+  --quick      measure just enough to show that everything works, in about a minute, and write no documents
+  --rounds N   number of times that everything is measured; default ${usual.rounds}
+  --seconds S  seconds of each measurement; default ${usual.seconds}
 ${parts.length > 0 ? `  --only PART  measure one part, and write no documents: ${parts.join(' or ')}\n` : ''}`;
 
 /** @throws UsageError if the command line cannot be used */

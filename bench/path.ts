@@ -9,8 +9,8 @@ import { instrument, type Visit } from './path/instrument.js';
 import { documentOf, type Path } from './path/document.js';
 
 /**
- * Writes docs/path.md: the functions that one `POST /charges` calls, in order, with each committer. It compiles no second service: it adds a
- * line to each named function of the build, which notes the call, and starts that build.
+ * Writes docs/path.md: the functions that one `POST /charges` calls, in order, with each committer. The tool copies the build, adds a
+ * line that notes the call to each named function, and starts the copy.
  */
 
 const BUILD = fileURLToPath(new URL('..', import.meta.url));
@@ -75,7 +75,7 @@ async function pathsWith(databaseUrl: string, committer: string, groupSize: numb
   const { nest } = await startService(databaseUrl, groupSize);
   try {
     const url = await nest.getUrl();
-    // The first request of a process also fills caches of its own.
+    // The first request is not traced, because it also fills the caches of the process.
     await charge(url, `warm-up-${committer}`);
     const trace = async (request: string): Promise<Path> => {
       visits.length = 0;

@@ -35,7 +35,7 @@ export class Worker<WorkerJob extends object> {
     return new Worker<WorkerJob>(program, url);
   }
 
-  /** The end of what the process wrote, which says why it failed. */
+  /** The end of the output of the process, which says why the process failed. */
   get output(): string {
     return this.program.output;
   }

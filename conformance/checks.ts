@@ -195,8 +195,9 @@ export const CHECKS: readonly Check[] = [
     id: 'invalid-body',
     title: 'after an invalid body, the same key can be used with the corrected body',
     run: async (target, profile) => {
-      const { invalidBodyBurnsNoKey } = profile;
-      if (!invalidBodyBurnsNoKey) throw new Unknown('this profile leaves the key of an invalid body to the service');
+      const { invalidBodyLeavesKeyUnused } = profile;
+      if (!invalidBodyLeavesKeyUnused)
+        throw new Unknown('this profile leaves the key of an invalid body to the service');
       if (target.invalidBody === undefined) throw new Unknown('no invalid body was given');
       const key = freshKey(profile);
       const invalid = await send(target, { key, body: target.invalidBody });
@@ -240,7 +241,7 @@ export const CHECKS: readonly Check[] = [
       expectSame(answers[0] as Answer, answers[1] as Answer, 'the second retry');
       const made = await effects.expect(1, answers, 'a request whose client hung up, with its retries,');
       if (!effects.isExact)
-        throw new Unknown('without --effects it is not known whether the first request had an effect of its own');
+        throw new Unknown('without --effects, a second effect of the request that hung up would not be seen');
       return made;
     },
   },

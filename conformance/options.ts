@@ -22,25 +22,25 @@ Sends requests with idempotency keys to a service, as its clients do, and checks
 of this project. The check makes dozens of charges, or of the resources that the operation creates, so use a test account.
 
   --url URL             the service, without a path
-  --profile NAME        the rules that the service must follow: ${PROFILE_NAMES.join(', ')}
-  --method METHOD       the method of the operation: POST
-  --path PATH           the path of the operation: /charges
+  --profile NAME        the rules that the service must follow: ${PROFILE_NAMES.join(', ')} (default: ours)
+  --method METHOD       the method of the operation (default: POST)
+  --path PATH           the path of the operation (default: /charges)
   --header 'Name: v'    a header of every request, such as credentials or another Content-Type; may be repeated
   --other-header '…'    the credentials of another account, to check that accounts do not share keys; may be repeated
-  --key-header NAME     the name of the key's header: Idempotency-Key
+  --key-header NAME     the name of the key's header (default: Idempotency-Key)
   --body JSON           a valid body; {{unique}} in any body becomes a different word for each key, such as an order number
   --other-body JSON     another valid body
   --invalid-body JSON   a body that validation refuses; '' for none
   --refused-body JSON   a body with a final refusal, such as a declined card; '' for none
-  --success STATUSES    the statuses of a success: 200; several with commas
-  --mismatch STATUSES   the statuses of a key that is used again with another body: as in the profile
-  --in-progress STATUSES  the statuses, besides the reply, of a duplicate while the first request is in flight; '' for none: as in the profile
-  --missing-key STATUSES  the statuses of a request without a key, or accepted: as in the profile
-  --id MEMBER           the member of a reply that contains the id of the created resource, such as data.id: id
-  --effects PATH        the path that lists the created resources, newest first, or counts them; '' for none: /charges?limit=100
-  --effects-list MEMBER the member of that answer that is the list or the number; '' for the answer itself: data
-  --timeout-ms MS       the longest time that an answer may take: 15000
-  --json                print the findings as JSON, and nothing else with npm run --silent
+  --success STATUSES    the statuses of a success, separated by commas (default: 200)
+  --mismatch STATUSES   the statuses of a used key with another body (default: as in the profile)
+  --in-progress STATUSES  the statuses of a duplicate that does not get the reply while the first request is in flight; '' for none (default: as in the profile)
+  --missing-key STATUSES  the statuses of a request without a key, or the word accepted (default: as in the profile)
+  --id MEMBER           the member of a reply that contains the id of the created resource, such as data.id (default: id)
+  --effects PATH        the path that lists the created resources, newest first, or counts them; '' for none (default: /charges?limit=100)
+  --effects-list MEMBER the member of that answer that is the list or the number; '' for the answer itself (default: data)
+  --timeout-ms MS       the longest time that an answer may take (default: 15000)
+  --json                print the findings as JSON; with npm run --silent, npm prints nothing else
 
 Exit code: 0 if no check failed, 1 if a check failed, 2 if the service could not be checked.
 `;

@@ -20,7 +20,7 @@ export interface Profile {
   /** Whether the same key of another account is another key. */
   readonly scoped: boolean;
   /** Whether a key is still unused after validation has refused a body. */
-  readonly invalidBodyBurnsNoKey: boolean;
+  readonly invalidBodyLeavesKeyUnused: boolean;
 }
 
 const TOO_LONG = 'k'.repeat(256);
@@ -43,7 +43,7 @@ export const PROFILES = {
     quotedIsBare: true,
     comparesMeaning: true,
     scoped: true,
-    invalidBodyBurnsNoKey: true,
+    invalidBodyLeavesKeyUnused: true,
   },
   /** draft-ietf-httpapi-idempotency-key-header, §2.1, §2.6 and §2.7. */
   draft: {
@@ -57,7 +57,7 @@ export const PROFILES = {
     quotedIsBare: false,
     comparesMeaning: false,
     scoped: true,
-    invalidBodyBurnsNoKey: false,
+    invalidBodyLeavesKeyUnused: false,
   },
   /** https://docs.stripe.com/api/idempotent_requests */
   stripe: {
@@ -71,7 +71,7 @@ export const PROFILES = {
     quotedIsBare: false,
     comparesMeaning: true,
     scoped: true,
-    invalidBodyBurnsNoKey: true,
+    invalidBodyLeavesKeyUnused: true,
   },
 } as const satisfies Record<string, Profile>;
 

@@ -61,7 +61,7 @@ export function send(target: Target, { key, body: template = target.body, asOthe
   return exchange(target, target.method, target.path, headersOf(target, key, body, asOther), body);
 }
 
-/** Replaces `{{unique}}`. The word depends on the key without quotes, so that duplicates have equal bodies. Without a key it is new each time. */
+/** Replaces `{{unique}}`. The word is derived from the key without its quotes, so that duplicates have equal bodies. Each request without a key gets a new word. */
 function fill(template: string, key: Attempt['key'] = randomUUID()): string {
   const bare = String(key).replaceAll('"', '');
   return template.replaceAll('{{unique}}', createHash('sha256').update(bare).digest('hex').slice(0, 16));
@@ -81,7 +81,7 @@ export function sendAndHangUp(target: Target, key: string): Promise<void> {
 /**
  * Checks that the service answers at all. The request has no effect.
  *
- * @throws NoAnswer if there is no answer
+ * @throws NoAnswer if the service cannot be reached, or does not answer within `timeoutMs`
  */
 export async function reach(target: Target): Promise<void> {
   await exchange(target, 'GET', target.effects?.path ?? target.path, hostAnd(target, [...target.headers]));

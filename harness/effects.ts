@@ -1,4 +1,4 @@
-/** Charges, captures and idempotency keys in a database, counted. */
+/** Numbers of charges, captures and idempotency keys in a database. */
 export interface Effects {
   /** Charges, by status. */
   succeeded: number;

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-/** The end of the output says why a process ended. */
+/** Number of characters that are kept of the output of a process. The end of the output says why the process ended. */
 const OUTPUT_LIMIT_CHARACTERS = 4_000;
 /** A start takes two seconds, or ten on a machine that is five times busier than its cores. */
 const START_TIMEOUT_MS = 180_000;
@@ -19,12 +19,12 @@ process.on('exit', () => running.forEach((program) => program.signal('SIGKILL'))
 
 /** How to start a compiled module as a process. */
 export interface ProgramOptions {
-  /** The name in errors; the path unless given. */
+  /** The name in errors. Default: the path. */
   name?: string;
   args?: readonly string[];
   /** The environment besides PATH, which is all that the process inherits. */
   env?: Record<string, string>;
-  /** Options of Node; those of this process unless given. */
+  /** Options of Node. Default: the options of this process. */
   execArgv?: readonly string[];
   /** File descriptors from 3 on: `ipc` is a channel for messages, `pipe` is a stream. */
   channels?: readonly ('ipc' | 'pipe')[];
@@ -61,7 +61,7 @@ export class Program {
     { name = path, args = [], env = {}, execArgv = process.execArgv, channels = [] }: ProgramOptions = {},
   ): Program {
     const child = spawn(process.execPath, [...execArgv, path, ...args], {
-      // Outside of the project, because a .env file of the project is not meant for a tool.
+      // The process runs outside of the project, because a .env file of the project is not meant for a tool.
       cwd: tmpdir(),
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'pipe', 'pipe', ...channels],
@@ -104,7 +104,7 @@ export class Program {
   /**
    * Waits for a message.
    *
-   * @param pick returns undefined for a message that is not the one, and may call `reject` with a reason to fail
+   * @param pick returns undefined to skip a message, and may call `reject` with a reason to fail
    * @throws Error with the output if the process ends first, or if `reject` is called
    */
   message<Message, T>(pick: (message: Message, reject: (reason: string) => void) => T | undefined): Promise<T> {

@@ -10,7 +10,7 @@ import {
 import type { BeginFault, CommitFault, ProxyFault, Silence } from './proxy.js';
 
 /** The faults that a connection takes from its proxy, and the events that it reports to the proxy. */
-export interface Orders {
+export interface ProxyHandle {
   /**
    * Returns the fault for a COMMIT, if one is armed.
    *
@@ -44,7 +44,7 @@ export class ProxiedConnection {
   constructor(
     private readonly client: Socket,
     target: URL,
-    private readonly orders: Orders,
+    private readonly proxy: ProxyHandle,
   ) {
     this.upstream = connect(Number(target.port), target.hostname);
     this.sockets = [client, this.upstream];
@@ -72,11 +72,11 @@ export class ProxiedConnection {
     if (this.isMute || this.lost.fromDatabase) return;
     const isBirth = !this.isBorn && isIdleAfter(data);
     this.isBorn ||= isBirth;
-    if (!isBirth || !this.orders.takeBirth()) return void this.client.write(data);
+    if (!isBirth || !this.proxy.takeBirth()) return void this.client.write(data);
     // Sent in one write, so that the client receives both before it can send anything.
     this.client.write(Buffer.concat([data, TERMINATED]));
     this.upstream.destroy();
-    this.orders.landed('end at birth');
+    this.proxy.landed('end at birth');
   }
 
   private fromClient(data: Buffer): void {
@@ -84,7 +84,7 @@ export class ProxiedConnection {
     const messages = this.splitter.push(data);
     messages.forEach((message, i) => {
       if (this.isMute) return;
-      if (message.isStatement) this.orders.sent(1);
+      if (message.isStatement) this.proxy.sent(1);
       const isFollowed = i + 1 < messages.length || this.splitter.hasMore;
       if (message.text === 'COMMIT') this.commit(message, i > 0);
       else if (message.text.startsWith('BEGIN') && isFollowed) this.begin(message);
@@ -98,21 +98,21 @@ export class ProxiedConnection {
   }
 
   private begin({ bytes }: Message): void {
-    const fault = this.orders.takeBegin();
+    const fault = this.proxy.takeBegin();
     this.upstream.write(
       fault ? { 'cancel begin': CANCELLED, 'cancel behind begin': CANCELLED_BEHIND_BEGIN }[fault] : bytes,
     );
-    if (fault) this.orders.landed(fault);
+    if (fault) this.proxy.landed(fault);
   }
 
   private commit({ bytes }: Message, isBehind: boolean): void {
-    const fault = this.orders.takeCommit(isBehind);
+    const fault = this.proxy.takeCommit(isBehind);
     switch (fault) {
       case undefined:
         return void this.upstream.write(bytes);
       case 'cancel commit':
         this.upstream.write(CANCELLED);
-        return this.orders.landed(fault);
+        return this.proxy.landed(fault);
       case 'drop request':
         this.isMute = true;
         this.upstream.destroy();
@@ -123,14 +123,14 @@ export class ProxiedConnection {
         return this.send(bytes, () => this.breakOff(fault));
       case 'late':
         this.isMute = true;
-        this.orders.keepLate(() => this.release(bytes));
+        this.proxy.keepLate(() => this.release(bytes));
     }
     this.breakOff(fault);
   }
 
   private breakOff(fault: ProxyFault): void {
     this.client.destroy();
-    this.orders.landed(fault);
+    this.proxy.landed(fault);
   }
 
   private release(commit: Buffer): Promise<void> {

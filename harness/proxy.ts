@@ -36,7 +36,7 @@ export type Silence = 'both ways' | 'to the database' | 'from the database';
 export interface PostgresProxy {
   url: string;
   /**
-   * Arms a fault for one COMMIT, after `skip` other ones.
+   * Arms a fault for one COMMIT, after `skip` other COMMITs have passed.
    *
    * @returns a function that disarms the fault if it has not landed yet
    */
@@ -48,7 +48,7 @@ export interface PostgresProxy {
    */
   failBegin(fault: BeginFault): () => void;
   /**
-   * Arms 'end at birth' for one new connection, after `skip` other ones.
+   * Arms 'end at birth' for one new connection, after `skip` other new connections.
    *
    * @returns a function that disarms the fault
    */
@@ -79,21 +79,21 @@ export interface PostgresProxy {
 
 /** At most one fault that waits for its statement or connection. */
 class Armed<T> {
-  private order: { fault: T; skip: number } | undefined;
+  private armed: { fault: T; skip: number } | undefined;
 
   arm(fault: T, skip = 0): () => void {
     const mine = { fault, skip };
-    this.order = mine;
+    this.armed = mine;
     return () => {
-      if (this.order === mine) this.order = undefined;
+      if (this.armed === mine) this.armed = undefined;
     };
   }
 
   /** @param fits whether the fault applies to this statement or connection */
   take(fits: (fault: T) => boolean = () => true): T | undefined {
-    if (!this.order || !fits(this.order.fault) || this.order.skip-- > 0) return undefined;
-    const { fault } = this.order;
-    this.order = undefined;
+    if (!this.armed || !fits(this.armed.fault) || this.armed.skip-- > 0) return undefined;
+    const { fault } = this.armed;
+    this.armed = undefined;
     return fault;
   }
 }

@@ -16,7 +16,7 @@ export class Idempotency1795478400000 implements MigrationInterface {
         -- The durable id of this request, the same at every retry. Ids of effects and the gateway's key are derived
         -- from it.
         request_id       uuid        NOT NULL,
-        -- Method and route. Recovery uses them to find the service that can finish the request.
+        -- Method and route. Recovery uses them to find the function that can finish the request.
         operation        text        NOT NULL,
         -- SHA-256 of operation, path, query, named headers and canonical body. Two requests with one key are duplicates
         -- only if their fingerprints are equal.
@@ -36,8 +36,8 @@ export class Idempotency1795478400000 implements MigrationInterface {
         created_at       timestamptz NOT NULL,
         completed_at     timestamptz,
 
-        -- Every guarantee depends on this constraint: if two transactions claim one key, the second transaction waits
-        -- until the first ends.
+        -- Every guarantee depends on this constraint: of two transactions that insert one key, only one succeeds. A
+        -- claim first asks for an advisory lock on its key, so that it rarely waits here for the other transaction.
         CONSTRAINT processed_requests_pkey PRIMARY KEY (account_id, idempotency_key),
         CONSTRAINT processed_requests_key_length CHECK (length(idempotency_key) BETWEEN 1 AND 255),
         CONSTRAINT processed_requests_fingerprint_is_sha256 CHECK (octet_length(fingerprint) = 32),
@@ -48,8 +48,7 @@ export class Idempotency1795478400000 implements MigrationInterface {
           OR (completed_at IS NOT NULL AND locked_until IS NULL
             AND response_status IS NOT NULL AND response_headers IS NOT NULL AND response_body IS NOT NULL))
       )`);
-    // Recovery and the metric of the oldest unfinished request search this index. The index is small, because it
-    // contains only requests that are in progress.
+    // An index of the requests that are in progress. A later migration, IdempotencyRecovery1795478408000, replaces it.
     await db.query(`
       CREATE INDEX processed_requests_unfinished ON processed_requests (locked_until) WHERE completed_at IS NULL`);
     // The sweep reads this index from its oldest end. Unfinished rows are not in the index, so they cannot be swept.

@@ -5,8 +5,8 @@ export class IdempotencyUpkeep1795478400500 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
     // Every request leaves one dead row when it is completed, and another dead row when its key is swept. By default
     // autovacuum starts when a fifth of the table is dead. With five million keys this is one million dead rows, most
-    // of them at the end of the index that the sweep reads from. With a scale factor of a fiftieth, autovacuum runs ten
-    // times as often and has a tenth of the work each time.
+    // of them at the end of the index that the sweep reads from. With a scale factor of 0.02, autovacuum starts when a
+    // fiftieth of the table is dead, so it runs ten times as often and has a tenth of the work each time.
     await db.query(`
       ALTER TABLE processed_requests SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02)`);
     // The fillfactor stays at 100. Free space in a page helps only updates that change no indexed column (HOT updates).

@@ -24,7 +24,7 @@ export interface Contender {
   readonly id: ContenderId;
   /** The migrated database of this contender, or undefined if it uses none. */
   readonly database: BenchDatabase | undefined;
-  /** @throws Error if a process ends or the load generator fails. It does not judge the answers. */
+  /** Sends the load of a job, and does not judge the answers. @throws Error if a process ends or the load generator fails */
   readonly run: (job: Job, onProgress: OnProgress) => Promise<Measurement>;
   /** The end of its output, which shows its errors. */
   readonly output: () => string;

@@ -20,10 +20,13 @@ export const settlement = (outcome: Authorization): Pick<Charge, 'status' | 'dec
 });
 
 /** Appends the message with which the service announces a charge. */
-export async function tellOf(tx: EntityManager, { account_id, id, amount, currency, order_id }: Charge): Promise<void> {
-  await tx.query(TELL, [account_id, id, JSON.stringify({ charge_id: id, amount, currency, order_id })]);
+export async function appendMessage(
+  tx: EntityManager,
+  { account_id, id, amount, currency, order_id }: Charge,
+): Promise<void> {
+  await tx.query(APPEND, [account_id, id, JSON.stringify({ charge_id: id, amount, currency, order_id })]);
 }
 
-const TELL = `
+const APPEND = `
   WITH messages AS (SELECT $1::text AS account_id, 'charge.succeeded' AS type, $2::text AS subject, $3::jsonb AS data)
   ${appendToOutbox('messages')}`;

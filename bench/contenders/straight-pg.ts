@@ -31,8 +31,8 @@ const SETTLE = {
   text: `UPDATE charges SET status = 'succeeded', settled_at = clock_timestamp() WHERE account_id = $1 AND id = $2`,
 };
 // The message is stored as published, because this database has no consumer.
-const TELL = {
-  name: 'tell',
+const APPEND_MESSAGE = {
+  name: 'append_message',
   text: `INSERT INTO outbox (account_id, id, type, data, created_at, available_at, published_at)
          VALUES ($1, $2, 'charge.succeeded', $3, clock_timestamp(), clock_timestamp(), clock_timestamp())`,
 };
@@ -56,7 +56,7 @@ async function charge(db: Client): Promise<void> {
   await db.query('BEGIN');
   await db.query(SETTLE, [DEMO_ACCOUNT, row.id]);
   const data = JSON.stringify({ charge_id: row.id, amount: row.amount, currency: row.currency, order_id: null });
-  await db.query(TELL, [DEMO_ACCOUNT, `charge.succeeded.${row.id}`, data]);
+  await db.query(APPEND_MESSAGE, [DEMO_ACCOUNT, `charge.succeeded.${row.id}`, data]);
   const body = JSON.stringify(toResource({ ...row, ...settlement({ status: 'succeeded' }) }));
   await db.query(COMPLETE, [DEMO_ACCOUNT, key, HEADERS, body]);
   await db.query('COMMIT');

@@ -10,7 +10,7 @@ import { toResource } from '../../src/charges/dto/charge.resource.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import { SimulatedBank } from '../../src/charges/gateway/simulated-bank.js';
 import { dataSourceOptions } from '../../src/database/data-source.js';
-import { pendingCharge, settlement, tellOf } from './charge-rows.js';
+import { appendMessage, pendingCharge, settlement } from './charge-rows.js';
 import { config, serveWithin } from './comparator.js';
 
 const UNIQUE_VIOLATION = '23505';
@@ -107,7 +107,7 @@ class ChargesController {
     const charge = await tx.save(Charge, pendingCharge(request.request_id, input));
     const outcome = await this.gateway.authorize(charge);
     const resource = toResource(await tx.save(Charge, { ...charge, ...settlement(outcome) }));
-    await tellOf(tx, charge);
+    await appendMessage(tx, charge);
     await tx.save(ProcessedRequest, {
       ...request,
       locked_until: null,

@@ -14,7 +14,7 @@ import { PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
 import { type OrderResource, toResource as toOrderResource } from '../../src/orders/dto/order.resource.js';
 import { newOrderOf } from '../../src/orders/new-order.js';
 import { applyEarlierPayments } from '../../src/orders/order-payments.js';
-import { pendingCharge, settlement, tellOf } from './charge-rows.js';
+import { pendingCharge, settlement, appendMessage } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
 
 /** The same endpoint without idempotency. It writes the charge before and after the call of the bank, but it does not write a key. */
@@ -35,7 +35,7 @@ class ChargesController {
     return this.dataSource.transaction(async (tx) => {
       const settled = settlement(outcome);
       await tx.update(Charge, { account_id: charge.account_id, id: charge.id }, settled);
-      await tellOf(tx, charge);
+      await appendMessage(tx, charge);
       return toResource({ ...charge, ...settled });
     });
   }

@@ -134,8 +134,8 @@ the database is checked: every charge was made, captured, announced and recorded
 
 ## With ${count(manyKeys.recordedKeys)} recorded keys
 
-Two services run on two databases. One database contains a day of keys of 5,000 accounts and of the account that charges, with replies of
-the usual size, vacuumed and analyzed. ${rounds} rounds of ${seconds} s each with 64 connections alternate between the two.
+Two services run on two databases. One database contains the keys of one day, with replies of the usual size. These keys belong to 5,000
+accounts and to the account that charges. The database is vacuumed and analyzed. ${rounds} rounds of ${seconds} s each with 64 connections alternate between the two.
 
 ${markdownTable(
   ['fresh charges', 'requests/s', 'slowest to fastest round'],
@@ -147,7 +147,7 @@ ${markdownTable(
 
 ## Sweeping ${count(sweeping.expiredKeys)} expired keys while serving
 
-Charges are sent evenly, ${sweeping.ratePerSecond} a second, which is half of what the service can do, without waiting for answers. A latency counts
+Charges are sent evenly and without waiting for answers: ${sweeping.ratePerSecond} a second, which is half of what the service can do. A latency counts
 from the moment at which a request was due. The service's own schedule starts the sweep. Each slice has a p50 and a p99; the table has the medians.
 
 ${markdownTable(
@@ -165,8 +165,9 @@ ${markdownTable(
 
 ## Memory over ${count(memory.samples.at(-1)?.keys ?? 0)} keys
 
-An hour of keys at 100 a second, sent as fast as they were answered: ${readable(memory.requestsPerSecond)} a second. Sampled every second. The curve is in
-the chart; flat means that the last quarter is as high as the second.
+The service records as many keys as 100 requests a second make in an hour. The requests are sent as fast as they are answered, which was ${readable(memory.requestsPerSecond)}
+a second. The memory is sampled every second and drawn in the chart. The target asks whether the memory in the last quarter of the keys is as
+high as in the second quarter.
 
 ## The machine
 

@@ -16,7 +16,7 @@ const MIB = 2 ** 20;
 const KIB = 1_024;
 const QUARTERS = 4;
 /** Garbage collection alone changes the heap by a few percent. Memory that grows with the keys would grow by far more in three quarters. */
-const FLAT_ATMOST = 1.1;
+const FLAT_AT_MOST = 1.1;
 
 /** The memory of the process after a number of keys. */
 export interface MemorySample {
@@ -54,7 +54,7 @@ export async function measureMemory(server: BenchServer, load: Worker<LoadJob>, 
   return { samples, requestsPerSecond, verdict: flatness(samples, charges) };
 }
 
-/** Compares the last quarter with the second, because the process warms up and fills its caches in the first. */
+/** Compares the last quarter of the keys with the second quarter, because the process warms up and fills its caches in the first quarter. */
 function flatness(samples: readonly MemorySample[], charges: number): Verdict {
   const quarter = (number: number) => {
     const own = samples.filter(
@@ -63,8 +63,8 @@ function flatness(samples: readonly MemorySample[], charges: number): Verdict {
     // A short run may have no sample in a quarter.
     return median((own.length > 0 ? own : samples).map(({ rssMib }) => rssMib));
   };
-  const text = 'resident memory: in the last quarter ÷ in the second';
-  return verdict(text, quarter(QUARTERS) / quarter(2), { atMost: FLAT_ATMOST });
+  const text = 'resident memory: last quarter of the keys ÷ second quarter';
+  return verdict(text, quarter(QUARTERS) / quarter(2), { atMost: FLAT_AT_MOST });
 }
 
 /** Resident memory from /proc, or from ps on systems without /proc. */

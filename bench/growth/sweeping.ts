@@ -94,7 +94,7 @@ export async function measureSweeping(server: BenchServer, load: Worker<LoadJob>
   }
   progress.finish(`swept ${plan.expiredKeys.toLocaleString('en')} expired keys`, plan.expiredKeys);
   const disturbed = slices.slice(undisturbed.length);
-  // The sweep ended during the last slice, so a part of it was undisturbed. It counts only if there is no other slice.
+  // The last slice is left out if there are others, because the sweep ended within it, so a part of this slice was undisturbed.
   if (disturbed.length > 1) disturbed.pop();
 
   await checkHonesty({ effects: 'each', keyed: true }, total(slices), database, before);
@@ -109,7 +109,7 @@ export async function measureSweeping(server: BenchServer, load: Worker<LoadJob>
 
 /**
  * Starts a service whose schedule begins a sweep once, after `undisturbedMs` and some slack. A service that starts too slowly is
- * started again with more slack, because a schedule that has missed its second would not sweep for a year.
+ * started again with more slack, because a schedule whose second has already passed would not sweep for a year.
  *
  * @throws Error if even the largest slack is not enough
  */

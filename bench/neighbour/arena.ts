@@ -36,7 +36,7 @@ export class Arena {
     return new Arena(server, database, service, await startSender(), await startSender());
   }
 
-  /** The end of what the service wrote, which says what went wrong in it. */
+  /** The end of the output of the service, which shows its errors. */
   get output(): string {
     return this.service.output;
   }
@@ -47,9 +47,9 @@ export class Arena {
   }
 
   /**
-   * Measures account B beside a neighbour, or alone if that is undefined.
+   * Measures account B beside a neighbour, or alone if `load` is undefined.
    *
-   * @param span its prefix is part of every key, so it must be new
+   * @param span `prefix` is part of every key, so no other measurement may have the same prefix
    * @throws Error if an answer or an effect is not what it must be
    */
   async measure(

@@ -3,13 +3,16 @@ import { charge, get, type Outgoing, post } from './requests.js';
 
 /** One way to disturb the other accounts of a service. */
 export interface Attack {
-  /** Names the attack to the sender, and is part of its keys. */
+  /** Tells the sending process which attack to run, and is part of the idempotency keys. */
   id: string;
   /** The name in headings and charts, so it is short. */
   name: string;
   /** A description of the requests for the document, in Markdown and without a full stop. */
   load: string;
-  /** Either a number of turns a second without waiting for answers, or a number of turns at a time, each as fast as it is answered. */
+  /**
+   * `turnsPerSecond` turns start each second, without waiting for answers. Or `turnsAtATime` turns run at a time, and the next turn starts
+   * when one of them is answered.
+   */
   pace: { turnsPerSecond: number } | { turnsAtATime: number };
   /** The requests of one turn, which are sent at the same time. Their number is the same in every turn. */
   turn: (number: number, prefix: string) => readonly Outgoing[];
@@ -65,7 +68,7 @@ export const ATTACKS: readonly Attack[] = [
   {
     id: 'elements',
     name: 'Huge lists and objects',
-    load: 'One body a second, by turns a charge with 20,000 unknown members and an order with a list of 87,000 elements',
+    load: 'One body a second, alternately a charge with 20,000 unknown members and an order with a list of 87,000 elements',
     pace: { turnsPerSecond: 1 },
     // The larger body is sent first, so that even the shortest run sends it.
     turn: (number, prefix) => [
@@ -77,7 +80,7 @@ export const ATTACKS: readonly Attack[] = [
   {
     id: 'pairs',
     name: '16 pairs of orders',
-    load: '16 pairs at a time of different orders under one `order_id`, of an item that is not in stock',
+    load: '16 pairs of orders at a time. The two orders of a pair differ but have the same `order_id`, and their item is not in stock',
     pace: { turnsAtATime: 16 },
     turn: (number, prefix) =>
       [1, 2].map((quantity) => post('/orders', NOISY_ACCOUNT, orderWithoutStock(`${prefix}-${number}`, quantity))),
@@ -99,7 +102,7 @@ export const ATTACKS: readonly Attack[] = [
     load: '400 connections with ordinary charges of one account',
     pace: { turnsAtATime: 400 },
     turn: (number, prefix) => [charge(NOISY_ACCOUNT, `${prefix}-${number}`)],
-    // The service may refuse what one account has waiting beyond a bound.
+    // The service may answer 503, because it bounds the number of requests that one account has waiting.
     answers: [200, 503],
     effect: 'charge',
   },

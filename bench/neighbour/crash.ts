@@ -23,9 +23,9 @@ export const QUICK_CRASH: CrashPlan = {
 /** Seconds from a crash until recovery has completed account B's charge. */
 export type CrashSeconds = Record<Beside, number>;
 
-/** Captures, and the bank's answer does not come within the 10 s that the service waits: time enough for the crash. */
+/** The bank captures, but its answer does not arrive within the 10 s that the service waits. That is enough time for the crash. */
 const UNANSWERED = 'tok_timeout';
-/** The bank answers at once that it decides nothing. */
+/** The bank answers at once that it has decided nothing. */
 const UNDECIDABLE = 'tok_unavailable';
 /** Before the crash, recovery must not finish what the crash is to leave unfinished. */
 const WITHOUT_RECOVERY = { RECOVERY_INTERVAL_MS: '3600000' };

@@ -81,11 +81,11 @@ export function neighbourMarkdown({ rounds, attacks, busiestSender, crash }: Nei
 
 Account B charges on ${QUIET_CONNECTIONS} connections with fresh keys. Each connection sends its next charge as soon as the one before is answered.
 In each of ${rounds} rounds account B is measured for ${seconds} s alone, beside an attack by account A or by a client without an API key, and beside
-honest load: ordinary charges of ${HONEST_ACCOUNTS.length} other accounts. Honest load is as many requests as the attack: for an attack of n requests a second, n charges a second;
-for an attack on n connections, charges on n connections, as many in the same time as the attack sent. This is the stricter of two readings,
-because honest load on n connections without a bound on its number would be more requests, and would slow account B more.
+honest load: ordinary charges of ${HONEST_ACCOUNTS.length} other accounts. Honest load has as many requests as the attack. Beside an attack of n requests a second, honest load is n
+charges a second. Beside an attack on n connections, honest load is charges on n connections, but no more in the same time than the attack sent.
+This bound makes the comparison stricter, because unbounded honest load on n connections would be more requests, and would slow account B more.
 
-The service runs with its defaults and \`API_KEYS\`. One process sends account B's charges and another process sends its neighbour's requests, which kept
+The service runs with its defaults and \`API_KEYS\`. One process sends account B's charges. Another process sends its neighbour's requests, and kept
 a core at most ${percent(busiestSender)} busy. The benchmark waits for the answer to every request. Afterwards the database must have exactly the acknowledged charges of account B,
 each captured and recorded once, and no effects except those of account B and its neighbour. Honest requests must be answered with 200, and
 the requests of an attack with one of its allowed statuses. Otherwise the benchmark fails and writes nothing.
@@ -106,9 +106,9 @@ ${attacks.map(attackMarkdown).join('\n\n')}
 #### ${crash.charges} unfinished charges and a crash
 
 The process is killed with SIGKILL while account B's charge waits for the bank, and a new process is started on the same database. The crash leaves
-${crash.charges} more charges unfinished: as the attack, charges of account A that the bank cannot decide; as honest load, charges of ${HONEST_ACCOUNTS.length} accounts that wait for the
-bank as account B's does. The time is from the crash to the completion of account B's charge, by the database's clock. Most of it is the lease of
-the dead process. It is measured once.
+${crash.charges} more charges unfinished. In the attack, these are charges of account A that the bank cannot decide. In honest load, these are charges of
+${HONEST_ACCOUNTS.length} accounts that wait for the bank, as account B's charge does. The time is from the crash to the completion of account B's charge, by the database's clock. Most of this time is the lease of
+the dead process. The crash is measured once.
 
 ${markdownTable(
   ['', 'alone', BESIDE_NAMES.honest, BESIDE_NAMES.attack, 'attack ÷ honest load', 'target', ''],

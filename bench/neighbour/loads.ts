@@ -3,13 +3,13 @@ import { HONEST_ACCOUNTS, QUIET_ACCOUNT } from './accounts.js';
 import type { Attack } from './attacks.js';
 import type { TrafficJob } from './traffic.js';
 
-/** Account B's connections, as in the measurements that found the attacks. */
+/** Number of account B's connections, the same as in the measurements that first showed the attacks. */
 export const QUIET_CONNECTIONS = 8;
 
 /** After this time a neighbour has connected and is at work, so account B begins. */
 export const HEAD_START_SECONDS = 0.3;
 
-/** How long a neighbour sends if account B is measured for that many seconds. */
+/** How long a neighbour sends requests if account B is measured for `seconds`. */
 export const neighbourSeconds = (seconds: number) => HEAD_START_SECONDS + seconds;
 
 /** The requests of one sender, and the effect of each request that is answered with 200. */
@@ -34,11 +34,12 @@ export const honestLoad = (connections: number): Load => ({
 export const attackLoad = ({ id, pace, effect }: Attack): Load => ({ traffic: { attack: id }, ...pace, effect });
 
 /**
- * As many honest requests as an attack's, in the same time: as many at a time, and for an attack that is as fast as its answers
- * come, as many in all. Without the second bound, requests that are cheaper than the attack's would be more of them, and would
- * slow account B more.
+ * Honest load with as many requests as the attack in the same time. For an attack with a fixed rate, honest load has the same rate. For an
+ * attack that sends as fast as its answers arrive, honest load has as many turns at a time, and sends no more requests in all than the
+ * attack did. Without this second bound, honest requests that are answered faster than the attack's requests would be more in number, and
+ * would slow account B more.
  *
- * @param attackers the attack when it was last measured
+ * @param attackers the latest measurement of the attack
  */
 export function honestEquivalent({ turn, pace }: Attack, attackers: Measurement, seconds: number): Load {
   const requestsOfATurn = turn(0, '').length;

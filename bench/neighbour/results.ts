@@ -5,7 +5,7 @@ import type { Attack } from './attacks.js';
 import type { CrashSeconds } from './crash.js';
 import type { AttackSeries, Beside } from './rounds.js';
 
-/** Account B's latency beside an attack is at most so many times its latency beside honest load. */
+/** The target: account B's latency beside an attack is at most this many times its latency beside honest load. */
 export const RATIO_AT_MOST = 3;
 
 /** Rate and latency of account B beside one load, and the answers to that load. Numbers are medians of the rounds. */
@@ -14,7 +14,7 @@ export interface BesideRow {
   rate: number;
   p50Ms: number;
   p99Ms: number;
-  /** Answers a second to the neighbour; 0 if there is none. */
+  /** Answers a second to the neighbour; 0 if account B is alone. */
   neighbourRate: number;
   /** Answers to the neighbour in all rounds, by status. */
   statuses: Record<number, number>;

@@ -5,10 +5,10 @@ import { Arena, type Reading } from './arena.js';
 import { type Attack, ATTACKS } from './attacks.js';
 import { attackLoad, honestEquivalent, type Load } from './loads.js';
 
-/** A round takes more than a minute. Three are the fewest whose median leaves out the slowest and the fastest. */
+/** A round takes more than a minute. Three is the smallest number of rounds whose median ignores the slowest and the fastest round. */
 const MAX_ROUNDS = 3;
 
-/** The loads beside which account B is measured. The attack comes first, because honest load sends as many requests as the attack did. */
+/** The loads beside which account B is measured. The attack comes before honest load, because honest load sends as many requests as the attack did. */
 const BESIDES = ['alone', 'attack', 'honest'] as const;
 export type Beside = (typeof BESIDES)[number];
 
@@ -27,7 +27,7 @@ export async function measureAttacks(server: BenchServer, options: Options): Pro
   const arena = await Arena.start(server);
   if (!options.quick) await arena.warmUp();
   const rounds = Math.min(options.rounds, MAX_ROUNDS);
-  // Half the time in a quick run, of which this is still the longest part.
+  // A quick run takes half the time, because this scenario is the longest part of a quick run even then.
   const seconds = options.quick ? options.seconds / 2 : options.seconds;
   const all = ATTACKS.map((attack): AttackSeries => ({ attack, readings: { alone: [], attack: [], honest: [] } }));
   const progress = new Progress(rounds * all.length * BESIDES.length);

@@ -8,13 +8,13 @@ import { charge, type Outgoing, Sender } from './requests.js';
 export interface TrafficJob {
   /** The URL of the server, without a path. */
   url: string;
-  /** The turns of an attack, by its id, or ordinary charges that take the accounts in turn. */
+  /** Either the id of the attack whose turns are sent, or the accounts for which ordinary charges are sent, one account after the other. */
   traffic: { attack: string } | { accounts: readonly string[]; requestsOfATurn: number };
-  /** A turn starts if fewer than these wait for answers; without it, no turn waits for another. */
+  /** Maximum number of turns that wait for answers at the same time. Default: no turn waits for another turn. */
   turnsAtATime?: number;
-  /** Turns start evenly, this many a second or fewer; without it, as fast as answers come. */
+  /** Maximum number of turns that start in a second, evenly spaced. Default: turns start as fast as answers arrive. */
   turnsPerSecond?: number;
-  /** No turn starts later. Every request that was sent is waited for. */
+  /** No turn starts after this time. The job still waits for the answer to every request that it has sent. */
   seconds: number;
   /** The prefix of keys and order ids, which must be new. */
   prefix: string;

@@ -54,8 +54,8 @@ export function documentOf(paths: readonly Path[]): string {
 \`npm run path\` writes this document. It notes every call of a named function while the service answers one \`POST /charges\`, without the
 reply cache and without background work. An async function that continues after an \`await\` is not noted again.
 
-HTTP plumbing is written in italics: the folders \`http/\`, \`accounts/\`, \`operations/\`, \`idempotency/http/\` and \`dto/\`, and
-the controllers. The first two numbers count the other files and functions.
+HTTP plumbing is written in italics: the folders \`http/\`, \`accounts/\`, \`operations/\`, \`idempotency/http/\` and \`dto/\`, and the controllers. The first
+two columns of numbers leave this plumbing out, and the last two columns include it.
 
 | request | committer | files | functions | files, all | functions, all |
 | --- | --- | ---: | ---: | ---: | ---: |

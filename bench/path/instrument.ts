@@ -27,7 +27,7 @@ export function instrument(text: string, file: string, compiler: typeof ts): str
     compiler.forEachChild(node, visit);
   };
   visit(source);
-  // From the end, so that the positions of the additions before stay valid.
+  // Inserts from the end of the text, because an insertion changes the positions of everything behind it.
   return additions
     .toSorted((a, b) => b.position - a.position)
     .reduce((done, { position, code }) => done.slice(0, position) + code + done.slice(position), text);
@@ -43,6 +43,6 @@ function nameOf(node: ts.Node, compiler: typeof ts): string | undefined {
   if (!compiler.isArrowFunction(node) && !compiler.isFunctionExpression(node)) return undefined;
   const { parent } = node;
   if (!compiler.isVariableDeclaration(parent) || !compiler.isIdentifier(parent.name)) return undefined;
-  // A named function at the top of a module, not a closure that a function keeps in a variable.
+  // Only a function at the top level of the module has a name. A closure in a local variable counts as part of its function.
   return parent.parent.parent.parent === node.getSourceFile() ? parent.name.text : undefined;
 }

@@ -7,7 +7,7 @@ import { Customer } from '../customers/customer.entity.js';
 import { InventoryItem } from '../inventory/inventory-item.entity.js';
 import { Order } from '../orders/order.entity.js';
 
-/** If a statement waits longer for a row lock, the process that holds the lock is frozen and not busy. */
+/** If a statement waits longer than this for a row lock, the process that holds the lock is assumed to be frozen, not busy. */
 const LOCK_TIMEOUT_MS = 2_000;
 /** Every statement of this service takes less than a hundredth of this time. */
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -28,12 +28,12 @@ const CONNECT_TIMEOUT_MS = 3_000;
  */
 const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
 /**
- * Time after which an idle connection leaves the pool. Shorter than the query timeout: when a first statement finds its connection lost, all
- * connections that were idle when it began have left the pool, so no other request waits for one of them in the same way.
+ * Time after which an idle connection leaves the pool. Shorter than the query timeout, which a statement needs to find out that its connection
+ * is lost. By then, all connections that were idle when this statement began have left the pool, so no other request waits for such a connection.
  */
 const IDLE_TIMEOUT_MS = 10_000;
 
-/** The limits that PostgreSQL sets for a session. Migrations need them all switched off: the session with the migration lock is idle while they run. */
+/** The limits that PostgreSQL sets for a session. Migrations switch all of them off, because the session with the migration lock is idle while the migrations run. */
 const SERVER_LIMITS = [
   'statement_timeout',
   'lock_timeout',
@@ -44,8 +44,8 @@ const SERVER_LIMITS = [
 /**
  * A client whose 'error' events never end the process.
  *
- * Node ends the process on an 'error' event without a listener. pg-pool removes its listener before TypeORM adds one, so an event of a server
- * that ends a new connection can arrive in between. The error is not lost, because the next statement on this connection fails with it.
+ * Node ends the process on an 'error' event without a listener. pg-pool removes its listener before TypeORM adds one, so if a server ends
+ * a new connection, the event can arrive in between. The error is not lost, because the next statement on this connection fails with it.
  */
 class PooledClient extends Client {
   constructor(config?: string | ClientConfig) {

@@ -59,8 +59,8 @@ const DATE =
 /** A time of day that stands by itself, with or without seconds and their fraction. */
 const TIME = /(?<!\d:?)(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,9})?)?(?!:?\d)/g;
 /**
- * A telephone number that stands by itself and begins with a plus sign and its country. At most 13 digits, because cards with
- * numbers of 14 are in use.
+ * A telephone number that stands by itself and begins with a plus sign and the code of its country. The number has at most
+ * 13 digits, because card numbers of 14 digits are in use.
  */
 const TELEPHONE = /(?<![a-z]|\d[^\da-z]{0,3})\+\d(?:[^\da-z]{0,3}\d){6,12}(?![^\da-z]{0,3}\d)/gi;
 
@@ -122,7 +122,7 @@ function endsInCardNumber(digits: Uint8Array, begins: Uint8Array, count: number)
   for (let length = SHORTEST; length <= LONGEST && length <= count; length++) {
     const start = count - length;
     if (begins[start] === 1 && isIssued(digits, start, length) && isChecked(digits, start, count, LUHN)) {
-      // 13 digits that can be the number of an article count as one, because no card with 13 digits has been issued for decades.
+      // 13 digits that can be an article number count as an article number, because no card with 13 digits has been issued for decades.
       if (length > 13 || !isChecked(digits, start, count, GTIN)) return true;
     }
   }

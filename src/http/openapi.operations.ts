@@ -72,6 +72,6 @@ const keyHeader = (key: IdempotentHandler['key']) => ({
   in: 'header' as const,
   required: key === 'required',
   description:
-    'Names the operation: a new value for every new operation, the same value for every retry. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
+    'Names the request: a new value for every new request, and the same value for every retry of that request. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
   schema: IDEMPOTENCY_KEY_SCHEMA,
 });

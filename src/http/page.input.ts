@@ -3,8 +3,8 @@ import { Type } from 'class-transformer';
 import { IsInt, IsOptional, Max, Min } from 'class-validator';
 
 /**
- * Size at which a page ends, with the row that reaches it. 100 ordinary charges or orders are smaller. 100 large charges have 11 MB, and a
- * process that is busy with such pages could not serve other accounts.
+ * Size in bytes at which a page ends. The row that reaches this size is the last row of the page. 100 ordinary charges or orders are
+ * smaller. 100 large charges have 11 MB, and a process that is busy with such pages could not serve other accounts.
  */
 export const PAGE_BYTES = 256 * 1_024;
 

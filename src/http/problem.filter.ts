@@ -6,7 +6,7 @@ import { Problem, type ProblemCode } from './problem.js';
 
 const READING = ['GET', 'HEAD', 'OPTIONS'];
 
-/** The problems for errors of Fastify and Nest, by status. Their own messages are not used, because they may quote the request. */
+/** The problems for errors of Fastify and Nest, by status. The messages of these errors are not used, because they may quote the request. */
 const BY_STATUS: Record<number, [ProblemCode, string]> = {
   400: ['malformed_request', 'Expected a well-formed request.'],
   404: ['route_not_found', 'Expected a route that /docs lists.'],

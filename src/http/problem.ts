@@ -54,7 +54,7 @@ export const PROBLEMS = {
     status: statusOf('idempotency_key_missing'),
     title: 'An idempotency key is required',
     advice:
-      'Send an Idempotency-Key header: a new value for every new operation, the same value for every retry of it.',
+      'Send an Idempotency-Key header: a new value for every new request, and the same value for every retry of that request.',
   },
   idempotency_key_invalid: {
     status: statusOf('idempotency_key_invalid'),
@@ -127,7 +127,7 @@ export const PROBLEMS = {
     status: statusOf('idempotency_key_reused'),
     title: 'The idempotency key belongs to another request',
     advice:
-      'A key stands for one request: its method, route, query and body, and its If-Match if the operation requires one. Use a new key for a new operation.',
+      'A key stands for one request: its method, route, query and body, and its If-Match if the operation requires one. Use a new key for a new request.',
   },
   order_id_reused: {
     status: 422,
@@ -185,9 +185,9 @@ export const PROBLEMS = {
 export type ProblemCode = keyof typeof PROBLEMS;
 
 export interface ProblemOptions {
-  /** The effect that the client may conclude. The default is `not_started`, for a request that is refused before it has an effect. */
+  /** The conclusion that the client may draw about the effect of the request. The default is `not_started`, because most problems refuse a request before it has an effect. */
   outcome?: Outcome;
-  /** Seconds for `Retry-After`. A problem with them is retryable. */
+  /** Seconds for `Retry-After`. A problem with this option is retryable. */
   retryAfterSeconds?: number;
   /** Further members of the body, RFC 9457 §3.2. */
   extensions?: Record<string, unknown>;

@@ -58,7 +58,7 @@ export function answerUnreadable(error: NodeJS.ErrnoException, connection: Socke
   // The connection was answered before, or it is closed.
   if (!connection.writable) return;
   if (error.code === REQUEST_TIMEOUT_ERROR) {
-    // All earlier bytes on the connection are acknowledged, so the kernel accepts these few bytes at once.
+    // The client's kernel has acknowledged all earlier bytes of the connection, so our kernel accepts these few bytes at once.
     connection.write(responseOf(requestTooSlow()));
     return void connection.destroy();
   }

@@ -24,7 +24,8 @@ const MAX_ERROR_LENGTH = 1_000;
  * - A locked row belongs to one account, so the batch is split by account. The messages of the locked account are delivered again
  *   later. Their attempts are not counted, because a lock is not the fault of a message.
  * - If the consumer failed, at least one message is bad. The batch is split into halves, which isolates one bad message of n in
- *   about 2 log2(n) transactions. If a message fails alone, its failed attempt is counted; after too many it is a dead letter.
+ *   about 2 log2(n) transactions. If a message fails alone, its failed attempt is counted. After too many failed
+ *   attempts, the message is a dead letter.
  * - If the database is unavailable, the delivery throws, no attempt is counted, and the bus delivers the whole batch again.
  */
 @Injectable()

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Subject } from 'rxjs';
 import type { DeliveryOutcome } from './bus.js';
 
-/** Events of this module for metrics and logs. Nothing decides by them. */
+/** Events of this module for metrics and logs. No code makes a decision that depends on them. */
 export type MessagingEvent =
   /** This number of messages was put on the bus and marked as published. */
   | { type: 'published'; messages: number }

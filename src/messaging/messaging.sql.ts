@@ -4,8 +4,8 @@
  */
 
 /**
- * Returns SQL that appends messages to the outbox, as the last part of a statement with common table expressions. A phase of
- * the feature is one statement, so the messages are committed atomically with the rows that they announce.
+ * Returns SQL that appends messages to the outbox, as the last part of a statement with common table expressions. The same
+ * statement writes the rows that the messages announce, so rows and messages are committed atomically.
  *
  * ```sql
  * WITH settled AS (UPDATE ... RETURNING ...),
@@ -69,9 +69,9 @@ export const RECEIVE = `
   SELECT account_id, message_id, false AS is_dead FROM received
   UNION ALL SELECT account_id, message_id, true FROM dead`;
 
-// $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 attempts before it is dead.
+// $1 account, $2 consumer, $3 message id, $4 type, $5 data, $6 created at, $7 error, $8 number of failures that make the message a dead letter.
 // A failure is counted after the consumer has failed. Counting each attempt before it begins would cost every delivery one more commit.
-// The limit: a message that ends the process is never counted, so it is delivered again without end.
+// Known limitation: a message that makes the process crash is never counted, so it is delivered again without end.
 export const COUNT_FAILURE = `
   INSERT INTO failed_messages AS failed
     (account_id, consumer, message_id, type, data, created_at, attempts, last_error, failed_at, dead_at)

@@ -9,7 +9,7 @@ export interface Shortage {
   available: number;
 }
 
-/** The outcome of {@link takeStock}. Orders behind a supplied order of the same name are in neither member. */
+/** The outcome of {@link takeStock}. An order is in neither member if an earlier order of the list has the same name and was supplied. */
 export interface Allocation {
   /** Orders that got all of their stock, at most one for each name. */
   supplied: NewOrder[];

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import type { ProxyFault } from '../../harness/proxy.js';
-import type { BankFault, BankOrder, BankReport } from './bank.js';
+import type { BankFault, BankCommand, BankReport } from './bank.js';
 import { ObservedDatabase } from './database-state.js';
 import type { Evidence, JournalEntry, Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
@@ -82,9 +82,9 @@ export class Arena {
     return arena;
   }
 
-  /** Makes the bank misbehave until the next order; `undefined` ends that. */
-  orderBank(fault: BankFault | undefined): void {
-    this.bank.child.send({ fault } satisfies BankOrder);
+  /** Makes the bank misbehave until the next call. `undefined` makes the bank behave correctly again. */
+  setBankFault(fault: BankFault | undefined): void {
+    this.bank.child.send({ fault } satisfies BankCommand);
   }
 
   /**

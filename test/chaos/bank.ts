@@ -4,13 +4,13 @@ import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import type { JournalEntry } from './evidence.js';
 
-/** How the bank misbehaves: `down` decides nothing; the others decide and do not answer, answer too late, or answer with invalid bytes. */
+/** How the bank misbehaves: with `down` it decides nothing. Otherwise it decides, but does not answer, answers too late, or answers with invalid bytes. */
 export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense';
 /** A message to the bank. `undefined` ends the fault. */
-export interface BankOrder {
+export interface BankCommand {
   fault: BankFault | undefined;
 }
-/** A message from the bank: the port on which it listens, or a fault that has met a request. */
+/** A message from the bank: the port on which it listens, or the fault that it has applied to a request. */
 export type BankReport = { port: number } | { landed: BankFault };
 
 /**
@@ -77,6 +77,6 @@ const server = createServer((request, response) => {
     () => response.destroy(),
   );
 });
-process.on('message', (order: BankOrder) => (fault = order.fault));
+process.on('message', (command: BankCommand) => (fault = command.fault));
 process.on('disconnect', () => process.exit());
 server.listen(0, '127.0.0.1', () => report({ port: (server.address() as AddressInfo).port }));

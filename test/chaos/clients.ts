@@ -52,7 +52,7 @@ export async function drive(
 }
 
 function hangUp(hangUps: ClientOptions['hangUps'], random: Random): AttemptOptions {
-  // Drawn in any case, so that the schedule of the faults does not change the random numbers that follow.
+  // Both numbers are drawn even if clients may not hang up now, so that the schedule of the faults does not change the random numbers that follow.
   const [isDue, hangUpAfterMs] = [random.chance(0.15), random.integer(HANG_UP_MS.least, HANG_UP_MS.most)];
   if (!isDue || !hangUps.enabled) return {};
   hangUps.attempted();

@@ -95,9 +95,9 @@ const silence =
 const bankFault =
   (fault: BankFault): Fault =>
   async (arena) => {
-    arena.orderBank(fault);
+    arena.setBankFault(fault);
     await pause(BANK_FAULT_MS);
-    arena.orderBank(undefined);
+    arena.setBankFault(undefined);
   };
 
 export const FAULTS = {

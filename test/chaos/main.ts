@@ -21,7 +21,7 @@ import { timeline } from './timeline.js';
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 /** The built service, without a planted bug. */
 const BUILD = fileURLToPath(new URL('../..', import.meta.url));
-/** The directory for everything that helps to find the cause of a verdict. */
+/** The directory of the files that help to find the cause of a verdict. */
 const KEPT = resolve('.chaos');
 const VIOLATIONS_SHOWN = 20;
 /** Fail points that are tried at the same time, because each of them spends most of its time waiting. */
@@ -79,7 +79,7 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
   await Promise.all(Array.from({ length: Math.min(LANES, cases.length) }, (_, i) => lane(i + 1)));
   const valid = verdicts.filter((verdict) => verdict === 'valid').length;
   print(
-    `${valid} of ${cases.length} valid: ${new Set(cases.map(({ point }) => point)).size} fail points, each killed and frozen`,
+    `${valid} of ${cases.length} valid: a process was killed and frozen at each of ${new Set(cases.map(({ point }) => point)).size} fail points`,
   );
   return valid === cases.length;
 }
@@ -87,7 +87,7 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
 /** Checks the checker: it must find every planted bug, and report the invariant that the bug breaks. */
 async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Promise<boolean> {
   const bugs = PLANTED_BUGS.filter(({ name }) => only.length === 0 || only.includes(name));
-  const counts: Record<Search['end'], number> = { found: 0, MISSED: 0, 'NOT BROUGHT OUT': 0 };
+  const counts: Record<Search['end'], number> = { found: 0, MISSED: 0, 'NOT PROVOKED': 0 };
   for (const bug of bugs) {
     const build = await buildWith(bug, BUILD, join(KEPT, 'planted', 'build'));
     const runRound = (round: number) => runPlanted(postgres, bug, build, seed + round - 1, round);
@@ -95,9 +95,9 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
     counts[end]++;
     print(`${end.padEnd(15)}  ${bug.name.padEnd(34)} ${bug.breaks}; ${about}`);
   }
-  const { found, MISSED: missed, 'NOT BROUGHT OUT': hidden } = counts;
+  const { found, MISSED: missed, 'NOT PROVOKED': unprovoked } = counts;
   if (found === bugs.length) await rm(join(KEPT, 'planted'), { recursive: true, force: true });
-  print(`${found} of ${bugs.length} planted bugs found, ${missed} missed, ${hidden} not brought out; seed ${seed}`);
+  print(`${found} of ${bugs.length} planted bugs found, ${missed} missed, ${unprovoked} not provoked; seed ${seed}`);
   return found === bugs.length;
 }
 

@@ -25,12 +25,12 @@ export const USAGE = `Usage: npm run chaos [-- options]
 Runs several processes of the service, injects faults into the processes, the network, the database and the bank at random, and checks
 what clients saw, what the database contains and what the bank wrote into its journal. The last line is the verdict: valid, invalid or unknown.
 
-  --seconds N     how long clients send requests while faults are injected: 60
-  --seed N        the seed of all random choices: a new one each time
-  --replicas N    processes of the service, from 2 to 8: 3
-  --faults A,B    the kinds of faults to inject: all. ${FAULT_KINDS.join(', ')}
-  --fail-points   instead, kill and freeze a process at every step of the protocol in turn
-  --planted       instead, put known bugs into the service, one by one, and expect that each is found
+  --seconds N     seconds for which clients send requests while faults are injected (default: 60)
+  --seed N        the seed of all random choices (default: a new seed for each run)
+  --replicas N    processes of the service, from 2 to 8 (default: 3)
+  --faults A,B    the kinds of faults to inject (default: all of ${FAULT_KINDS.join(', ')})
+  --fail-points   instead of random faults, kill and freeze a process at every step of the protocol in turn
+  --planted       instead of random faults, put known bugs into the service, one by one, and expect that the checker finds each bug
   NAME …          with --fail-points or --planted: only these fail points or bugs
 
 Exit code: 0 if valid, 1 if invalid or unknown, 2 if the run could not start. A run leaves its history, the bank’s journal, logs and a chart in .chaos/.

@@ -31,7 +31,7 @@ const SETTINGS = {
 /** Limits in the query of the database URL, which override those that the service sets. */
 const LIMITS = `statement_timeout=${STATEMENT_TIMEOUT_MS}&query_timeout=${QUERY_TIMEOUT_MS}`;
 
-/** A start takes longer on a busy machine, and then most starts fail because a fault of the database comes every few seconds. */
+/** On a busy machine, a start takes longer than the few seconds between two faults of the database, so most starts fail. */
 const RESTART_TIMEOUT_MS = 600_000;
 const RESTART_PAUSE_MS = 200;
 
@@ -142,16 +142,16 @@ export class ChaosReplica {
     if (!child?.connected) return false;
     const arm = (stopCase: Arm['arm']) =>
       void (child.connected && child.send({ arm: stopCase } satisfies Arm, () => undefined));
-    let calledOff: NodeJS.Timeout | undefined;
+    let disarmTimer: NodeJS.Timeout | undefined;
     const isReached = new Promise<boolean>((resolve) => {
       this.onReach = () => resolve(true);
       // The process confirms that it is disarmed, because it may reach the step before it receives the message.
       child.once('message', (_: Disarmed) => resolve(false)).once('close', () => resolve(false));
-      calledOff = setTimeout(arm, withinMs, undefined);
+      disarmTimer = setTimeout(arm, withinMs, undefined);
     });
     arm(at);
     return isReached.finally(() => {
-      clearTimeout(calledOff);
+      clearTimeout(disarmTimer);
       child.removeAllListeners('message');
       this.onReach = undefined;
     });

@@ -20,7 +20,7 @@ export interface Load {
   seconds: number;
   /** Attempts of clients, with any outcome. */
   attempts: number;
-  /** How often each kind of fault has to land. */
+  /** Number of times that each kind of fault has to land. */
   landings: number;
   /** The load ends this long after its seconds, even if a fault has not landed often enough. */
   graceMs: number;
@@ -41,7 +41,7 @@ export interface RunResult extends Verdict {
   faults: Map<string, { attempted: number; landed: number }>;
 }
 
-/** Runs clients with faults, then without, then sends every key again, and returns the verdict. */
+/** Runs clients while faults are injected, waits without faults until the clients have finished, sends every key again, and returns the verdict. */
 export async function run({
   arena,
   seed,

@@ -14,7 +14,7 @@ import { FREEZE_MS, PATIENCE_MS } from './timing.js';
 /** How long a process gets new requests until one of them reaches the step. */
 const REACH_MS = PATIENCE_MS;
 const PAUSE_MS = 30;
-/** How long ago a key that is to be swept has expired. */
+/** A key that is inserted for the sweep has expired this long ago. */
 const EXPIRED_MS = 1_000;
 /** Steps of background work, which any replica may do. */
 const IN_THE_BACKGROUND = /^(take-over|relay|consumer|sweep)/;
@@ -42,11 +42,11 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   const reach = target.stopAt({ point, stop }, REACH_MS).then((is) => (reached = is));
   // A request can only be taken over if it is unfinished, so the bank is down for a while.
   if (point.startsWith('take-over')) {
-    arena.orderBank('down');
-    // The first requests may reach the bank before the order to be down.
+    arena.setBankFault('down');
+    // The first requests may reach the bank before the command that makes it unavailable.
     while ((await begin(charge(), other)).type === 'ok');
   }
-  // Only one replica does a piece of background work. The other one is frozen, so that it is always the target.
+  // Only one replica does a piece of background work. The other replica is frozen, so that the target does this work.
   if (IN_THE_BACKGROUND.test(point)) other.signal('SIGSTOP');
   for (let n = 0; reached === undefined; n++) {
     if (point.startsWith('sweep')) operations.push(await expired(arena));
@@ -55,7 +55,7 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   }
   await reach;
   other.signal('SIGCONT');
-  arena.orderBank(undefined);
+  arena.setBankFault(undefined);
   if (reached) history.add({ type: 'fault', kind, state: 'landed', about: '' });
   if (reached && stop === 'kill') {
     await target.ended();

@@ -15,7 +15,7 @@ const MEANINGS = { ok: 'ok, a final answer', fail: 'fail, nothing was started', 
 type OutcomeType = keyof typeof OUTCOMES;
 
 /**
- * Draws how the attempts of a run ended, second by second, and below that when each kind of fault landed.
+ * Draws how the attempts of each second ended, and below that the times at which faults of each kind landed.
  *
  * @returns a well-formed SVG document without scripts or references
  */

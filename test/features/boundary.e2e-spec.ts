@@ -218,7 +218,7 @@ describe('the accounts of a service', () => {
     expect((await effects(database)).captures).toBe(2);
   });
 
-  it('hides the charges and keys of one account from another, and does not block the other by them', async () => {
+  it('hides the charges and keys of one account from another account, which may use the same key', async () => {
     const id = idOf(await guarded.charge('order_1', CHARGE, as('a')));
     const read = (path: string) => guarded.http.get(path).set(as('b'));
     expectProblem(await read(`/charges/${id}`), 404, 'not_found');

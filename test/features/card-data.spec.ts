@@ -7,7 +7,7 @@ import { holdsCardData, isCvc } from '../../src/http/card-data.js';
 
 const RUNS = { numRuns: 500 };
 
-/** The digit that makes the sum of the digits a multiple of ten, if every second digit is weighed. */
+/** The digit that makes the sum of the digits a multiple of ten, if `weigh` is applied to every second digit, beginning with the last. */
 function checkDigit(digits: string, weigh: (digit: number) => number): string {
   const sum = [...digits].reverse().reduce((total, d, i) => total + (i % 2 === 0 ? weigh(Number(d)) : Number(d)), 0);
   return String((10 - (sum % 10)) % 10);
@@ -61,7 +61,7 @@ const PLAIN_SEPARATOR = ANY_SEPARATOR.filter((separator) => !'-./:+'.includes(se
 const gap = (separators: string[]) =>
   fc.array(fc.constantFrom(...separators), { minLength: 1, maxLength: 3 }).map((characters) => characters.join(''));
 
-/** Cuts a number into groups of at least `smallest` digits, and puts a gap behind each. */
+/** Cuts a number into groups of at least `smallest` digits, and puts a gap between them. */
 const grouped = (number: string, smallest: number, gapOf: (index: number) => string, sizes: number[]) => {
   let text = '';
   for (let at = 0, i = 0; at < number.length; i++) {

@@ -1,5 +1,5 @@
 // Goal: prove for every method that a repeated request leaves the database as the first request left it.
-// Method: compare every row of every table before a request, after it, and after its repeats. The table of methods is the README's.
+// Method: compare every row of every table before a request, after it, and after its repeats. The table of methods is in docs/strategies.md.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Relay } from '../../src/messaging/index.js';
@@ -50,7 +50,7 @@ interface Method {
   send: () => ReturnType<typeof call>;
   /** Statuses of the first request and of each repeat. */
   statuses: [first: number, repeat: number];
-  /** Whether the request is safe or refused, so that even the first one changes nothing. */
+  /** Whether even the first request changes nothing, because the method is safe or the request is refused. */
   changesNothing: boolean;
   /** Whether repeats are marked as replays. */
   replayed?: boolean;

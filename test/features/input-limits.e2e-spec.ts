@@ -100,7 +100,7 @@ describe('the size of a body', () => {
       withMember('metadata', { '[': '[{,}"\\]'.repeat(70), b: 1 }),
       ['metadata'],
     ],
-  ])('leaves %s, which is the limit, to validation', async (_, path, body, fields) => {
+  ])('leaves a body at the limits to validation: %s', async (_, path, body, fields) => {
     const problem = expectProblem(await post(body, path), 400, 'validation_failed');
     expect(errorsOf(problem).map(({ field }) => field)).toEqual(fields);
     expect(problem['detail']).not.toMatch(/shorter|less text|512/);
@@ -181,20 +181,23 @@ describe('the headers of a request', () => {
   const ORDER = JSON.stringify({ order_id: 'order_1', items: [{ item_id: 'beans', quantity: 1, unit_amount: 1 }] });
 
   it.each([
-    ['no key at all', []],
+    ['no key', []],
     ['a key', ['Idempotency-Key', 'one']],
     ['two keys', ['Idempotency-Key', 'one', 'Idempotency-Key', 'two']],
-  ])('refuses more headers than Node keeps, because the dropped ones may hide %s', async (_, keys) => {
-    await database.sql("INSERT INTO inventory VALUES ('acct_demo', 'beans', 10)");
-    const headers = [...JSON_TYPE, ...others(1_100), ...keys];
-    const problem = expectProblem(
-      await send(service.url, { path: '/orders', headers, body: ORDER }),
-      400,
-      'malformed_request',
-    );
-    expect(problem).toMatchObject({ outcome: 'not_started', detail: 'Expected at most 200 headers.' });
-    expect(await database.sql('SELECT stock FROM inventory')).toEqual([{ stock: 10 }]);
-  });
+  ])(
+    'refuses a request with more headers than Node keeps, because Node may drop its Idempotency-Key; the request has %s',
+    async (_, keys) => {
+      await database.sql("INSERT INTO inventory VALUES ('acct_demo', 'beans', 10)");
+      const headers = [...JSON_TYPE, ...others(1_100), ...keys];
+      const problem = expectProblem(
+        await send(service.url, { path: '/orders', headers, body: ORDER }),
+        400,
+        'malformed_request',
+      );
+      expect(problem).toMatchObject({ outcome: 'not_started', detail: 'Expected at most 200 headers.' });
+      expect(await database.sql('SELECT stock FROM inventory')).toEqual([{ stock: 10 }]);
+    },
+  );
 
   it('accepts a request with 200 headers', async () => {
     const body = JSON.stringify(CHARGE);

@@ -15,7 +15,7 @@ const sent = (change: object) => JSON.stringify({ ...MESSAGE, ...change });
 const DEEP = sent({ data: 0 }).replace('"data":0', `"data":${'['.repeat(20_000)}${']'.repeat(20_000)}`);
 
 describe('a message', () => {
-  it('is decoded to the message that was encoded, for any JSON data', () => {
+  it('decodes a message to the message that was encoded, for any JSON data', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (data) => {
         // The outbox cannot contain U+0000, because PostgreSQL cannot store it.
@@ -27,7 +27,7 @@ describe('a message', () => {
   });
 
   it.each(['\\u0000', '\\\\u0000', 'a\\', '\n', 'é😀'])(
-    'is decoded to the message that was encoded, for text that looks like an escape: %j',
+    'decodes a message to the message that was encoded, for text that looks like an escape: %j',
     (text) => {
       expect(decode(encode(withData(text)))).toEqual(withData(text));
     },
@@ -51,18 +51,18 @@ describe('a message', () => {
     ['a message with data that is nested too deeply for PostgreSQL', DEEP],
     ['a message with U+0000 in its id', sent({ id: 'a\0' })],
     ['a message with U+0000 in its data', sent({ data: { text: '\\\0' } })],
-  ])('cannot be decoded from %s', (_, text) => {
+  ])('refuses to decode %s', (_, text) => {
     expect(() => decode(text)).toThrow();
   });
 
-  it('may have names and data at their limits, and a time with an offset from UTC', () => {
+  it('decodes a message whose names and data are at their limits, and whose time has an offset from UTC', () => {
     const name = '€'.repeat(255);
     const data = JSON.parse('['.repeat(64) + ']'.repeat(64)) as unknown;
     const text = sent({ accountId: name, id: name, data, createdAt: '2026-01-01T02:00:00.123+02:00' });
     expect(decode(text)).toEqual({ ...MESSAGE, accountId: name, id: name, data });
   });
 
-  it('that is refused causes an error that names the wrong members and does not quote their values', () => {
+  it('names the wrong members of a refused message, and does not quote their values', () => {
     const text = sent({ id: 'secret'.repeat(50), data: { secret: '\0' } });
     expect(() => decode(text)).toThrow(/wrong: id, data$/);
     expect(() => decode(text)).not.toThrow(/secret/);

@@ -70,7 +70,7 @@ async function hold(consumer: string, { accountId, id }: ReturnType<typeof messa
 describe('a batch with one bad message', () => {
   beforeEach(stopTheClock);
 
-  it('is split into halves a few times to isolate the bad message, and not into single messages', async () => {
+  it('splits a batch into halves a few times to isolate its bad message, and not into single messages', async () => {
     failAt(marbles, 77);
     const deliveries = await inbox().deliver(marbles, numbered(300));
     expect(deliveries.flatMap((delivery, i) => (delivery === 'processed' ? [] : [`${delivery} ${i}`]))).toEqual([
@@ -100,7 +100,7 @@ describe('a batch with one bad message', () => {
 });
 
 describe('a slow batch in which every message is bad', () => {
-  it('is split only until a deadline, so that the relay keeps its row locks, and counts the failure of at least one message', async () => {
+  it('splits a slow batch only until a deadline, so that the relay keeps its row locks, and counts the failure of at least one message', async () => {
     marbles.before = async (tx) => {
       await tx.query('SELECT pg_sleep(0.1)');
       throw new Error('no marbles today');
@@ -121,7 +121,7 @@ describe('a slow batch in which every message is bad', () => {
 });
 
 describe('a consumer', () => {
-  it('that throws while it selects messages has failed to process only the message that made it throw', async () => {
+  it('counts a failure of only the message for which a consumer throws while it selects messages', async () => {
     const concerns: Consumer['concerns'] = ({ data }) => (data as { n: number }).n.toFixed() !== '3';
     const messages = [{ ...message(1), data: null }, message(2), message(3)];
     expect(await inbox().deliver({ ...marbles, concerns }, messages)).toEqual(['failed', 'processed', 'processed']);
@@ -133,7 +133,7 @@ describe('a consumer', () => {
     ['an error that PostgreSQL cannot store', new Error('no \0 marble'), 'Error: no  marble'],
     ['a very long error', new Error('x'.repeat(100_000)), `Error: ${'x'.repeat(993)}`],
     ['undefined instead of an error', undefined, 'undefined'],
-  ])('that throws %s has failed, and the failure is counted', async (_, error, recorded) => {
+  ])('counts a failed attempt if a consumer throws %s', async (_, error, recorded) => {
     marbles.before = () => {
       throw error as Error;
     };
@@ -141,7 +141,7 @@ describe('a consumer', () => {
     expect(await failures()).toMatchObject([{ attempts: 1, last_error: recorded }]);
   });
 
-  it('that exceeds statement_timeout has failed, so its message becomes a dead letter', async () => {
+  it('makes a message a dead letter if its consumer exceeds statement_timeout in every attempt', async () => {
     marbles.before = async (tx) => {
       await tx.query('SET LOCAL statement_timeout = 50');
       await tx.query('SELECT pg_sleep(10)');
@@ -152,7 +152,7 @@ describe('a consumer', () => {
     expect(await failures()).toMatchObject([{ attempts: 3 }]);
   });
 
-  it('that exceeds lock_timeout counts no failed attempt and does not delay other consumers', async () => {
+  it('counts no failed attempt if a consumer exceeds lock_timeout, and does not delay other consumers', async () => {
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const letGo = await hold('marbles', message(1));
     await append(database, [message(1)]);
@@ -167,7 +167,7 @@ describe('a consumer', () => {
 });
 
 describe('a row of one account that another transaction has locked', () => {
-  it('does not delay messages of another account', async () => {
+  it('delivers the messages of one account although a row of another account is locked', async () => {
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const [locked, other] = [message(1, 'acct_a'), message(1, 'acct_b')];
     const letGo = await hold('marbles', locked);
@@ -183,7 +183,7 @@ describe('a row of one account that another transaction has locked', () => {
 });
 
 describe('a locked row of one account and a bad message of another account', () => {
-  it('fail only their own messages, and only the bad message counts a failed attempt', async () => {
+  it('fails only the messages of a locked account and a bad message, and counts a failed attempt of the bad message only', async () => {
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     stopTheClock();
     const locked = [message(1, 'acct_a'), message(2, 'acct_a')];
@@ -206,7 +206,7 @@ describe('a dead letter', () => {
       [message(1).id],
     );
 
-  it('is deleted by a redelivery if a concurrent delivery has processed the message', async () => {
+  it('deletes a dead letter on redelivery if a concurrent delivery has processed its message', async () => {
     await inbox().deliver(marbles, [message(1)]);
     await dead();
     expect((await call('POST', PATH)).body).toEqual({ delivery: 'processed' });
@@ -215,7 +215,7 @@ describe('a dead letter', () => {
     expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
   });
 
-  it('has no second effect when it is redelivered after a concurrent delivery has processed it, even a year later', async () => {
+  it('redelivers a dead letter without a second effect if a concurrent delivery has processed its message, even a year later', async () => {
     await inbox().deliver(marbles, [message(1)]);
     await dead();
     await database.sql("UPDATE processed_messages SET processed_at = now() - interval '1 year'");
@@ -224,7 +224,7 @@ describe('a dead letter', () => {
     expect(await counts(database, 'marbles')).toEqual(once([message(1)]));
   });
 
-  it('is skipped when the bus delivers its message once more', async () => {
+  it('skips a dead letter when the bus delivers its message once more', async () => {
     await dead();
     await append(database, numbered(3));
     expect(await relay().runOnce()).toBe(3);
@@ -233,7 +233,7 @@ describe('a dead letter', () => {
     expect(await failures()).toMatchObject([{ attempts: 3 }]);
   });
 
-  it('stays a dead letter without another counted attempt if its redelivery meets a locked row', async () => {
+  it('keeps a dead letter, and counts no attempt, if its redelivery meets a locked row', async () => {
     await dead();
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const letGo = await hold('marbles', message(1));
@@ -246,7 +246,7 @@ describe('a dead letter', () => {
 });
 
 describe('a relay that freezes while it publishes', () => {
-  it('keeps its rows locked only until PostgreSQL ends its idle transaction', async () => {
+  it('unlocks the rows of a frozen relay when PostgreSQL ends its idle transaction', async () => {
     await append(database, numbered(3));
     const frozen = await connect(database.url);
     holders.push(frozen);
@@ -260,7 +260,7 @@ describe('a relay that freezes while it publishes', () => {
 });
 
 describe('an unavailable database', () => {
-  it('fails the run of the relay, which tries again later, and makes the metrics of the backlog NaN', async () => {
+  it('ends a run of the relay with an error while the database is unavailable, reports the metrics of the backlog as NaN, and publishes later', async () => {
     const proxy = await startProxy(database.url);
     const far = await startService(proxy.url, SETTINGS);
     await append(database, [message(1)]);

@@ -48,7 +48,7 @@ describe('messages about charges and new orders', () => {
     else for (const consumer of consumersOf(service)) await deliver(service, consumer, [event]);
   }
 
-  it('lead to the same balances and orders in any order of events, however often each message is delivered', async () => {
+  it('leads to the same balances and orders in every sequence of messages and orders, however often each message is delivered', async () => {
     // Each event at least once, and some events again.
     const histories = fc
       .array(fc.constantFrom(...EVENTS), { maxLength: 8 })
@@ -90,7 +90,7 @@ describe('batches that two replicas get at the same time, in opposite order', ()
     ['the same messages', overlapping, 1],
     ['the same messages and others', [...more, ...overlapping], 1],
     ['other messages about the same accounts and orders', alike, 2],
-  ])('wait for one another and never deadlock: %s', async (_, others, times) => {
+  ])('processes batches that two replicas get in opposite order without a deadlock: %s', async (_, others, times) => {
     // Slow inserts, so that the two transactions overlap.
     await database.sql(`
       CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
@@ -126,7 +126,7 @@ describe('batches that two replicas get at the same time, in opposite order', ()
 });
 
 describe('an attempt at a charge that has been fenced off', () => {
-  it('appends no message, because its message rolls back with its charge', async () => {
+  it('appends no message for an attempt that was fenced off, because its message rolls back with its charge', async () => {
     const sleeper = await startService(database.url, { ...TWO_ACCOUNTS, IDEMPOTENCY_WAIT_MS: '100' });
     const answer = holdAnswer(sleeper);
     const asleep = callUrl(sleeper.url, 'POST', '/charges', { key: 'asleep', body: CHARGE });
@@ -144,7 +144,7 @@ describe('an attempt at a charge that has been fenced off', () => {
 });
 
 describe('the relays of two replicas', () => {
-  it('share a backlog, and each charge of the backlog is counted once', async () => {
+  it('shares a backlog between the relays of two replicas, and counts each charge once', async () => {
     const count = 1_500;
     await database.sql(
       `INSERT INTO outbox (account_id, id, type, data, created_at, available_at)

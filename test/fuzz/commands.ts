@@ -123,7 +123,7 @@ class Recover implements Command {
 
   async run(model: Model, { replicas: [service], database }: Real): Promise<void> {
     const unfinished = await database.sql('SELECT FROM processed_requests WHERE completed_at IS NULL');
-    // A run stops at a request that fails, which then moves to the end of the queue. So several runs may be needed.
+    // A request that fails stays unfinished until a later run tries it again. So several runs may be needed.
     let recovered = 0;
     for (let i = 0; i <= unfinished.length; i++) recovered += await service.nest.get(Recovery).runOnce();
     model.possible = narrow(model.possible, ({ acct_a, acct_b }) =>

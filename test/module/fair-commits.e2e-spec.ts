@@ -77,7 +77,7 @@ describe('accounts that wait for a group commit', () => {
     expect(calls).toEqual(expect.arrayContaining([{ a: 27, b: 27, c: 10 }, { a: 61, b: 3 }, { a: 64 }, { a: 48 }]));
   });
 
-  it('runs each request of a group that throws once more, in its own transaction, so that only the bad requests fail', async () => {
+  it('retries each request of a failed group in a transaction of its own, so that only the bad requests fail', async () => {
     const phase = throwing();
     const outcomes = await together(() => [...commit('a', bad(8), phase), ...commit('b', namesOf(8), phase)]);
     expect(outcomes.map(isCommitted)).toEqual([...bad(8).map(() => false), ...namesOf(8).map(() => true)]);
@@ -88,7 +88,7 @@ describe('accounts that wait for a group commit', () => {
     expect(await left(at.database)).toMatchObject({ keys: 8, completed: 8 });
   });
 
-  it('keeps an account that has made a group throw out of the groups of others, and no other account', async () => {
+  it('excludes only the account that made a group fail from the groups of other accounts', async () => {
     const phase = throwing();
     await together(() => [...commit('a', bad(2), phase), ...commit('b', ['b'], phase), ...commit('c', ['c'], phase)]);
     calls = [];
@@ -102,7 +102,7 @@ describe('accounts that wait for a group commit', () => {
     expect(calls).toContainEqual({ b: 4, c: 4 });
   });
 
-  it('keeps an account that waits for a lock in vain out of the groups of others, because each group with it would wait as long', async () => {
+  it('excludes an account from the groups of other accounts if its request waits for a lock in vain, because each group with that request would wait as long', async () => {
     const phase = noting(async (items, tx) => {
       if (items.some(isBad)) await tx.query(`DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '55P03'; END $$`);
     });
@@ -117,7 +117,7 @@ describe('accounts that wait for a group commit', () => {
     expect(calls).toContainEqual({ b: 4, c: 1 });
   });
 
-  it('removes the waiting requests of an account that made a group throw from the shared queue', async () => {
+  it('removes the waiting requests of an account from the shared queue after the account has made a group fail', async () => {
     const phase = throwing();
     await together(() =>
       namesOf(300).flatMap((name) => [...commit('a', [`bad ${name}`], phase), ...commit('b', [name], phase)]),
@@ -179,7 +179,7 @@ describe('accounts that wait for a group commit', () => {
     expect((await Promise.allSettled(held)).every(isCommitted)).toBe(true);
   });
 
-  it('keeps an account apart whose request fails alone after another failed group of the account was tried without a failure', async () => {
+  it('keeps an account apart if one of its requests fails alone, although its requests of another failed group have succeeded alone', async () => {
     const [firstGroup, secondGroup, failure] = [new Barrier(), new Barrier(), new Barrier()];
     const throwingAfter = (group: Barrier) =>
       noting(async (items) => {

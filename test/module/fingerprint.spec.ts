@@ -1,4 +1,4 @@
-// Goal: prove that the fingerprint is the SHA-256 of the canonical form (RFC 8785), so that equal requests, and only they, are equal.
+// Goal: prove that the fingerprint is the SHA-256 of the canonical form (RFC 8785), so that only equal requests have the same fingerprint.
 // Method: compare generated JSON values with another implementation, beside the examples of the RFC.
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';

@@ -1,4 +1,4 @@
-// Goal: prove that in a group of eight requests only the request fails or waits that causes it, and that no COMMIT is lost.
+// Goal: prove that one request of a group makes no other request fail or wait, and that the result of a lost COMMIT is found out.
 // Method: make the third request (`ODD`) different from the others (`OTHERS`), release all eight into one group, and compare rows.
 import { describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';
@@ -237,7 +237,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
         expect(await answersOf(replies)).toEqual(firstReplies());
       };
 
-      it('finds out for each of eight requests whether their lost COMMIT was done', async () => {
+      it('finds out for each of eight requests whether their lost COMMIT took effect', async () => {
         const calls: number[] = [];
         at.far.handler = completing(placeAfter((_, { length }) => calls.push(length)));
         const before = at.proxy.landed;
@@ -247,7 +247,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
         await at.expectEachOnce();
       });
 
-      it('finds out for each of eight claims whether their lost COMMIT was done', async () => {
+      it('finds out for each of eight claims whether their lost COMMIT took effect', async () => {
         at.far.handler = twoCommits();
         const before = at.proxy.landed;
         at.proxy.failCommit(fault);
@@ -255,7 +255,7 @@ describe.each(CLIENTS)('requests in one commit, with $name', (client) => {
         await at.expectEachOnce(NAMES, 8);
       });
 
-      it('finds out for each of eight completions whether their lost COMMIT was done', async () => {
+      it('finds out for each of eight completions whether their lost COMMIT took effect', async () => {
         const before = at.proxy.landed;
         await resolve(await completedInOneGroup(at.far, NAMES, () => at.proxy.failCommit(fault)), before);
         expect(at.far.events.filter(({ type }) => type === 'fenced_off')).toEqual([]);

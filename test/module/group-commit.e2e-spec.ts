@@ -1,4 +1,4 @@
-// Goal: prove that requests in one commit keep the promise of requests alone, and how large groups become.
+// Goal: prove that requests which share a commit get the same guarantees as requests that are committed alone, and specify how large groups become.
 // Method: hold every group (`holdGroups`) until requests wait, release them into one group, and compare commits, replies and rows.
 import { describe, expect, it } from '@jest/globals';
 import type { Response } from 'supertest';

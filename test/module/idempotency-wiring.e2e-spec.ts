@@ -177,19 +177,19 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       [
         'when a handler returns without a reply',
         () => Promise.resolve({ ok: true }),
-        /create returned something else than the reply of request.complete/,
+        /create did not return the reply of request.complete/,
         NOTHING,
       ],
       [
         'when a handler returns without a reply after its claim',
         async (request, wish) => ({ id: await request.claim(intend, wish) }),
-        /create returned something else than the reply of request.complete/,
+        /create did not return the reply of request.complete/,
         CLAIMED,
       ],
       [
         'when a handler returns a copy of its reply',
         async (request, wish) => ({ ...(await request.complete(place, wish)) }),
-        /create returned something else than the reply of request.complete/,
+        /create did not return the reply of request.complete/,
         ONE_COMMIT,
       ],
       [
@@ -253,7 +253,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
         return Promise.resolve();
       };
       expect((await toy.send('key')).status).toBe(500);
-      expect(logged.join('\n')).toMatch(/create returned something else than the reply of request.complete/);
+      expect(logged.join('\n')).toMatch(/create did not return the reply of request.complete/);
       await completed;
       toy.handler = oneCommit;
       expect(isReplay(await toy.send('key'))).toBe(true);
@@ -262,7 +262,7 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
 
     it('answers 500 but records the reply when another interceptor replaces the reply', async () => {
       expect((await toy.send('key', { path: '/odd/mapped' })).status).toBe(500);
-      expect(logged.join('\n')).toMatch(/mapped returned something else than the reply/);
+      expect(logged.join('\n')).toMatch(/mapped did not return the reply/);
       const again = await toy.send('key', { path: '/odd/mapped' });
       expect({ status: again.status, text: again.text }).toEqual({ status: 201, text: '{"id":1,"name":"marble"}' });
       expect(await left(database)).toEqual(ONE_COMMIT);

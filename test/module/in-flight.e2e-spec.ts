@@ -24,7 +24,7 @@ import { completing, failing, oneCommit, place, placeAfter, twoCommits, type Wis
 import { Barrier, until } from '../support/waiting.js';
 
 const OVERLOADED = { status: 503, code: 'overloaded', outcome: 'not_started', retryable: true };
-/** Bytes that all requests in flight of one process may occupy, as `in-flight.ts` has it. */
+/** Bytes that all requests in flight of one process may occupy, the same number as in `in-flight.ts`. */
 const TOTAL_BYTES = 128 * 2 ** 20;
 
 @Controller('wishes')
@@ -122,7 +122,7 @@ describe.each(VARIANTS.slice(0, 2))('the requests in flight on $name', ({ platfo
   });
 
   it('answers 409 at once to a duplicate for which there is no memory', async () => {
-    // With room for it, the duplicate would wait for longer than the test may take.
+    // If there were memory for the duplicate, it would wait for longer than the test may take.
     const patient = await startToy(database.url, { platform, waitMs: 3_600_000 });
     const first = new Barrier();
     patient.handler = twoCommits(first.pass);

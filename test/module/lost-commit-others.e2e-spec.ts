@@ -54,7 +54,7 @@ describe.each(['drop request', 'drop reply'] as const)('a lost COMMIT (%s)', (fa
     expect(await left()).toEqual({ orders: 1, stock: 8, version: 1 });
   });
 
-  it('answers 503 unknown to a lost COMMIT of an order without a key, whose retry is resolved by the natural key', async () => {
+  it('answers 503 unknown to a lost COMMIT of an order without a key, whose retry finds the order by its natural key', async () => {
     proxy.failCommit(fault, 0);
     const problem = expectProblem(await order(), 503, 'database_unavailable');
     expect(problem).toMatchObject({ outcome: 'unknown', retryable: true });
@@ -63,14 +63,14 @@ describe.each(['drop request', 'drop reply'] as const)('a lost COMMIT (%s)', (fa
     expect(await left()).toEqual({ orders: 1, stock: 8, version: 1 });
   });
 
-  it('resolves the lost COMMIT of a change with a key, and does not report its own version as a conflict', async () => {
+  it('resolves the lost COMMIT of a change with a key, and does not answer 412 because the change itself has written a new version', async () => {
     proxy.failCommit(fault, 0);
     const answer = await patch({ key: 'key_1' });
     expect([answer.status, isReplay(answer)]).toEqual([200, false]);
     expect(await left()).toMatchObject({ version: 2 });
   });
 
-  it('answers 503 unknown to a lost COMMIT of a change without a key, whose retry may get 412 for its own version', async () => {
+  it('answers 503 unknown to a lost COMMIT of a change without a key, whose retry gets 412 if the change has written a new version', async () => {
     proxy.failCommit(fault, 0);
     expect(expectProblem(await patch(), 503, 'database_unavailable')['outcome']).toBe('unknown');
     expect((await patch()).status).toBe(isCommitted ? 412 : 200);

@@ -68,7 +68,7 @@ const start = (controllers: Type[], platform: 'fastify' | 'express', prepare?: (
   startToy(database.url, { controllers, providers: [WishesService], platform, prepare });
 
 describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platform }) => {
-  it('is resumed under the operation of its route, with the global prefix and the version', async () => {
+  it('resumes a handler under the operation of its route, with the global prefix and the version', async () => {
     @Controller({ path: 'wishes', version: '1' })
     class WishesController {
       @Post()
@@ -89,7 +89,7 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     expect(await left(database)).toEqual(TWO_COMMITS);
   });
 
-  it('is resumed also if the decorator is on its controller', async () => {
+  it('resumes a handler also if the decorator is on its controller', async () => {
     @Controller('wishes')
     @Idempotent({ resumedBy: [WishesService, 'resume'] })
     class WishesController {
@@ -132,7 +132,7 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     );
   });
 
-  it('stops the start if the method that resumes its requests does not exist', async () => {
+  it('stops the start if the method that resumes the requests of a handler does not exist', async () => {
     @Controller('wishes')
     class WishesController {
       @Post()
@@ -146,7 +146,7 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     );
   });
 
-  it('fails before it has claimed anything if no method resumes its requests', async () => {
+  it('answers 500 if a handler without a resume calls claim(), and claims nothing', async () => {
     @Controller('wishes')
     class WishesController {
       @Post()
@@ -163,7 +163,7 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
 });
 
 describe('a controller that two modules declare', () => {
-  it('is resumed under the operations of both modules', async () => {
+  it('resumes a controller that two modules declare under the operations of both modules', async () => {
     @Controller('wishes')
     class WishesController {
       @Post()
@@ -203,19 +203,22 @@ describe('a handler that swallows the error with which claim() or complete() end
   it.each([
     ['returns something else', () => Promise.resolve('something else')],
     ['completes the request again', (request: IdempotentRequest, wish: Wish) => request.complete(place, wish)],
-  ])('gets a duplicate answered with 500 and a log line that says why, if it then %s', async (_, goOn) => {
-    const toy = await startToy(database.url);
-    expect((await toy.send('key')).status).toBe(201);
-    toy.handler = async (request, wish) => {
-      await request.complete(place, wish).catch(() => undefined);
-      return goOn(request, wish);
-    };
-    expect((await toy.send('key')).status).toBe(500);
-    expect(logged.join('\n')).toContain('rethrow');
-    expect(await left(database)).toEqual(ONE_COMMIT);
-    toy.handler = oneCommit;
-    expect(isReplay(await toy.send('key'))).toBe(true);
-  });
+  ])(
+    'answers 500 to a duplicate, and logs the reason, if a handler swallows the error and then %s',
+    async (_, goOn) => {
+      const toy = await startToy(database.url);
+      expect((await toy.send('key')).status).toBe(201);
+      toy.handler = async (request, wish) => {
+        await request.complete(place, wish).catch(() => undefined);
+        return goOn(request, wish);
+      };
+      expect((await toy.send('key')).status).toBe(500);
+      expect(logged.join('\n')).toContain('rethrow');
+      expect(await left(database)).toEqual(ONE_COMMIT);
+      toy.handler = oneCommit;
+      expect(isReplay(await toy.send('key'))).toBe(true);
+    },
+  );
 });
 
 describe('IdempotencyModule.forRoot', () => {

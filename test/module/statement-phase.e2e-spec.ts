@@ -1,4 +1,4 @@
-// Goal: prove that a phase that is one SQL statement keeps the promises of a phase, and that the protocol's SQL uses its indexes.
+// Goal: prove that a phase which is one SQL statement gives the same guarantees as a phase which is a function, and that the protocol's SQL uses its indexes.
 // Method: run such phases through a toy application, on a client that pipelines and one that does not, and read query plans.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { IdempotentRequest, Reply, StatementPhase } from '../../src/idempotency/index.js';
@@ -133,7 +133,7 @@ describe.each([
     expect(await left(database)).toEqual(ONE_COMMIT);
   });
 
-  it('leaves a claim that can be resumed when its results fail', async () => {
+  it('leaves a claim that a later attempt can resume when the results of its statement fail', async () => {
     handle((request, wish) =>
       request.claim(
         withResults(intending, () => Promise.reject(new Error('none'))),

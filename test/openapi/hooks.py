@@ -1,4 +1,4 @@
-"""Skips invalid bodies that OpenAPI 3.0 cannot describe as invalid, so that the service must accept all others."""
+"""Skips bodies that are invalid by rules that OpenAPI 3.0 cannot express. The service must accept all other bodies that match the schema."""
 
 import re
 

@@ -123,7 +123,7 @@ describe('invalid bytes behind a charge that may have started', () => {
     ['a request with a method that does not exist', head('CHARGE', '/charges')],
     ['a request whose body is broken', BROKEN_CHUNK],
   ])(
-    'closes the connection without an answer, because the client would take a 400 for the answer to its charge, after %s',
+    'closes the connection without an answer after %s, because the client would take a 400 for the answer to its charge',
     async (_, bytes) => {
       const barrier = holdCommits();
 

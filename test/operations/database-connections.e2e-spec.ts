@@ -1,5 +1,5 @@
 // Goal: prove that a connection that PostgreSQL or the network ends costs at most a request, never the process or a charge.
-// Method: end connections at birth, or drop their packets, in a proxy, and count statuses and charges.
+// Method: let a proxy end connections as soon as they are ready, or drop their packets, and count statuses and charges.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { dataSourceOptions } from '../../src/database/data-source.js';
 import { createDatabase, type TestDatabase, withLimits } from '../support/database.js';
@@ -48,7 +48,7 @@ describe('a connection that PostgreSQL ends as soon as it is ready', () => {
   });
 
   it('names the reason when a connection that ends at birth stops the start', async () => {
-    // The third connection, after those that read the encoding and hold the lock of the migrations.
+    // Ends the third connection. The first one reads the encoding, and the second one holds the lock of the migrations.
     proxy.endAtBirth(2);
     const output = await spawnService(proxy.url, QUIET).then((service) => service.output.join('\n'), String);
     expect(proxy.landed).toBe(1);

@@ -112,7 +112,7 @@ const isAlive = (pid: number) => {
 
 const lockFile = () => join(directory, 'postgres', 'postmaster.pid');
 
-/** The process that postmaster.pid names, NaN without one. */
+/** The process that postmaster.pid names, or NaN if there is no such file. */
 const lockedBy = () => {
   try {
     return Number.parseInt(readFileSync(lockFile(), 'utf8'), 10);

@@ -182,7 +182,7 @@ describe('the table processed_requests', () => {
     expect(await database.sql("SELECT FROM processed_requests WHERE idempotency_key = 'held'")).toHaveLength(2);
   });
 
-  it('has only the constraints that these tests check', async () => {
+  it('gives processed_requests only the constraints that these tests check', async () => {
     const constraints = await database.sql<{ conname: string }>(
       `SELECT conname FROM pg_constraint WHERE conrelid = 'processed_requests'::regclass AND contype <> 'n' ORDER BY 1`,
     );

@@ -119,7 +119,7 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
       expect(await effects(database)).toMatchObject({ succeeded: 1, pending: 8 });
     });
 
-    it('forgets a key whose charge is missing, because the bank was then not asked, so that a retry is a new request', async () => {
+    it('forgets a key without a charge, because the bank cannot have been asked for it, so that a retry is a new request', async () => {
       await leaveBehind(database, { key: 'lost' });
       await database.sql('DELETE FROM charges');
       await service.nest.get(Recovery).runOnce();

@@ -130,7 +130,7 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
         expect(await left(database)).toEqual(claimed ? TWO_COMMITS : ONE_COMMIT);
       });
 
-      // Other requests in the group would change what is counted here.
+      // Other requests in the group would change the number of runs that this test counts.
       if (committer !== 'in groups with others') {
         it.each([
           ['a phase that lost a race three times', '40001', 3, 503],

@@ -1,4 +1,4 @@
-// Goal: specify leases: who may continue a claimed request, how an old holder is fenced off, and what duplicates get meantime.
+// Goal: specify leases: which attempt may continue a claimed request, how an old holder is fenced off, and which answers the duplicates of a claimed request get.
 // Method: hold the handlers of a toy application at barriers, on two replicas, expire the lease in the database, and compare replies.
 import { ServiceUnavailableException } from '@nestjs/common';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -108,7 +108,7 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
         expect(await left(database)).toEqual(TWO_COMMITS);
       });
 
-      // Other requests in the group would change what is counted here.
+      // Other requests in the group would change the ids and connections that this test counts.
       if (committer !== 'in groups with others') {
         it('fences off a holder whose lease has expired, when the request that took over is at work', async () => {
           const old = await sleepThroughLease();
@@ -129,9 +129,9 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
         });
       }
 
-      // Other requests in the group would change what is counted here.
+      // Other requests in the group would change the ids and connections that this test counts.
       if (committer !== 'in groups with others') {
-        it('fences off a holder whose lease has expired, and lets it claim again, when the request that took over has failed', async () => {
+        it('fences off a holder whose lease has expired, and lets the old holder claim again, when the request that took over has failed', async () => {
           const old = await sleepThroughLease();
           replica.handler = failing;
           const takeover = await replica.send('key');
@@ -240,7 +240,7 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
     });
 
     describe('the duplicates of a claimed request', () => {
-      // Other requests in the group would change what is counted here.
+      // Other requests in the group would change the ids and connections that this test counts.
       if (committer !== 'in groups with others') {
         it.each([
           { at: 'between two commits', busy: [], handler: twoCommits },
@@ -316,7 +316,7 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
         small.handler = heldInCommit(busy.pass);
         const replies = [small.send('busy')];
         await busy.reached.given;
-        // The pool has no free connection, so neither request can read what the key belongs to yet.
+        // The pool has no free connection, so neither request can read yet which request the key belongs to.
         replies.push(small.send('key', { body: { name: 'pebble' } }));
         await until(() => small.asked === 3);
         replies.push(small.send('key'));

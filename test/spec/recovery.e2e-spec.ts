@@ -155,19 +155,22 @@ describe('a request that recovery could not finish', () => {
     ['the recovery interval', 60, HOUR_S],
     ['its age', 5 * HOUR_S, 5 * HOUR_S],
     ['24 recovery intervals, the longest pause', 100 * HOUR_S, 24 * HOUR_S],
-  ])('postpones a request that recovery could not finish by half to all of %s', async (_, ageSeconds, shortest) => {
-    await abandon('a', 50, ageSeconds);
-    toy.resume = noAnswer;
-    const before = await now();
-    await toy.recovery.runOnce();
-    const spread = ((await now()).getTime() - before.getTime()) / 1000;
-    const offsets = await pausesOf('a', before);
-    expect(Math.min(...offsets)).toBeGreaterThanOrEqual(shortest / 2);
-    // The pause depends on the age of the request, which grew while the test ran.
-    expect(Math.max(...offsets)).toBeLessThanOrEqual(shortest + 2 * spread);
-    // The pauses are spread, so that the requests are not resumed all at once.
-    expect(Math.max(...offsets) - Math.min(...offsets)).toBeGreaterThan(shortest / 4);
-  });
+  ])(
+    'postpones a request that recovery could not finish, for a time between a half and the whole of %s',
+    async (_, ageSeconds, shortest) => {
+      await abandon('a', 50, ageSeconds);
+      toy.resume = noAnswer;
+      const before = await now();
+      await toy.recovery.runOnce();
+      const spread = ((await now()).getTime() - before.getTime()) / 1000;
+      const offsets = await pausesOf('a', before);
+      expect(Math.min(...offsets)).toBeGreaterThanOrEqual(shortest / 2);
+      // The pause depends on the age of the request, which grew while the test ran.
+      expect(Math.max(...offsets)).toBeLessThanOrEqual(shortest + 2 * spread);
+      // The pauses are spread, so that the requests are not resumed all at once.
+      expect(Math.max(...offsets) - Math.min(...offsets)).toBeGreaterThan(shortest / 4);
+    },
+  );
 
   it('does not resume a postponed request before its pause is over, and resumes it afterwards', async () => {
     await abandon('a', 1);
@@ -236,7 +239,7 @@ describe('a claimed request without its intent', () => {
 describe('an unfinished request of an operation that is not resumed', () => {
   const path = '/effects/shelf';
 
-  it('reports an unfinished request that has no resume once, keeps it, and lets its client finish it', async () => {
+  it('reports once an unfinished request that has no resume, keeps it, and lets its client finish it', async () => {
     const fresh = await start();
     await fresh.send('key', { path });
     // As if another version of the service had claimed the key and had not finished.

@@ -9,32 +9,32 @@ export type Fault =
   | 'ignores the key'
   | 'checks, then acts'
   | 'computes a new answer to a duplicate'
-  | 'makes the key when the effect is done'
+  | 'stores the key after the effect'
   | 'ignores the body'
-  | 'compares bytes'
-  | 'compares bytes of what is nested'
+  | 'compares bodies byte by byte'
+  | 'compares nested values byte by byte'
   | 'shares keys between accounts'
-  | 'says 409 to every duplicate'
-  | 'burns the key of an invalid body'
+  | 'answers 409 to every duplicate'
+  | 'uses up the key of an invalid body'
   | 'forgets refusals'
-  | 'repeats with 200 what was refused'
-  | 'wants no key'
-  | 'takes any key'
-  | 'marks every reply'
+  | 'replays a refusal with 200'
+  | 'accepts a request without a key'
+  | 'accepts malformed keys'
+  | 'marks every reply as a replay'
   | 'runs again after a hang-up'
   | 'makes one effect for all keys'
-  | 'reads a quoted key as another'
+  | 'treats a quoted key as another key'
   | 'never answers a duplicate at once'
   | 'hangs up on a duplicate';
 
-/** Deviations that are allowed, so that the server is still correct. */
+/** Behaviour that differs from the default of the server and is correct as well. */
 export type Variant =
-  | 'takes quoted keys only'
-  | 'takes UUIDs only'
-  | 'takes a type of its own'
-  | 'counts what it made'
-  | 'puts all it says in data'
-  | 'names nothing';
+  | 'accepts quoted keys only'
+  | 'accepts UUIDs only'
+  | 'requires its own media type'
+  | 'lists a number instead of resources'
+  | 'wraps every answer in data'
+  | 'replies without ids';
 
 const EFFECT_MS = 20;
 
@@ -69,7 +69,7 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
   const arrivals = new EventEmitter();
   /**
    * Makes the effect after a pause, as a query of a database would. If the client has hung up, the effect waits until the client
-   * retries. Otherwise a busy machine would finish it before, and a server that forgets requests under way would look correct.
+   * retries. Otherwise a busy machine would finish the effect before the retry, and a server that forgets requests in flight would look correct.
    */
   const charge = async (body: { amount?: number; source?: string }, { socket }: IncomingMessage, name = '') => {
     const before = requests.get(name);
@@ -77,12 +77,12 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     if (socket.destroyed && before !== undefined && requests.get(name) === before) await once(arrivals, name);
     if (body.source === 'declined') return { status: 402, body: '{"code":"card_declined"}' };
     if (!is('makes one effect for all keys') || made.length === 0) made.unshift({ id: `ch_${made.length + 1}` });
-    const charge = { amount: body.amount, ...(!is('names nothing') && { id: made[0]?.id }) };
-    return { status: 200, body: JSON.stringify(is('puts all it says in data') ? { data: charge } : charge) };
+    const charge = { amount: body.amount, ...(!is('replies without ids') && { id: made[0]?.id }) };
+    return { status: 200, body: JSON.stringify(is('wraps every answer in data') ? { data: charge } : charge) };
   };
 
   const answer = (response: ServerResponse, status: number, body: string, isReplay = false) => {
-    const marked = isReplay || is('marks every reply');
+    const marked = isReplay || is('marks every reply as a replay');
     response.writeHead(status, {
       'content-type': 'application/json',
       ...(marked && { 'idempotent-replayed': 'true' }),
@@ -92,23 +92,27 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<unknown> => {
     if (request.method === 'GET') {
-      const list = is('puts all it says in data') ? made : { data: made };
-      return answer(response, 200, JSON.stringify(is('counts what it made') ? { made: { total: made.length } } : list));
+      const list = is('wraps every answer in data') ? made : { data: made };
+      return answer(
+        response,
+        200,
+        JSON.stringify(is('lists a number instead of resources') ? { made: { total: made.length } } : list),
+      );
     }
     const raw = await text(request);
     const keys = valuesOf(request, 'idempotency-key');
     const body = JSON.parse(raw) as { amount?: number; source?: string };
-    if (keys.length === 0 && !is('wants no key')) return answer(response, 400, '{}');
-    const key = is('reads a quoted key as another') ? keys[0] : keys[0]?.replace(/^"(.*)"$/, '$1');
+    if (keys.length === 0 && !is('accepts a request without a key')) return answer(response, 400, '{}');
+    const key = is('treats a quoted key as another key') ? keys[0] : keys[0]?.replace(/^"(.*)"$/, '$1');
     const isGood =
       keys.length === 1 &&
       key !== undefined &&
-      /^[\x21\x23-\x7e]{1,255}$/.test(key.replaceAll('"', is('reads a quoted key as another') ? '' : '"'));
-    if (is('takes quoted keys only') && !keys[0]?.startsWith('"')) return answer(response, 400, '{}');
-    if (is('takes a type of its own') && valuesOf(request, 'content-type').join() !== 'application/vnd.api+json')
+      /^[\x21\x23-\x7e]{1,255}$/.test(key.replaceAll('"', is('treats a quoted key as another key') ? '' : '"'));
+    if (is('accepts quoted keys only') && !keys[0]?.startsWith('"')) return answer(response, 400, '{}');
+    if (is('requires its own media type') && valuesOf(request, 'content-type').join() !== 'application/vnd.api+json')
       return answer(response, 415, '{}');
-    if (is('takes UUIDs only') && !/^[\da-f-]{36}$/.test(keys[0] ?? '')) return answer(response, 400, '{}');
-    if (keys.length > 0 && !isGood && !is('takes any key')) return answer(response, 400, '{}');
+    if (is('accepts UUIDs only') && !/^[\da-f-]{36}$/.test(keys[0] ?? '')) return answer(response, 400, '{}');
+    if (keys.length > 0 && !isGood && !is('accepts malformed keys')) return answer(response, 400, '{}');
     if (keys.length === 0 || is('ignores the key')) {
       const fresh = await charge(body, request);
       return answer(response, fresh.status, fresh.body);
@@ -116,17 +120,17 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
     const account = is('shares keys between accounts') ? '' : String(request.headers.authorization);
     const name = JSON.stringify([account, keys.length === 1 ? key : keys]);
     const sorted = JSON.stringify(
-      is('compares bytes of what is nested') ? Object.entries(body).sort() : sortDeep(body),
+      is('compares nested values byte by byte') ? Object.entries(body).sort() : sortDeep(body),
     );
-    const fingerprint = is('ignores the body') ? '' : is('compares bytes') ? raw : sorted;
+    const fingerprint = is('ignores the body') ? '' : is('compares bodies byte by byte') ? raw : sorted;
     const isInvalid = (body.amount ?? 0) <= 0;
-    if (isInvalid && !is('burns the key of an invalid body')) return answer(response, 400, '{}');
+    if (isInvalid && !is('uses up the key of an invalid body')) return answer(response, 400, '{}');
 
     requests.set(name, (requests.get(name) ?? 0) + 1);
     arrivals.emit(name);
     let known = stored.get(name);
     if (known && known.fingerprint !== fingerprint) return answer(response, 422, '{}');
-    if (known && is('says 409 to every duplicate')) return answer(response, 409, '{}');
+    if (known && is('answers 409 to every duplicate')) return answer(response, 409, '{}');
     if (known && known.status === undefined && is('runs again after a hang-up')) known = undefined;
     if (known) {
       const first = known;
@@ -140,11 +144,11 @@ export async function startBrokenServer(fault: Fault | Variant): Promise<{ url: 
           JSON.stringify({ ...(JSON.parse(first.body ?? '{}') as object), at: Math.random() }),
           true,
         );
-      const status = is('repeats with 200 what was refused') ? 200 : (first.status ?? 0);
+      const status = is('replays a refusal with 200') ? 200 : (first.status ?? 0);
       return answer(response, status, first.body ?? '', true);
     }
     const mine: Stored = { fingerprint, waiting: [] };
-    if (!is('checks, then acts') && !is('makes the key when the effect is done')) stored.set(name, mine);
+    if (!is('checks, then acts') && !is('stores the key after the effect')) stored.set(name, mine);
     if (is('checks, then acts')) await new Promise((resolve) => setImmediate(resolve));
     const reply = isInvalid ? { status: 400, body: '{}' } : await charge(body, request, name);
     Object.assign(mine, reply);

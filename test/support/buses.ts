@@ -59,7 +59,7 @@ export const BUSES: BusUnderTest[] = [
     },
     scribble: async () => {
       const producer = new Producer({ clientId: 'test', bootstrapBrokers: [KAFKA_BROKERS ?? ''] });
-      // One in every partition, because these bytes have neither a type nor an account.
+      // Sends one message to every partition, because these bytes have neither a type nor an account that would select one.
       const messages = Array.from({ length: 12 }, (_, partition) => ({ topic: 'payments.messages', partition }));
       await producer.send({ messages: messages.map((at) => ({ ...at, value: NOT_A_MESSAGE })) });
       await producer.close();

@@ -10,8 +10,8 @@ export interface TestDatabase {
 }
 
 /**
- * Creates a database as a copy of the migrated template. With `empty` the database has no schema, and may have another encoding
- * or sort by another `icuLocale`.
+ * Creates a database as a copy of the migrated template. With `empty` the database has no schema, and may have another
+ * `encoding` or the sort order of `icuLocale`.
  */
 export async function createDatabase({ empty = false, encoding = 'UTF8', icuLocale = '' } = {}): Promise<TestDatabase> {
   const template = new URL(process.env['TEST_POSTGRES_URL'] ?? '');
@@ -41,8 +41,8 @@ export async function createDatabase({ empty = false, encoding = 'UTF8', icuLoca
 }
 
 /**
- * Limits of a connection in milliseconds, so long that a busy machine does not reach them. The service's own limits end frozen
- * processes. A test that waits for locks while other tests run could reach those.
+ * Limits of a connection in milliseconds, so long that a busy machine does not reach them. The service's own limits are shorter,
+ * because they end frozen processes. A test that waits for locks while other tests run could reach the service's limits.
  */
 export const PATIENT_LIMITS = {
   lock_timeout: 60_000,

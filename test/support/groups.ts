@@ -128,11 +128,11 @@ export const firstReplies = (names = NAMES) => names.map(() => ({ status: 201, i
 const [FASTIFY, , SERIALIZABLE] = VARIANTS;
 const PIPELINE = { ...LIMITS, pipeline: 1 };
 
-/** Database clients with which groups must behave in the same way. One that pipelines sends COMMIT before the last answer. */
+/** Database clients with which groups must behave in the same way. A client that pipelines sends COMMIT before the last statement is answered. */
 export const CLIENTS = [
   { ...FASTIFY, name: 'a client that awaits each answer', limits: LIMITS },
   { ...FASTIFY, name: 'a client that pipelines', limits: PIPELINE },
-  { ...SERIALIZABLE, name: 'a client that pipelines, by default serializable', limits: PIPELINE },
+  { ...SERIALIZABLE, name: 'a client that pipelines, on a database that is serializable by default', limits: PIPELINE },
 ];
 
 /** Replicas on one database, which is emptied for each test. */

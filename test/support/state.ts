@@ -8,13 +8,13 @@ export interface CrashState {
   key: string;
   /** Whether the bank had captured the money before the crash. */
   captured?: boolean;
-  /** Seconds until the lease lapses; negative once it has. */
+  /** Seconds until the lease expires; negative if the lease has expired. */
   leaseSeconds?: number;
   source?: string;
   accountId?: string;
 }
 
-/** Inserts the rows that a process leaves when it dies between its two commits, as SQL and nothing else. */
+/** Inserts the rows that a process leaves if it crashes between its two commits. The rows are inserted with SQL alone, without code of the service. */
 export async function leaveBehind(
   { sql }: TestDatabase,
   { key, captured = false, leaseSeconds = -1, source = 'tok_visa', accountId = 'acct_demo' }: CrashState,
@@ -47,7 +47,7 @@ export async function leaveBehind(
   }
 }
 
-/** All charges, captures and keys in a database, counted. */
+/** Counts all charges, captures and keys in a database. */
 export const effects = ({ sql }: TestDatabase): Promise<Effects> => countEffects(sql);
 
 /** One charge, captured once, with its reply on record. */

@@ -32,7 +32,7 @@ export type Platform = 'fastify' | 'express';
 export const VARIANTS: { name: string; platform: Platform; isolation?: string }[] = [
   { name: 'Fastify', platform: 'fastify' },
   { name: 'Express', platform: 'express' },
-  { name: 'Fastify, by default serializable', platform: 'fastify', isolation: 'serializable' },
+  { name: 'Fastify, on a database that is serializable by default', platform: 'fastify', isolation: 'serializable' },
 ];
 
 /** A minimal application around the idempotency module, as a user who has copied the module would write it. */

@@ -4,7 +4,7 @@ class Signal {
   readonly given = new Promise<void>((resolve) => (this.give = resolve));
 }
 
-/** Holds the first caller of `pass` until `open` is called. Later callers pass at once. `reached` tells that the first has arrived. */
+/** Holds the first caller of `pass` until `open` is called. Later callers pass at once. `reached.given` resolves when the first caller has arrived. */
 export class Barrier {
   private static readonly all = new Set<Barrier>();
 

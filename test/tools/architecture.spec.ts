@@ -9,7 +9,7 @@ type Sources = Record<string, string>;
 
 interface Import {
   from: string;
-  /** A path below `src/`, or out of it, for a file of ours; else the name of a package. */
+  /** For a file of this project: its path, relative to `src/`. Otherwise the name of a package. */
   to: string;
 }
 
@@ -30,7 +30,7 @@ const NAMELESS = /(^|[/.-])(common|utils?|helpers?|shared)([/.-]|$)/;
 
 function importsOf(sources: Sources): Import[] {
   return Object.entries(sources).flatMap(([from, text]) =>
-    // Types count as well: who cannot compile without a file depends on it.
+    // Imports of types count as well: a file that cannot be compiled without another file depends on it.
     ts.preProcessFile(text).importedFiles.map(({ fileName }) => ({
       from,
       to: fileName.startsWith('.') ? posix.join(posix.dirname(from), fileName) : fileName,
@@ -67,12 +67,12 @@ function violationsOf(sources: Sources): string[] {
     if (LIFTABLE[folder] && !LIFTABLE[folder].test(to)) report(`${folder} can be copied into another application`);
     if (isBuiltin(to) && !to.startsWith('node:')) report('built-in modules are named node:');
     if (!features.includes(target) || target === folder) continue;
-    if (features.includes(folder)) report('features meet in messages only');
+    if (features.includes(folder)) report('a feature reaches another feature only by messages');
   }
   for (const cycle of cyclesOf(imports, folderOf)) broken.push(`the folders ${cycle} import one another`);
   for (const cycle of cyclesOf(imports, fileOf)) broken.push(`the files ${cycle} import one another`);
   for (const path of Object.keys(sources)) {
-    if (NAMELESS.test(path)) broken.push(`${path}: a folder or file is named after what it is about`);
+    if (NAMELESS.test(path)) broken.push(`${path}: the name of a folder or file says what it is about`);
   }
   return broken;
 }
@@ -114,7 +114,7 @@ function cyclesOf(imports: readonly Import[], placeOf: (path: string) => string)
   );
 }
 
-/** Files that tell more than one story, with their number of lines. */
+/** Files that are so long that they probably have more than one purpose, with their number of lines. */
 const longFilesOf = (sources: Sources) =>
   Object.entries(sources)
     .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))
@@ -127,7 +127,7 @@ function readSources(folder = 'src'): Sources {
 }
 
 describe('the architecture', () => {
-  it('is kept by every import and every name', () => {
+  it('finds no import and no name that breaks the architecture', () => {
     expect(violationsOf(readSources())).toEqual([]);
   });
 
@@ -146,19 +146,19 @@ describe('the architecture', () => {
     ['harness/a.ts', `import { migrate } from '../src/database/migrate.js';`],
     ['conformance/a.ts', `import { Program } from '../harness/processes.js';`],
     ['test/chaos/a.ts', `import { median } from '../../bench/statistics.js';`],
-  ])('would be broken across top folders by %s: %s', (path, text) => {
+  ])('finds a forbidden import between top folders in %s: %s', (path, text) => {
     const [folder = '', allowed = []] = Object.entries(MAY_IMPORT).find(([name]) => path.startsWith(`${name}/`)) ?? [];
     expect(bordersCrossed({ [path]: text }, folder, allowed)).toHaveLength(1);
   });
 
-  it(`has no file of more than ${MAX_LINES} lines`, () => {
+  it(`finds no file of more than ${MAX_LINES} lines`, () => {
     expect(longFilesOf(readSources())).toEqual([]);
     expect(longFilesOf({ 'a.ts': 'a\n'.repeat(MAX_LINES), 'b.ts': 'b\n'.repeat(MAX_LINES + 1) })).toEqual([
       { path: 'b.ts', lines: MAX_LINES + 1 },
     ]);
   });
 
-  it('is looked at where it is: the files, their imports and the features are found', () => {
+  it('finds the files, their imports and the features, so that the other tests check something', () => {
     const sources = readSources();
     expect(featuresOf(sources)).toContain('charges');
     expect(importsOf(sources)).toEqual(
@@ -193,7 +193,7 @@ describe('the architecture', () => {
     ['http/string-helpers.ts', ''],
     ['shared/money.ts', ''],
     ['charges/common/money.ts', ''],
-  ])('would be broken by %s: %s', (path, text) => {
+  ])('finds a breach of the architecture in %s: %s', (path, text) => {
     const features = {
       'charges/charge.entity.ts': '',
       'orders/order.entity.ts': '',
@@ -209,7 +209,7 @@ describe('the architecture', () => {
     ['app.module.ts', `import { Charge } from './charges/charge.entity.js';`],
     ['idempotency/a.ts', `import { CronJob } from 'cron'; import { sqlState } from '../postgres/database-errors.js';`],
     ['http/a.ts', `// import { join } from 'path';`],
-  ])('is not broken by %s: %s', (path, text) => {
+  ])('finds no breach of the architecture in %s: %s', (path, text) => {
     expect(violationsOf({ 'charges/charge.entity.ts': '', [path]: text })).toEqual([]);
   });
 });

@@ -44,12 +44,12 @@ const BENCHMARK: Benchmark<'contenders' | 'noisy-neighbour'> = {
 };
 
 describe('the options of npm run bench', () => {
-  it('have defaults, which are smaller for a quick run', () => {
+  it('gives the options of npm run bench defaults, which are smaller for a quick run', () => {
     expect(readOptions(BENCHMARK, [])).toEqual({ quick: false, only: undefined, rounds: 5, seconds: 3 });
     expect(readOptions(BENCHMARK, ['--quick'])).toEqual({ quick: true, only: undefined, rounds: 1, seconds: 1 });
   });
 
-  it('are read from the command line', () => {
+  it('reads the options of npm run bench from the command line', () => {
     const args = ['--rounds', '2', '--seconds=7', '--only', 'contenders'];
     expect(readOptions(BENCHMARK, args)).toEqual({ quick: false, only: 'contenders', rounds: 2, seconds: 7 });
   });
@@ -60,14 +60,14 @@ describe('the options of npm run bench', () => {
     ['--seconds=soon', '--seconds soon: expected an integer from 1 to 9999'],
     ['--only=half', '--only half: expected one of contenders, noisy-neighbour'],
     ['quick', "Unexpected argument 'quick'"],
-  ])('are refused with an error that says what was expected: %s', (option, message) => {
+  ])('refuses options of npm run bench with an error that says what was expected: %s', (option, message) => {
     expect(() => readOptions(BENCHMARK, [option])).toThrow(UsageError);
     expect(() => readOptions(BENCHMARK, [option])).toThrow(message);
   });
 });
 
 describe('the results of the benchmark', () => {
-  it('are medians, percentiles by the nearest rank, and ratios within one round', () => {
+  it('computes medians, percentiles by the nearest rank, and ratios within one round', () => {
     expect([median([3, 1, 2]), median([4, 1, 3, 2])]).toEqual([2, 2.5]);
     expect(() => median([])).toThrow(RangeError);
     const hundred = Array.from({ length: 100 }, (_, i) => 100 - i);
@@ -77,7 +77,7 @@ describe('the results of the benchmark', () => {
     expect(() => medianRatio([1], [1, 2])).toThrow(RangeError);
   });
 
-  it('have a row for each contender and a verdict for each target', () => {
+  it('reports a row for each contender and a verdict for each target', () => {
     const [scenario] = SCENARIOS;
     const rounds = { service: [100, 90, 110], without: [50, 30, 40], textbook: [10, 10, 10] };
     const series = Object.entries(rounds).map(
@@ -93,12 +93,12 @@ describe('the results of the benchmark', () => {
     expect(resultsText(resultsOf(series))).toContain('requests/s: service ÷ textbook: 10 (target ≥ 6: met)');
   });
 
-  it('are printed with three significant digits and aligned columns', () => {
+  it('prints numbers with three significant digits and in aligned columns', () => {
     expect([1234.5, 100.4, 12.34, 1.234, 7].map(readable)).toEqual(['1,235', '100', '12.3', '1.23', '7']);
     expect(markdownTable(['', 'a'], [['x', '1']])).toBe('|  | a |\n| --- | ---: |\n| x | 1 |');
   });
 
-  it('summarize a sweep from samples of the table', () => {
+  it('summarizes a sweep from samples of the table', () => {
     const sample = (seconds: number, sweptKeys: number, deadRows: number) => ({
       ...{ seconds, sweptKeys, deadRows },
       ...{ tableMib: 1, indexesMib: 1, autovacuums: 0 },
@@ -118,7 +118,7 @@ describe('the results of the benchmark', () => {
     [{ broken: 2 }, '2 connections broke or timed out'],
     [{ mismatched: 3 }, '3 answers to one key were different'],
     [{ answered: 0 }, 'nothing was answered'],
-  ])('are refused if the work was not honest: %j', async (flaw, message) => {
+  ])('refuses a measurement whose work was not honest: %j', async (flaw, message) => {
     const check = checkHonesty({ effects: 'each', keyed: true }, { ...measured(1), ...flaw });
     await expect(check).rejects.toThrow(message);
   });
@@ -139,7 +139,7 @@ const attacked = (attackedMs: number): AttackSeries[] => {
 const crash = { seconds: { alone: 30, honest: 32, attack: 40 }, charges: 120 };
 
 describe('a noisy neighbour', () => {
-  it('is compared with as many honest requests as the attack sent, in the same time and as many at a time', () => {
+  it('compares an attack with as many honest requests, in the same time and as many at a time', () => {
     const [open, pairs, connections] = ['query', 'pairs', 'charges'].map((id) => ATTACKS.find((one) => one.id === id));
     const sent = { ...measured(1), sent: 330 };
     // The neighbour has a head start of 0.3 s.
@@ -153,7 +153,7 @@ describe('a noisy neighbour', () => {
     expect(equivalent(connections)).toMatchObject({ turnsAtATime: 400, turnsPerSecond: 110 });
   });
 
-  it('meets its target at three times the latency beside honest load, and misses it above that', () => {
+  it('meets the target of a noisy neighbour at three times the latency beside honest load, and misses the target above that', () => {
     const verdictsOf = (attackedMs: number) =>
       neighbourResult(attacked(attackedMs), crash).attacks.map(({ p50, p99 }) => [p50.met, p99.met]);
     expect(verdictsOf(30)).toEqual(ATTACKS.map(() => [true, true]));
@@ -164,11 +164,11 @@ describe('a noisy neighbour', () => {
     [{ refused: 2, statuses: { 200: 8, 503: 2 } }, '2 answers to the neighbour had a wrong status'],
     [{ broken: 3 }, '3 requests of the neighbour got no answer'],
     [{ answered: 0 }, 'the neighbour got no answer'],
-  ])('is refused if its requests were not answered as they should be: %j', (flaw, message) => {
+  ])('refuses a measurement whose neighbour did not get the expected answers: %j', (flaw, message) => {
     expect(() => checkAnswers({ ...measured(1), ...flaw })).toThrow(message);
   });
 
-  it('is in the document with its table, its answers and its chart', async () => {
+  it('documents the noisy neighbour with its table, its answers and its chart', async () => {
     const [scenario] = SCENARIOS;
     const rounds = [measured(100)];
     const series = (['service', 'without', 'textbook', 'noOp'] as const).flatMap((contender) => [
@@ -217,7 +217,7 @@ describe('the chart', () => {
     },
   ]);
 
-  it('is well-formed SVG without scripts or references', () => {
+  it('draws a chart as well-formed SVG without scripts or references', () => {
     const open: string[] = [];
     const rest = svg.replace(
       /<(\/?)(\w+)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/g,
@@ -232,7 +232,7 @@ describe('the chart', () => {
     expect(svg).not.toMatch(/NaN|Infinity|undefined|script|href/);
   });
 
-  it('has a dashed line at a mark, and prints the values of bars to the right of the line', () => {
+  it('draws a dashed line at a mark, and prints the values of bars to the right of the line', () => {
     const bars = [{ label: 'a', value: 1, lowest: 1, highest: 1 }];
     const marked = chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars, mark: 3 }]);
     const [, markX] = /d="M([\d.]+) [^"]*" stroke="[^"]*" stroke-dasharray/.exec(marked) ?? [];
@@ -241,7 +241,7 @@ describe('the chart', () => {
     expect(chart('Ratios', [{ kind: 'bars', title: 'Ratio', unit: 'times', bars }])).not.toContain('dasharray');
   });
 
-  it('has its numbers with their units', () => {
+  it('prints the numbers of a chart with their units', () => {
     expect(svg).toContain('>5 requests/s (4 to 6)<');
     expect(svg).toContain('>Size, MiB<');
     expect(svg).toContain('>100<');

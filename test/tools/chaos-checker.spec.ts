@@ -39,7 +39,7 @@ const answer = (run: Run, operation: typeof charge, values: object) => {
   change(run, 'requests', { response_body: reply.body }, row);
 };
 
-/** Gives out the reply of the second charge from now on, which is the one on record then. */
+/** From the second charge on, clients get the reply of that charge, and the record contains it. */
 const replyWithSecondCharge = (run: Run) => {
   const reply = chargedAs(3);
   run.attempt(charge, ok(reply)).attempt(charge, ok(replay(reply)));
@@ -53,18 +53,18 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['one effect', 'a key with two records', (run) => run.database.requests.push({ ...run.database.requests[0]! })],
   ['one effect', 'stock that was taken twice', (run) => change(run, 'stock', { stock: 96 })],
   ['one effect', 'a charge made again before its reply had expired', (run) => run.expires().chargeAgain(7)],
-  ['nothing lost', 'a charge that was acknowledged and is not there', (run) => (run.database.charges = [])],
-  ['nothing lost', 'an order that was acknowledged and is not there', (run) => (run.database.orders = [])],
+  ['nothing lost', 'a charge that was acknowledged and does not exist', (run) => (run.database.charges = [])],
+  ['nothing lost', 'an order that was acknowledged and does not exist', (run) => (run.database.orders = [])],
   [
     'nothing lost',
-    'an order of other pieces',
+    'an order with other items',
     (run) => change(run, 'orders', { items: [{ item_id: 'item_1', quantity: 1, unit_amount: 600 }] }),
   ],
   ['nothing lost', 'a charge of another amount', (run) => change(run, 'charges', { amount: 599 })],
   ['nothing lost', 'a reply that is no longer on record', (run) => run.database.requests.shift()],
   [
     'one gateway key',
-    'a bank that was asked with two keys',
+    'a charge for which the bank received two keys',
     (run) => run.journal.push({ ...run.journal[0]!, key: 'another' }),
   ],
   ['same reply', 'two replies', (run) => run.attempt(charge, ok({ ...replay(CHARGED), body: `${CHARGED.body} ` }))],
@@ -95,7 +95,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['record and effect agree', 'a record without its order', (run) => (run.database.orders = [])],
   [
     'record and effect agree',
-    'an order on a record that is not completed',
+    'an order whose record is not completed',
     (run) => change(run, 'requests', { completed: false }, 1),
   ],
   ['record and effect agree', 'a charge that was never captured', (run) => (run.journal = [])],
@@ -138,22 +138,26 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['nothing lost', 'an order of another amount', (run) => change(run, 'orders', { amount: 599 })],
   ['nothing lost', 'a charge that was acknowledged with another amount', (run) => answer(run, charge, { amount: 1 })],
   ['nothing lost', 'an order that was acknowledged with another amount', (run) => answer(run, order, { amount: 1 })],
-  ['nothing lost', 'an order that was acknowledged with other pieces', (run) => answer(run, order, { items: [] })],
-  ['nothing lost', 'an order that was acknowledged by another name', (run) => answer(run, order, { order_id: 'o-9' })],
+  ['nothing lost', 'an order that was acknowledged with other items', (run) => answer(run, order, { items: [] })],
+  ['nothing lost', 'an acknowledged order with another order_id', (run) => answer(run, order, { order_id: 'o-9' })],
   [
     'nothing lost',
     'an order that was acknowledged as paid and is not',
     (run) => change(run, 'orders', { status: 'placed' }, 1),
   ],
-  ['nothing lost', 'an acknowledged decline that is none', (run) => (run.declined = { id: chargeId(5) })],
+  [
+    'nothing lost',
+    'a decline that was acknowledged although the charge was not declined',
+    (run) => (run.declined = { id: chargeId(5) }),
+  ],
   [
     'same reply',
-    'an order without a key that is answered otherwise',
+    'an order without a key that gets a different answer later',
     (run) => run.attempt(natural, asItIs({ amount: 1 })),
   ],
   [
     'same reply',
-    'an order that was paid at two times',
+    'an order with two different times of payment',
     (run) => run.attempt(natural, asItIs({ status: 'paid', paid_at: 'tomorrow' })),
   ],
   [
@@ -167,33 +171,33 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['final is final', 'an order that is no longer paid', (run) => run.attempt(natural, asItIs())],
   [
     'final is final',
-    'a reply that two have made at once',
+    'two concurrent attempts that both executed the request',
     (run) => run.instead(charge, LOST).twice(charge, ok(CHARGED)),
   ],
   [
     'final is final',
-    'a reply that is made after it was replayed',
+    'an attempt that executed the request after its reply had been replayed',
     (run) => run.instead(charge, ok(replay(CHARGED))).attempt(charge, ok(CHARGED)),
   ],
   [
     'final is final',
-    'a reply of a day ago that is made again, as it expires',
+    'an attempt that executed a request of a day ago again while its reply expired',
     (run) => run.expires(15).attempt(charge, ok(CHARGED)),
   ],
   [
     'record and effect agree',
-    'an order on no record',
+    'an order without a record',
     (run) => (run.database.requests = run.database.requests.slice(0, 1)),
   ],
   [
     'record and effect agree',
-    'a charge on no record',
+    'a charge without a record',
     (run) => (run.database.requests = run.database.requests.slice(1)),
   ],
-  ['record and effect agree', 'a decline on which the bank has not decided', (run) => (run.isDecided = false)],
+  ['record and effect agree', 'a declined charge on which the bank has not decided', (run) => (run.isDecided = false)],
   [
     'record and effect agree',
-    'a decision on a charge that is not there',
+    'a decision of the bank on a charge that does not exist',
     (run) => run.journal.push({ ...run.journal[0]!, charge: 'ch_9', decision: 'declined' }),
   ],
   [
@@ -204,7 +208,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['the books agree', 'a balance that counts twice', (run) => change(run, 'balances', { amount: 1200 })],
   [
     'the books agree',
-    'a bank that took more',
+    'a bank that captured more than the charges',
     (run) => run.journal.push({ ...run.journal[0]!, charge: 'ch_9', key: 'ch_9' }),
   ],
   ['nothing unfinished', 'a key in progress', (run) => change(run, 'requests', { completed: false })],
@@ -212,15 +216,15 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['nothing unfinished', 'an unpublished message', (run) => change(run, 'messages', { published: false })],
   ['nothing unfinished', 'a dead letter', (run) => run.database.deadLetters.push(run.database.processed[0]!)],
   ['messages once', 'a charge without its message', (run) => (run.database.messages = [])],
-  ['messages once', 'a consumer that has not heard', (run) => run.database.processed.pop()],
+  ['messages once', 'a message that a consumer has not processed', (run) => run.database.processed.pop()],
   [
     'messages once',
-    'a message that was let in twice',
+    'a message that a consumer processed twice',
     (run) => run.database.processed.push({ ...run.database.processed[0]! }),
   ],
   [
     'messages once',
-    'a message of a charge that is not there',
+    'a message about a charge that does not exist',
     (run) => run.database.messages.push({ account_id: 'acct_a', id: 'charge.succeeded.ch_9', published: true }),
   ],
   ['messages once', 'an order that was paid twice by one charge', (run) => change(run, 'payments', { amount: 1200 })],
@@ -243,13 +247,13 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ],
   [
     'accounts do not cross',
-    'a bank that charged another account',
+    'a capture for another account',
     (run) => Object.assign(run.journal[0] ?? {}, { account: 'acct_b' }),
   ],
   ['as documented', 'a process that has ended by itself', (run) => run.crashed.push(2)],
   [
     'as documented',
-    'a good card that is declined',
+    'a decline of a card that the bank accepts',
     (run) => run.attempt(charge, ok(replyOf(402, { charge_id: chargeId(1) }))),
   ],
   ['as documented', 'an internal error', (run) => run.attempt(failed, { type: 'info', reason: '500 internal_error' })],
@@ -270,7 +274,7 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
 ];
 
 describe('the checker of the chaos run', () => {
-  it('finds nothing in a run in which everything went as it should', () => {
+  it('finds no violation in a correct run', () => {
     expect(new Run().verdict).toEqual({
       verdict: 'valid',
       violations: [],
@@ -279,7 +283,7 @@ describe('the checker of the chaos run', () => {
     });
   });
 
-  it.each(BROKEN)('finds that %s does not hold: %s', (invariant, _, break_) => {
+  it.each(BROKEN)('finds that the invariant "%s" does not hold: %s', (invariant, _, break_) => {
     const run = new Run();
     break_(run);
     const { verdict, violations } = run.verdict;
@@ -287,17 +291,17 @@ describe('the checker of the chaos run', () => {
     expect(verdict).toBe('invalid');
   });
 
-  it('is tried on every invariant', () => {
+  it('breaks every invariant in at least one history', () => {
     expect(new Set(BROKEN.map(([invariant]) => invariant))).toEqual(new Set(Object.keys(INVARIANTS)));
   });
 
-  it('takes a charge for a second one only when the reply of the first has not expired', () => {
+  it('counts a charge as a second charge for its key only if the first reply has not expired', () => {
     const run = new Run().expires().chargeAgain(500);
     replyWithSecondCharge(run);
     expect(run.verdict.violations).toEqual([]);
   });
 
-  it('lets a reply that has just expired be given to those that waited for a request under way', () => {
+  it('allows duplicates that waited for a request in flight to get a reply that has just expired', () => {
     const run = new Run()
       .expires()
       .attempt(charge, ok(replay(CHARGED)))
@@ -307,12 +311,12 @@ describe('the checker of the chaos run', () => {
     expect(run.verdict.violations).toEqual([]);
   });
 
-  it('does not take a reply of a day ago for the effect of attempts that have failed', () => {
+  it('does not count a charge of a day ago as the effect of failed attempts', () => {
     const run = new Run().expires().instead(charge, REFUSED);
     expect(run.verdict.violations.map(({ invariant }) => invariant)).not.toContain('a failure has no effect');
   });
 
-  it('never takes what is not known for a failure', () => {
+  it('never counts an attempt with an unknown outcome as a failure', () => {
     const run = new Run().attempt(failed, LOST);
     run.database.charges.push({ ...run.database.charges[0]!, account_id: 'acct_b', description: failed.id });
     expect(run.verdict.violations.map(({ invariant }) => invariant)).not.toContain('a failure has no effect');
@@ -336,12 +340,12 @@ describe('the checker of the chaos run', () => {
         history: evidence.history.filter((event) => event.type !== 'phase' || event.name !== 'end'),
       }),
     ],
-  ])('does not know, rather than finds nothing wrong, when %s', (doubt, doubtful) => {
+  ])('gives the verdict unknown instead of valid when %s', (doubt, doubtful) => {
     const { verdict, doubts } = check(doubtful(new Run().evidence));
     expect({ verdict, doubts }).toEqual({ verdict: 'unknown', doubts: [doubt] });
   });
 
-  it('says invalid, even if other things are unknown', () => {
+  it('gives the verdict invalid even if there are also reasons for unknown', () => {
     const run = new Run().chargeAgain(7);
     run.faults = ['freeze'];
     expect(run.verdict.verdict).toBe('invalid');

@@ -11,7 +11,7 @@ describe('the faults of a chaos run', () => {
   beforeEach(async () => void (database = await createDatabase()));
   afterEach(() => database.drop());
 
-  it('terminate every second connection and report how many', async () => {
+  it('terminates every second connection, and reports the number of them', async () => {
     // The test itself has one more connection.
     for (let n = 0; n < 7; n++) await connect(database.url);
     const landed: string[] = [];
@@ -23,7 +23,7 @@ describe('the faults of a chaos run', () => {
     expect(left).toBe(4);
   });
 
-  it('cancel running statements of their own database repeatedly and report how many', async () => {
+  it('cancels running statements of its own database repeatedly, and reports the number of them', async () => {
     const client = await connect(database.url);
     let isOver = false;
     let cancelled = 0;

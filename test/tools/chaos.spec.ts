@@ -11,20 +11,20 @@ import { Random } from '../chaos/random.js';
 import { timeline } from '../chaos/timeline.js';
 
 describe('the options of npm run chaos', () => {
-  it('have defaults, and a seed that is new each time', () => {
+  it('gives the options of npm run chaos defaults, with a new seed each time', () => {
     const [first, second] = [readOptions([]), readOptions([])];
     expect(first).toMatchObject({ mode: 'random', seconds: 60, replicas: 3, faults: FAULT_KINDS, only: [] });
     expect(first.seed).not.toBe(second.seed);
   });
 
-  it('are read from the command line', () => {
+  it('reads the options of npm run chaos from the command line', () => {
     const args = ['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,storm'];
     expect(readOptions(args)).toMatchObject({ seconds: 5, seed: 7, replicas: 2, faults: ['kill', 'storm'] });
     expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
     expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
   });
 
-  it('are printed as the command line that repeats the run', () => {
+  it('prints the options of a run as the command line that repeats the run', () => {
     const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
     expect(argumentsOf(options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
     expect(argumentsOf(readOptions(['--seed', '7']))).toBe('--seed 7 --seconds 60 --replicas 3');
@@ -41,16 +41,16 @@ describe('the options of npm run chaos', () => {
     [['--fail-points', 'claim.before', 'claim'], 'name claim: expected one of claim.before, '],
     [['--planted', '--fail-points'], '--planted, --fail-points: expected one of them'],
     [['--fautls', 'kill'], "Unknown option '--fautls'"],
-  ])('are refused with an error that says what was expected: %j', (args, message) => {
+  ])('refuses options of npm run chaos with an error that says what was expected: %j', (args, message) => {
     expect(() => readOptions(args)).toThrow(UsageError);
     expect(() => readOptions(args)).toThrow(message);
   });
 });
 
-describe('what is random', () => {
+describe('Random', () => {
   const draw = (random: Random) => Array.from({ length: 20 }, () => random.integer(0, 1_000_000));
 
-  it('is the same for the same seed, and different for different seeds', () => {
+  it('gives the same random numbers for the same seed, and different numbers for different seeds', () => {
     expect(draw(new Random(7))).toEqual(draw(new Random(7)));
     expect(draw(new Random(7))).not.toEqual(draw(new Random(8)));
   });
@@ -63,7 +63,7 @@ describe('what is random', () => {
     expect(draw(busy.fork(0).fork(1))).not.toEqual(draw(busy.fork(2)));
   });
 
-  it('reaches every integer from the least to the most, and no other integer', () => {
+  it('draws every integer from the least to the most, and no other integer', () => {
     const random = new Random(7);
     expect(new Set(Array.from({ length: 500 }, () => random.integer(3, 6)))).toEqual(new Set([3, 4, 5, 6]));
     expect(random.shuffled([1, 2, 3, 4, 5]).sort()).toEqual([1, 2, 3, 4, 5]);
@@ -71,7 +71,7 @@ describe('what is random', () => {
 });
 
 describe('an operation', () => {
-  it('contains its id in its body, so that each effect can be assigned to its operation', () => {
+  it('writes the id of an operation into its body, so that each effect can be assigned to its operation', () => {
     const items = [{ item_id: 'item_1', quantity: 2, unit_amount: 300 }];
     const order = orderOf('acct_a', 'o-1', items, false);
     const payment: Operation = paymentOf(order, 'k-1');
@@ -87,7 +87,7 @@ describe('the history', () => {
   beforeAll(() => void (directory = mkdtempSync(join(tmpdir(), 'history-'))));
   afterAll(() => rmSync(directory, { recursive: true }));
 
-  it('has the same events in its file as in memory', () => {
+  it('writes the same events to the file of the history as it keeps in memory', () => {
     const file = join(directory, 'history.jsonl');
     const history = new History(file);
     history.add({ type: 'operation', operation: chargeOf('acct_a', 'k-1', 500) });
@@ -100,7 +100,7 @@ describe('the history', () => {
     expect(history.events).toHaveLength(601);
   });
 
-  it('is drawn as a chart of how attempts ended, when faults landed and where a phase begins', () => {
+  it('draws the history as a chart of how attempts ended, when faults landed and where a phase begins', () => {
     const events: HistoryEvent[] = [
       { at: 1_000, type: 'phase', name: 'load' },
       { at: 1_500, type: 'info', attempt: 0, reason: 'lost' },

@@ -13,7 +13,7 @@ interface Report {
   findings: Finding[];
 }
 
-/** Runs the kit as a process of its own, as anybody does. */
+/** Runs the kit as a process of its own, as its users do. */
 async function check(url: string, ...options: string[]): Promise<Report & { exitCode: number }> {
   const args = [resolve('dist/conformance/main.js'), '--url', url, '--json', ...options];
   const { stdout, exitCode } = await run(args);
@@ -35,7 +35,7 @@ const unknown = ({ findings }: Report) => findings.filter(({ verdict }) => verdi
 
 beforeAll(() => promisify(execFile)('npx', ['swc', 'conformance', 'harness/options.ts', '-d', 'dist', '--quiet']));
 
-describe('the conformance kit, on this service,', () => {
+describe('the conformance kit on this service', () => {
   let database: TestDatabase;
   let service: ServiceProcess;
   beforeAll(async () => {
@@ -47,7 +47,7 @@ describe('the conformance kit, on this service,', () => {
     await database?.drop();
   });
 
-  it('finds that every check is passed, and none is left out', async () => {
+  it('finds that this service passes every check, and leaves no check out', async () => {
     const keys = ['--header', 'Authorization: Bearer sk_a', '--other-header', 'Authorization: Bearer sk_b'];
     const report = await check(service.url, ...keys);
     expect(report).toMatchObject({ verdict: 'passed', exitCode: 0 });
@@ -55,17 +55,17 @@ describe('the conformance kit, on this service,', () => {
     expect(report.findings.map(({ id }) => id)).toEqual(CHECKS.map(({ id }) => id));
   });
 
-  it('finds that it is what the draft asks for', async () => {
+  it('finds that this service meets the requirements of the IETF draft', async () => {
     const report = await check(service.url, '--profile', 'draft', '--header', 'Authorization: Bearer sk_a');
     expect([report.verdict, failed(report)]).toEqual(['passed', []]);
   });
 
-  it('finds where it is stricter than Stripe, which requires no key and has another status for another body', async () => {
+  it('finds that this service differs from Stripe, which requires no key and has another status for a used key with another body', async () => {
     const report = await check(service.url, '--profile', 'stripe', '--header', 'Authorization: Bearer sk_a');
     expect([report.exitCode, failed(report)]).toEqual([1, ['mismatch', 'missing-key']]);
   });
 
-  it('finds that it keeps keys on top of a natural key too, which is another in each body', async () => {
+  it('finds that this service also honours keys of requests with a natural key, which differs in each body', async () => {
     const auth = { Authorization: 'Bearer sk_a', 'Content-Type': 'application/json' };
     await fetch(`${service.url}/inventory/beans`, { method: 'PUT', headers: auth, body: '{"stock": 1000}' });
     const order = (item_id: string, quantity: number) =>
@@ -81,7 +81,7 @@ describe('the conformance kit, on this service,', () => {
     expect([failed(report), unknown(report)]).toEqual([[], ['scope']]);
   });
 
-  it('uses the statuses in its options instead of those of the profile', async () => {
+  it('uses the statuses of the options instead of the statuses of the profile', async () => {
     const statuses = ['--mismatch', '422', '--missing-key', '400', '--in-progress', ''];
     const report = await check(
       service.url,
@@ -95,7 +95,7 @@ describe('the conformance kit, on this service,', () => {
   });
 });
 
-describe('the conformance kit, on a server that', () => {
+describe('the conformance kit on another server', () => {
   let server: Awaited<ReturnType<typeof startBrokenServer>> | undefined;
   afterEach(() => server?.stop());
 
@@ -109,20 +109,20 @@ describe('the conformance kit, on a server that', () => {
     return check(server.url, ...options, ...refused, ...body, '--timeout-ms', timeoutMs);
   };
 
-  it('does everything right, fails nothing', async () => {
+  it('fails no check of a server without a fault', async () => {
     const report = await inspect('none');
     expect([report.exitCode, failed(report), unknown(report)]).toEqual([0, [], []]);
   });
 
   it.each<[Variant, string[]]>([
-    ['takes quoted keys only', ['--profile', 'draft']],
-    ['takes a type of its own', ['--header', 'Content-Type: application/vnd.api+json']],
-    ['counts what it made', ['--effects-list', 'made.total']],
-    ['puts all it says in data', ['--id', 'data.id', '--effects-list', '']],
-    ['puts all it says in data', ['--id', 'data.id', '--effects', '']],
-    ['names nothing', ['--effects', '']],
-    ['takes UUIDs only', ['--profile', 'stripe', '--missing-key', '400', '--mismatch', '422']],
-  ])('%s, as it may, fails nothing', async (variant, more) => {
+    ['accepts quoted keys only', ['--profile', 'draft']],
+    ['requires its own media type', ['--header', 'Content-Type: application/vnd.api+json']],
+    ['lists a number instead of resources', ['--effects-list', 'made.total']],
+    ['wraps every answer in data', ['--id', 'data.id', '--effects-list', '']],
+    ['wraps every answer in data', ['--id', 'data.id', '--effects', '']],
+    ['replies without ids', ['--effects', '']],
+    ['accepts UUIDs only', ['--profile', 'stripe', '--missing-key', '400', '--mismatch', '422']],
+  ])('fails no check of a correct server that %s', async (variant, more) => {
     server = await startBrokenServer(variant);
     const report = await check(server.url, ...options, ...refused, ...more);
     expect([report.exitCode, failed(report)]).toEqual([0, []]);
@@ -132,31 +132,31 @@ describe('the conformance kit, on a server that', () => {
     ['ignores the key', 'duplicate'],
     ['checks, then acts', 'storm'],
     ['computes a new answer to a duplicate', 'duplicate'],
-    ['makes the key when the effect is done', 'hang-up'],
+    ['stores the key after the effect', 'hang-up'],
     ['ignores the body', 'mismatch'],
-    ['compares bytes', 'body-order'],
-    ['compares bytes of what is nested', 'body-order'],
+    ['compares bodies byte by byte', 'body-order'],
+    ['compares nested values byte by byte', 'body-order'],
     ['shares keys between accounts', 'scope'],
-    ['says 409 to every duplicate', 'duplicate'],
-    ['burns the key of an invalid body', 'invalid-body'],
+    ['answers 409 to every duplicate', 'duplicate'],
+    ['uses up the key of an invalid body', 'invalid-body'],
     ['forgets refusals', 'refusal'],
-    ['repeats with 200 what was refused', 'refusal'],
-    ['wants no key', 'missing-key'],
-    ['takes any key', 'malformed-key'],
-    ['marks every reply', 'replay-header'],
+    ['replays a refusal with 200', 'refusal'],
+    ['accepts a request without a key', 'missing-key'],
+    ['accepts malformed keys', 'malformed-key'],
+    ['marks every reply as a replay', 'replay-header'],
     ['runs again after a hang-up', 'hang-up'],
     ['makes one effect for all keys', 'another-key'],
-    ['reads a quoted key as another', 'quoted-key'],
+    ['treats a quoted key as another key', 'quoted-key'],
     ['never answers a duplicate at once', 'storm'],
     ['hangs up on a duplicate', 'duplicate'],
-  ])('%s, fails %s', async (fault, id) => {
+  ])('finds that a server that %s fails the check %s', async (fault, id) => {
     const report = await inspect(fault);
     expect([report.verdict, report.exitCode]).toEqual(['failed', 1]);
     expect(failed(report)).toContain(id);
     for (const { verdict, detail } of report.findings) if (verdict === 'failed') expect(detail).toMatch(/expected/);
   });
 
-  it('shows no list of what it made, gives no verdict', async () => {
+  it('ends with exit code 2 if a server does not list its effects under the name in --effects-list', async () => {
     server = await startBrokenServer('none');
     const { stderr, exitCode } = await run([
       resolve('dist/conformance/main.js'),
@@ -168,14 +168,14 @@ describe('the conformance kit, on a server that', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('a list named charges')]);
   });
 
-  it('names nothing in its replies, is not held to that', async () => {
-    server = await startBrokenServer('names nothing');
+  it('reports unknown, and not failed, for the checks that need an id if a server replies without ids', async () => {
+    server = await startBrokenServer('replies without ids');
     const report = await check(server.url, ...options, '--effects', '');
     expect(unknown(report)).toEqual(expect.arrayContaining(['duplicate', 'storm', 'mismatch', 'scope', 'hang-up']));
     expect(report.findings[0]?.detail).toMatch(/no id with the id of the created resource: see --id/);
   });
 
-  it('lists things without the member that names them, gives no verdict', async () => {
+  it('ends with exit code 2 if the listed effects do not have the member that --id names', async () => {
     server = await startBrokenServer('none');
     const { stdout, stderr, exitCode } = await run([
       resolve('dist/conformance/main.js'),
@@ -188,7 +188,7 @@ describe('the conformance kit, on a server that', () => {
     expect(stderr).toContain('whose elements have no');
   });
 
-  it('is not there, gives no verdict', async () => {
+  it('ends with exit code 2 if the server cannot be reached', async () => {
     const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', 'http://127.0.0.1:9']);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('does not answer')]);
   });
@@ -211,19 +211,19 @@ describe('the command line of the conformance kit', () => {
     [['--url', 'http://localhost', '--success', 'fine'], /expected statuses/],
     [['--url', 'http://localhost', '--mismatch', '4x9'], /--mismatch 4x9: expected statuses/],
     [['--url', 'http://localhost', '--colour', 'red'], /--colour/],
-  ])('says what it expected: %s', async (args, message) => {
+  ])('refuses a command line of the conformance kit, and says what was expected: %s', async (args, message) => {
     const { stderr, exitCode } = await run([resolve('dist/conformance/main.js'), ...args]);
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(message);
     expect(stderr).toContain('Usage: npm run conformance');
   });
 
-  it('is explained when it is asked for', async () => {
+  it('prints the options of the conformance kit for --help', async () => {
     const { stdout, exitCode } = await run([resolve('dist/conformance/main.js'), '--help']);
     expect([exitCode, stdout]).toEqual([0, expect.stringContaining('--effects PATH')]);
   });
 
-  it('prints a line for each check, and their number', async () => {
+  it('prints a line for each check, and the number of checks by verdict', async () => {
     const server = await startBrokenServer('ignores the body');
     const { stdout, exitCode } = await run([resolve('dist/conformance/main.js'), '--url', server.url]);
     await server.stop();

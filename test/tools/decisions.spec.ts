@@ -13,11 +13,11 @@ const records = readdirSync(FOLDER)
   .map((name) => ({ name, number: Number(name.slice(0, 4)), text: readFileSync(join(FOLDER, name), 'utf8') }));
 
 describe('the architecture decisions', () => {
-  it('are numbered from 1 without a gap', () => {
+  it('numbers the decision records from 1 without a gap', () => {
     expect(records.map(({ number }) => number)).toEqual(records.map((_, i) => i + 1));
   });
 
-  it.each(records)('have a number, a date, a status, three sections and at most one page in $name', (record) => {
+  it.each(records)('finds a number, a date, a status, three sections and at most one page in $name', (record) => {
     const { number, text } = record;
     expect(text).toMatch(new RegExp(`^# ${number}\\. \\w.*\\n\\n- \\*\\*Date:\\*\\* 20\\d\\d-\\d\\d-\\d\\d`));
     expect(text).toMatch(/\n- \*\*Status:\*\* (accepted|replaced)/);
@@ -25,14 +25,14 @@ describe('the architecture decisions', () => {
     expect(text.split(/\s+/).length).toBeLessThanOrEqual(MAX_WORDS);
   });
 
-  it.each(records)('are in the index, with title and date: $name', ({ name, number, text }) => {
+  it.each(records)('lists $name in the index, with its title and date', ({ name, number, text }) => {
     const [, title, date] = /^# \d+\. (.*)\n\n- \*\*Date:\*\* ([\d-]+)/.exec(text) ?? [];
     const row = INDEX.split('\n').find((line) => line.includes(`[${title}](${name})`)) ?? '';
     expect(row).toMatch(new RegExp(`^\\| +${number} \\|`));
     expect(row).toContain(`| ${date} |`);
   });
 
-  it('exist wherever a source or a document refers to one by number', () => {
+  it('finds the record of every number to which a source or a document refers', () => {
     const files = execFileSync('git', ['ls-files', '*.ts', '*.md'], { encoding: 'utf8' }).trim().split('\n');
     const numbers = files.flatMap((path) =>
       [...readFileSync(path, 'utf8').matchAll(/\bADR (\d+)\b|docs\/adr\/(\d{4})/g)].map(([, short, long]) =>

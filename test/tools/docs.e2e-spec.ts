@@ -105,7 +105,7 @@ describe('/docs', () => {
     }
   });
 
-  it('has a section in /docs/errors for every error', async () => {
+  it('serves a section in /docs/errors for every error', async () => {
     const { text } = await service.http
       .get('/docs/errors')
       .expect(200)
@@ -176,7 +176,7 @@ describe('/openapi.json', () => {
     expect(closed.sort()).toEqual(bodies);
   });
 
-  it('has an example of every parameter in a path', () => {
+  it('documents an example of every parameter in a path', () => {
     const lacking = operations.flatMap(({ name, operation: { parameters = [] } }) =>
       parameters
         .filter((parameter) => parameter.in === 'path' && (parameter.example ?? parameter.schema.example) === undefined)
@@ -185,7 +185,7 @@ describe('/openapi.json', () => {
     expect(lacking).toEqual([]);
   });
 
-  it('has examples of requests that work when they are sent', async () => {
+  it('documents examples of requests that succeed when they are sent', async () => {
     const create = operationOf('POST /charges');
     const key = exampleParameter(create, 'Idempotency-Key');
     const body = exampleBody(create);
@@ -206,7 +206,7 @@ describe('/openapi.json', () => {
     expect(known.body).toMatchObject({ idempotency_key: key, operation: 'POST /charges' });
   });
 
-  it('has an example of every error with the shape and the status of a problem', () => {
+  it('documents an example of every error with the shape and the status of a problem', () => {
     const { required = [], properties = {} } = document.components.schemas['ProblemDetails'] ?? {};
     expect(required).toEqual(['type', 'title', 'status', 'detail', 'code', 'retryable', 'outcome']);
     const shown = operations.flatMap(({ name, operation }) =>

@@ -1,4 +1,4 @@
-// Goal: prove that every planted bug still fits the source, and that the search reports found, missed and not brought out correctly.
+// Goal: prove that every planted bug still fits the source, and that the search for a bug reports the correct one of its three results.
 // Method: apply the patches to the source, and run the search with rounds whose results the test chooses.
 import { describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
@@ -8,13 +8,13 @@ import { searchFor } from '../chaos/planted/search.js';
 import type { Invariant } from '../chaos/checker/verdict.js';
 
 describe('the planted bugs', () => {
-  it('have unique names and are at least fourteen', () => {
+  it('plants at least fourteen bugs, with unique names', () => {
     expect(new Set(PLANTED_BUGS.map(({ name }) => name)).size).toBe(PLANTED_BUGS.length);
     expect(PLANTED_BUGS.length).toBeGreaterThanOrEqual(14);
   });
 
   it.each(PLANTED_BUGS.map(({ name, patches }) => ({ name, patches })))(
-    'apply to the present source and give valid TypeScript: $name',
+    'makes valid TypeScript of the present source and the planted bug $name',
     async ({ patches }) => {
       for (const [fileName, source] of await patched(patches)) {
         const { diagnostics } = ts.transpileModule(source, { fileName, reportDiagnostics: true });
@@ -23,7 +23,7 @@ describe('the planted bugs', () => {
     },
   );
 
-  it('are refused when the text that they replace is missing or occurs more than once', async () => {
+  it('refuses to plant a bug if the text that it replaces is missing or occurs more than once', async () => {
     const file = 'src/postgres/transaction.ts';
     await expect(patched([{ file, find: 'no such text', replace: '' }])).rejects.toThrow(
       'contains the text of a patch 0 times',
@@ -54,19 +54,19 @@ describe('the search for a planted bug', () => {
     return { end, about, started };
   };
 
-  it('runs rounds until one breaks the invariant of the bug', async () => {
+  it('searches for a planted bug until a round breaks the invariant of the bug', async () => {
     const hidden = { broken: ['same reply' as const], landed: 3 };
     const shown = { broken: ['same reply' as const, 'one effect' as const], landed: 3 };
     expect(await search(shown)).toEqual({ end: 'found', about: 'round 1, also same reply', started: 1 });
     expect(await search(hidden, hidden, shown)).toMatchObject({ end: 'found', started: 3 });
   });
 
-  it('reports a bug as missed when its faults have landed in every round', async () => {
+  it('reports a planted bug as MISSED if its faults have landed in every round', async () => {
     expect(await search({ broken: [], landed: 3 })).toEqual({ end: 'MISSED', about: '4 rounds', started: 4 });
   });
 
-  it('reports a bug as not brought out when its faults have not landed', async () => {
+  it('reports a planted bug as NOT PROVOKED if its faults have not landed', async () => {
     const about = 'kill has landed 2 times of 3';
-    expect(await search({ broken: [], landed: 2 })).toEqual({ end: 'NOT BROUGHT OUT', about, started: 1 });
+    expect(await search({ broken: [], landed: 2 })).toEqual({ end: 'NOT PROVOKED', about, started: 1 });
   });
 });

@@ -106,7 +106,7 @@ async function send(line: string): Promise<string[]> {
 }
 
 describe('the documents', () => {
-  it.each(WITH_REQUESTS)('show in %s the answers that the service gives', async (path) => {
+  it.each(WITH_REQUESTS)('gets from the service the answers that %s shows', async (path) => {
     const blocks = blocksOf(path);
     const requests = blocks.flatMap((block, i) =>
       block.text.startsWith('curl') ? [{ block, next: blocks[i + 1] }] : [],
@@ -122,7 +122,7 @@ describe('the documents', () => {
     }
   });
 
-  it('show in README.md a request and a replay of it, which is answered with the same bytes', async () => {
+  it('gets the same bytes for both requests of README.md, because the second request is a replay', async () => {
     const [first, second] = blocksOf('README.md').filter(({ text }) => text.startsWith('curl'));
     expect(second).toEqual(first);
     const answers = [await send(first?.text ?? ''), await send(second?.text ?? '')];
@@ -130,7 +130,7 @@ describe('the documents', () => {
     expect(answers[1]?.at(-1)).toBe(answers[0]?.at(-1));
   });
 
-  it.each(WITH_COMMANDS)('name in %s only commands that this test or CI runs', (path) => {
+  it.each(WITH_COMMANDS)('finds every command of %s in CI', (path) => {
     const inBlocks = blocksOf(path).flatMap(({ language, text }) => (language === 'sh' ? text.split('\n') : []));
     const inText = [...read(path).matchAll(/`(npm [^`]+)`/g)].map(([, command = '']) => command);
     const commands = [...inBlocks, ...inText].filter((command) => !command.startsWith('curl'));
@@ -138,14 +138,14 @@ describe('the documents', () => {
     expect(commands.filter((command) => !isRun(command))).toEqual([]);
   });
 
-  it('name in docs/operations.md only metrics that the service has', async () => {
+  it('finds every metric of docs/operations.md in the service', async () => {
     const { stdout } = await run('curl', ['-s', `${service.url}/metrics`]);
     const names = [...read('docs/operations.md').matchAll(/^\| `([a-z_]+)`/gm)].map(([, name = '']) => name);
     expect(names.length).toBeGreaterThan(3);
     expect(names.filter((name) => !stdout.includes(`# TYPE ${name} `))).toEqual([]);
   });
 
-  it.each(DOCUMENTS)('link in %s only to files and headings that exist', (path) => {
+  it.each(DOCUMENTS)('finds the file and the heading of every link of %s', (path) => {
     for (const [, file = '', anchor] of read(path).matchAll(/\]\((?!http)([^)#]*)(?:#([^)]+))?\)/g)) {
       const target = file === '' ? path : join(dirname(path), file);
       expect([target, existsSync(target)]).toEqual([target, true]);
@@ -155,12 +155,12 @@ describe('the documents', () => {
 
   const places = DOCUMENTS.flatMap((path) => placesOf(path));
 
-  it('have tables that say what to look for in which file', () => {
+  it('finds tables with a column "look for" in three documents', () => {
     expect([...new Set(places.map(({ path }) => path))]).toEqual(['README.md', 'docs/glossary.md', 'docs/patterns.md']);
   });
 
   it.each(places.map(({ path, file, words }) => [path, words.join(', '), file, words] as const))(
-    'say in %s to look for %s, which is in %s',
+    'finds, as %s says, the words %s in the file %s',
     (_, __, file, words) => {
       const text = read(file);
       expect(words.length).toBeGreaterThan(0);
@@ -172,7 +172,7 @@ describe('the documents', () => {
 describe('the table of docs/strategies.md', () => {
   const rows = [...STRATEGIES.matchAll(/^\| (.+?) +\| \[`(.+?)`\]\(.+?\) +\| (.+?) +\|$/gm)];
 
-  it('has more than 15 claims with a test', () => {
+  it('finds more than 15 claims with a test in docs/strategies.md', () => {
     expect(rows.length).toBeGreaterThan(15);
   });
 
@@ -194,20 +194,23 @@ describe('the snippets', () => {
   /** The lines of a source without indentation and comments, which a snippet may change. */
   const linesOf = (text: string) => text.split('\n').map((line) => line.replace(/ \/\/ .*/, '').trim());
 
-  it.each(WITH_SNIPPETS)('of %s that quote a file have its lines, in order', (path) => {
-    for (const { source, text } of snippetsOf(path)) {
-      if (!source) continue;
-      const lines = linesOf(text).slice(1);
-      const quoted = linesOf(read(source));
-      let from = 0;
-      for (const line of lines) {
-        expect(quoted.slice(from)).toContain(line);
-        from = quoted.indexOf(line, from) + 1;
+  it.each(WITH_SNIPPETS)(
+    'finds the lines of the snippets of %s in the files that they quote, in the same order',
+    (path) => {
+      for (const { source, text } of snippetsOf(path)) {
+        if (!source) continue;
+        const lines = linesOf(text).slice(1);
+        const quoted = linesOf(read(source));
+        let from = 0;
+        for (const line of lines) {
+          expect(quoted.slice(from)).toContain(line);
+          from = quoted.indexOf(line, from) + 1;
+        }
       }
-    }
-  });
+    },
+  );
 
-  it.each(WITH_SNIPPETS)('of %s compile as they stand, unless they quote a file', (path) => {
+  it.each(WITH_SNIPPETS)('compiles the snippets of %s that do not quote a file', (path) => {
     const snippets = snippetsOf(path).filter(({ source }) => !source);
     expect(snippets.length).toBeGreaterThan(0);
     const directory = mkdtempSync(resolve('.snippets-'));

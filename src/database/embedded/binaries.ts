@@ -19,7 +19,7 @@ const PROBE_TIMEOUT_MS = 10_000;
 
 /**
  * Finds a PostgreSQL that runs on this machine: the npm package of this platform, or else the newest version of Debian's packages. Each
- * candidate is run once, because an installed binary may not run, as a glibc binary under musl.
+ * candidate is run once, because an installed binary may not run, for example a glibc binary under musl.
  *
  * @throws an Error that says why each candidate was refused
  */
@@ -85,8 +85,8 @@ function probe([command = '', ...args]: string[]): string | undefined {
  * The arguments before a command that make it run as `owner`. For an ordinary user the list is empty.
  *
  * PostgreSQL refuses to run as root, so root runs it as another user. That user may not be allowed to enter a parent directory, as in a
- * checkout below the home of root. It then gets one capability: CAP_DAC_READ_SEARCH, or CAP_DAC_OVERRIDE in containers that do not grant the
- * first one. Otherwise the data would have to be outside of the project. Both capabilities need `no_setuid_fixup`, because access(2) ignores
+ * checkout below the home of root. That user then gets one capability: CAP_DAC_READ_SEARCH, or CAP_DAC_OVERRIDE in containers that do not grant
+ * the first one. Without a capability, the data would have to be outside of the project. Both capabilities need `no_setuid_fixup`, because access(2) ignores
  * capabilities without it.
  *
  * @throws an Error with the reason for which each attempt failed

@@ -50,7 +50,7 @@ export async function survey(options: EmbeddedPostgresOptions): Promise<Site> {
   const uid = process.geteuid?.();
   const refusal = (problem: string) =>
     new Error(
-      `User id ${uid} cannot use the database in ${place}: ${problem}. Run as the user it belongs to, ` +
+      `User id ${uid} cannot use the database in ${place}: ${problem}. Run as the user who owns its files, ` +
         'or remove the directory together with its data, or name a running server in DATABASE_URL.',
     );
   try {
@@ -59,12 +59,12 @@ export async function survey(options: EmbeddedPostgresOptions): Promise<Site> {
   } catch (error) {
     throw refusal((error as Error).message);
   }
-  // All processes use the same spelling of the path, because they recognise the server of another process by it.
+  // All processes use the same spelling of the path, because a process recognises the server of another process by this path.
   const directory = await fs.realpath(place);
   const cluster = join(directory, 'postgres');
   const found: Owner | undefined = await fs.stat(cluster).catch(() => undefined);
   if (found && uid !== 0 && found.uid !== uid) throw refusal(`its files belong to user id ${found.uid}`);
-  if (found?.uid === 0) throw refusal('its files belong to root, as whom PostgreSQL refuses to run');
+  if (found?.uid === 0) throw refusal('its files belong to root, and PostgreSQL refuses to run as root');
   const owner = found ?? NOBODY;
   const prefix = commandPrefix(binaries, directory, owner);
   const guard = new Guard(cluster, options.throwaway ? directory : undefined);

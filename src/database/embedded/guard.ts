@@ -41,12 +41,12 @@ export class Guard {
     private readonly cluster: string,
     private readonly throwaway: string | undefined,
   ) {
-    this.lifeline = this.post();
+    this.lifeline = this.startGuard();
   }
 
   /** Starts a server that writes its output to the file descriptor `log`. */
   serve(command: readonly string[], log: number, env: NodeJS.ProcessEnv): ChildProcess {
-    if (this.lifeline.destroyed) this.lifeline = this.post();
+    if (this.lifeline.destroyed) this.lifeline = this.startGuard();
     const server = this.spawn(['/bin/sh', '-c', TELL_PID_AND_SERVE, 'sh', ...command], log, env);
     server.once('exit', () => this.lifeline.write('idle\n'));
     return server;
@@ -77,7 +77,7 @@ export class Guard {
     return child;
   }
 
-  private post(): Socket {
+  private startGuard(): Socket {
     const guard = spawn('/bin/sh', ['-c', GUARD, 'postgres-guard', this.cluster, this.throwaway ?? ''], {
       cwd: '/',
       detached: true,

@@ -173,14 +173,14 @@ async function runHandler(context: ExecutionContext, request: KeyedRequest, next
   }
 }
 
-/** @throws Error if the handler returned something else than the reply of `complete`, or swallowed the error that ended it */
+/** @throws Error if the handler did not return the reply of `complete`, or swallowed the error that ended it */
 function recordedReply(context: ExecutionContext, request: IdempotentRequest, result: unknown): RecordedReply {
   const { recorded } = request;
   if (request instanceof KeyedRequest && request.ended) {
     throw new Error(`${context.getHandler().name}: ${SWALLOWED}`, { cause: request.ended });
   }
   if (recorded && result === recorded) return recorded;
-  throw new Error(`${context.getHandler().name} returned something else than the reply of request.complete()`);
+  throw new Error(`${context.getHandler().name} did not return the reply of request.complete() unchanged`);
 }
 
 function outcomeOf(error: unknown): RequestOutcome {

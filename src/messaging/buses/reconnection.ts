@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { BackOff } from '../../timing/back-off.js';
 
-/** A broker that recovers is noticed within 5 s, and an unavailable broker does not get more attempts than that. */
+/** The pauses grow to 5 s, so that an unavailable broker gets few attempts, and a broker that recovers is noticed within 5 s. */
 const PAUSE = { shortestMs: 100, longestMs: 5_000 };
 
 /** Keeps a session with a broker alive. When a session ends, for any reason, the next one starts after a pause. */

@@ -145,13 +145,13 @@ export function checkAskedFor(stories: readonly Story[], database: DatabaseState
     if (!asked.has(id)) report('one effect', `${about}: no client sent such an operation`);
 }
 
-/** An operation is answered when it is sent until it is answered. `since` is the time when all operations were sent again. */
+/** Every operation gets a final answer after `since`, the time at which the run began to send all operations again. */
 export function checkAnswered(story: Story, since: number, report: Report): void {
   if (!acknowledged(story).some(({ invokedAt }) => invokedAt >= since))
     report('nothing unfinished', `${story.operation.id}: not answered although it was sent again and again`);
 }
 
-/** If every attempt certainly failed, there is no effect. The snapshot was taken before the attempts from `until` on. */
+/** If every attempt before `until` certainly failed, there is no effect. The snapshot was taken before later attempts were sent. */
 export function checkFailures(story: Story, { database }: Snapshot, until: number, report: Report): void {
   const { operation, recorded } = story;
   const attempts = story.attempts.filter(({ invokedAt }) => invokedAt < until);

@@ -17,7 +17,7 @@ export interface PlantedBug {
   patches: readonly Patch[];
   /** The invariant that the bug breaks. It may break others as well. */
   breaks: Invariant;
-  /** The faults that bring the bug out. */
+  /** The faults that provoke the bug. */
   faults: readonly FaultKind[];
   stops?: readonly StopCase[];
   habits?: Partial<Habits>;
@@ -31,7 +31,7 @@ const GROUP = 'src/idempotency/commit/group.ts';
 const TRANSACTION = 'src/postgres/transaction.ts';
 const OUTBOX = 'src/messaging/outbox.ts';
 const MESSAGING_SQL = 'src/messaging/messaging.sql.ts';
-/** Without its constraint the service refuses to start, so this patch disables that check. */
+/** The service refuses to start without the primary key of `processed_requests`, so this patch disables that check. */
 const WITHOUT_CONSTRAINT_CHECK: Patch = {
   file: 'src/idempotency/upkeep/wiring.check.ts',
   find: '!constraints.some(({ columns }) => columns.join() === expected.join())',

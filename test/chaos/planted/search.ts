@@ -9,12 +9,12 @@ const ROUNDS = 4;
 
 /**
  * The result for a planted bug. A bug is `MISSED` only if its faults have landed in every round. If a fault has not landed, the bug is
- * `NOT BROUGHT OUT`, because the checker had nothing to find.
+ * `NOT PROVOKED`, because the checker had nothing to find.
  */
 export interface Search {
-  readonly end: 'found' | 'MISSED' | 'NOT BROUGHT OUT';
+  readonly end: 'found' | 'MISSED' | 'NOT PROVOKED';
   /**
-   * For `found`: the round, and the other invariants that were broken. For `NOT BROUGHT OUT`: the fault that has not landed. For `MISSED`: the
+   * For `found`: the round, and the other invariants that were broken. For `NOT PROVOKED`: the fault that has not landed. For `MISSED`: the
    * number of rounds.
    */
   readonly about: string;
@@ -36,8 +36,7 @@ export async function searchFor(
     const broken = new Set(violations.map(({ invariant }) => invariant));
     if (broken.delete(breaks)) return { end: 'found', about: [`round ${round}`, ...broken].join(', also ') };
     for (const [kind, { landed }] of faults) {
-      if (landed < landings)
-        return { end: 'NOT BROUGHT OUT', about: `${kind} has landed ${landed} times of ${landings}` };
+      if (landed < landings) return { end: 'NOT PROVOKED', about: `${kind} has landed ${landed} times of ${landings}` };
     }
   }
   return { end: 'MISSED', about: `${ROUNDS} rounds` };
