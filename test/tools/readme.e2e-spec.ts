@@ -32,6 +32,8 @@ const WITH_COMMANDS = ['README.md', 'CONTRIBUTING.md', 'docs/operations.md', ...
 /** Documents whose curls are sent to a service, in this order, because some of them build on others. */
 const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
 const WITH_SNIPPETS = ['README.md', 'src/idempotency/README.md'];
+/** Documents whose snippets quote files. */
+const WITH_QUOTES = [...WITH_SNIPPETS, 'docs/adr/0024-a-phase-may-be-one-statement.md'];
 /** The files that run commands for CI. The image is built by CI. */
 const CI = ['.ci/newcomer', '.ci/run', '.github/workflows/check.yml', 'Dockerfile'].map(read).join('\n');
 
@@ -194,7 +196,7 @@ describe('the snippets', () => {
   /** The lines of a source without indentation and comments, which a snippet may change. */
   const linesOf = (text: string) => text.split('\n').map((line) => line.replace(/ \/\/ .*/, '').trim());
 
-  it.each(WITH_SNIPPETS)(
+  it.each(WITH_QUOTES)(
     'finds the lines of the snippets of %s in the files that they quote, in the same order',
     (path) => {
       for (const { source, text } of snippetsOf(path)) {
