@@ -67,7 +67,7 @@ pids+=($!)
 export MAVEN_OPTS="${MAVEN_OPTS:-} -Duser.home=$HOME"
 mvn --batch-mode --quiet -f test/brokers/pom.xml dependency:build-classpath -DincludeScope=runtime \
   -Dmdep.outputFile="$work/classpath"
-# A Kafka client connects to the advertised address, whatever address it was given. The tests put a proxy at the advertised address, so
+# A Kafka client connects to the advertised address, also if it was given another address. The tests put a proxy at the advertised address, so
 # that they can cut the connections.
 cat > "$work/kafka.properties" << END
 process.roles=broker,controller

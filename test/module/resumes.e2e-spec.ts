@@ -128,7 +128,7 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     const versions = (app: INestApplication) =>
       app.enableVersioning({ type: VersioningType.HEADER, header: 'x-version' });
     await expect(start([FirstController, SecondController], platform, versions)).rejects.toThrow(
-      'SecondController.create: expected WishesService.resume as resumedBy, as another handler of POST /wishes has it',
+      'SecondController.create: expected resumedBy to name WishesService.resume, because another handler of POST /wishes names it',
     );
   });
 
@@ -142,7 +142,7 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
       }
     }
     await expect(start([WishesController], platform)).rejects.toThrow(
-      'WishesController.create: expected a method missing of WishesService that resumes its requests',
+      'WishesController.create: expected WishesService to have the method missing, which resumedBy names',
     );
   });
 

@@ -125,20 +125,34 @@ function proseOfMarkdown(text: string): Prose[] {
   return prose;
 }
 
+/** Blocks of lines that begin with `#`, as in scripts and settings. */
+function proseOfScript(text: string): Prose[] {
+  const plain = text.replace(/^#!.*/, '');
+  const blocks = plain.matchAll(/(?:^[ \t]*#.*\n?)+/gm);
+  return [...blocks].map(({ 0: block, index }) => ({
+    line: plain.slice(0, index).split('\n').length,
+    text: joined([block.replaceAll(/^[ \t]*#+/gm, '')]),
+    isSentence: true,
+  }));
+}
+
+function proseOf(path: string, text: string): Prose[] {
+  if (path.endsWith('.md')) return proseOfMarkdown(text);
+  return /\.[jt]s$/.test(path) ? proseOfCode(path, text) : proseOfScript(text);
+}
+
 function violationsOf(path: string, text: string): string[] {
-  const prose = path.endsWith('.md') ? proseOfMarkdown(text) : proseOfCode(path, text);
+  const prose = proseOf(path, text);
   return prose.flatMap((each) => habitsOf(each).map((habit) => `${path}:${each.line} ${habit}`));
 }
 
 /** Folders that still have to be rewritten. A folder leaves this list with its last habit and never comes back. */
 const TO_REWRITE: string[] = [];
 
-const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts', '*.js', '*.md'], {
-  encoding: 'utf8',
-})
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })
   .trim()
   .split('\n')
-  .filter((path) => path !== 'test/tools/language.spec.ts');
+  .filter((path) => path !== 'test/tools/language.spec.ts' && !/\.(json|svg|png)$|^LICENSE$/.test(path));
 const folders = [...new Set(files.map((path) => path.split('/').slice(0, -1).join('/')))].filter(
   (folder) => !TO_REWRITE.includes(folder),
 );
@@ -159,6 +173,15 @@ describe('the English of the project', () => {
     "it('is refused for somebody else', noop);",
   ])('is recognised as not plain in %s', (text) => {
     expect(violationsOf('a.ts', text)).toHaveLength(1);
+  });
+
+  it('is recognised as not plain in a script', () => {
+    expect(
+      violationsOf('run.sh', '#!/bin/sh\n\n# Nobody stops\n# these. What is left is deleted.\nrm -r left # whoever\n'),
+    ).toEqual([
+      'run.sh:3 "Nobody": name the person, process or client',
+      'run.sh:3 a sentence begins with "What": name its subject',
+    ]);
   });
 
   it.each([

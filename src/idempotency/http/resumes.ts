@@ -80,7 +80,7 @@ export class ResumeRegistry implements OnApplicationBootstrap {
     const service = this.services.get<Record<string, Resume | undefined>>(type, { strict: false });
     if (typeof service[method] !== 'function') {
       throw new Error(
-        `${controller.name}.${name}: expected a method ${method} of ${type.name} that resumes its requests`,
+        `${controller.name}.${name}: expected ${type.name} to have the method ${method}, which resumedBy names`,
       );
     }
     for (const operation of this.operations.of(controller, name)) {
@@ -88,7 +88,7 @@ export class ResumeRegistry implements OnApplicationBootstrap {
       const [otherType, otherMethod] = this.resumes.get(operation)?.resumedBy ?? resumedBy;
       if (otherType !== type || otherMethod !== method) {
         throw new Error(
-          `${controller.name}.${name}: expected ${otherType.name}.${otherMethod} as resumedBy, as another handler of ${operation} has it`,
+          `${controller.name}.${name}: expected resumedBy to name ${otherType.name}.${otherMethod}, because another handler of ${operation} names it`,
         );
       }
       this.resumes.set(operation, { resumedBy, resume: async (abandoned) => (service[method] as Resume)(abandoned) });
