@@ -1,0 +1,88 @@
+import type { Client } from 'pg';
+
+export type Row = Record<string, unknown>;
+
+/** The rows of an implementation and of the bank at one moment. A table that the implementation does not have is missing. */
+export interface Rows {
+  processed_requests?: Row[];
+  charges?: Row[];
+  'bank.captures': Row[];
+  outbox?: Row[];
+}
+
+/** What the database and the bank hold, counted. */
+export interface Effects {
+  captures: number;
+  /** Charges that have succeeded. */
+  charges: number;
+  /** Charges that are pending, and keys without a reply. */
+  unfinished: number;
+}
+
+/** The tables that a reader sees, in the order of the story. */
+const TABLES = { processed_requests: 'idempotency_key', charges: 'id', outbox: 'id' } as const;
+type Table = keyof typeof TABLES;
+
+const EXISTING = `
+  SELECT table_name AS name, bool_or(column_name = 'locked_until') AS has_lease
+  FROM information_schema.columns WHERE table_schema = $1 AND table_name = ANY ($2) GROUP BY table_name`;
+
+/** Reads and empties the tables of one implementation, and those of the bank, on a connection of its own. */
+export class RowReader {
+  private tables: { name: Table; hasLease: boolean }[] = [];
+
+  constructor(
+    private readonly client: Client,
+    private readonly schema: string,
+  ) {}
+
+  /** Finds the tables of the implementation. Call it once they exist. */
+  async open(): Promise<this> {
+    const { rows } = await this.client.query<{ name: Table; has_lease: boolean }>(EXISTING, [
+      this.schema,
+      Object.keys(TABLES),
+    ]);
+    this.tables = rows.map(({ name, has_lease }) => ({ name, hasLease: has_lease }));
+    return this;
+  }
+
+  /** All rows, in one statement, so that they are from the same moment. `lease_seconds` is the rest of a lease, by the database's clock. */
+  async read(): Promise<Rows> {
+    const selects = this.tables.map(({ name, hasLease }) => {
+      const lease = hasLease
+        ? `, round(extract(epoch FROM locked_until - clock_timestamp())::numeric, 1)::float8 AS lease_seconds`
+        : '';
+      const rows = `SELECT *${lease} FROM ${this.schema}.${name} ORDER BY ${TABLES[name]}`;
+      return `(SELECT coalesce(json_agg(r), '[]') FROM (${rows}) r) AS "${name}"`;
+    });
+    const captures = `(SELECT coalesce(json_agg(r), '[]') FROM (SELECT * FROM bank.captures ORDER BY captured_at) r) AS "bank.captures"`;
+    const { rows } = await this.client.query<Rows & Row>(`SELECT ${[...selects, captures].join(', ')}`);
+    return rows[0] ?? { 'bank.captures': [] };
+  }
+
+  async effects(): Promise<Effects> {
+    const keys = this.has('processed_requests')
+      ? `(SELECT count(*) FROM ${this.schema}.processed_requests WHERE response_body IS NULL)`
+      : '0';
+    const { rows } = await this.client.query<Effects & Row>(`
+      SELECT (SELECT count(*)::int FROM bank.captures) AS captures,
+             (SELECT count(*)::int FROM ${this.schema}.charges WHERE status = 'succeeded') AS charges,
+             ((SELECT count(*) FROM ${this.schema}.charges WHERE status = 'pending') + ${keys})::int AS unfinished`);
+    return rows[0] ?? { captures: 0, charges: 0, unfinished: 0 };
+  }
+
+  async empty(): Promise<void> {
+    const tables = this.tables.map(({ name }) => `${this.schema}.${name}`);
+    await this.client.query(`TRUNCATE ${[...tables, 'bank.captures'].join(', ')}`);
+  }
+
+  /** Deletes a key, as a job of the operator does that deletes old keys. */
+  async deleteKey(key: string): Promise<void> {
+    if (!this.has('processed_requests')) return;
+    await this.client.query(`DELETE FROM ${this.schema}.processed_requests WHERE idempotency_key = $1`, [key]);
+  }
+
+  has(table: Table): boolean {
+    return this.tables.some(({ name }) => name === table);
+  }
+}
