@@ -8,8 +8,13 @@ for (const implementation of implementations) {
   await world.use(implementation);
   for (const scenario of scenarios) {
     await world.reset();
-    const verdict = await scenario.play(world);
-    process.stdout.write(`${implementation.label} ${scenario.name}: ${verdict.sentence}\n`);
+    const startedAt = performance.now();
+    const { replies, held, sentence, captures, charges, unfinished } = await scenario.play(world);
+    const seen = `${captures}/${charges}/${unfinished} ${Object.values(replies).join('+')}`;
+    const ms = Math.round(performance.now() - startedAt);
+    process.stdout.write(
+      `${implementation.label} ${scenario.name} ${held ? 'held' : 'BROKEN'} ${seen} ${ms} ms: ${sentence}\n`,
+    );
   }
 }
 await world.end();

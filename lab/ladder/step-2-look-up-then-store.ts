@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Body, Controller, Headers, HttpCode, Post, Res, UnprocessableEntityException } from '@nestjs/common';
+import { Body, Controller, Headers, HttpCode, HttpException, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { DataSource } from 'typeorm';
 import { Bank, type Charge, type NewCharge } from './bank.js';
@@ -45,7 +45,7 @@ interface KnownRequest {
 }
 
 function replay(known: KnownRequest, request: string, response: FastifyReply): Charge {
-  if (known.request_body !== request) throw new UnprocessableEntityException('The key belongs to another request');
+  if (known.request_body !== request) throw new HttpException('Another request has the key', 422);
   void response.header('Idempotent-Replayed', 'true');
   return JSON.parse(known.response_body) as Charge;
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Body, Controller, Headers, HttpCode, Post, Res, UnprocessableEntityException } from '@nestjs/common';
+import { Body, Controller, Headers, HttpCode, HttpException, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { DataSource, type EntityManager } from 'typeorm';
 import { Bank, type Charge, type NewCharge } from './bank.js';
@@ -45,7 +45,7 @@ export class ChargesController {
 async function replay(tx: EntityManager, key: string, request: string, response: FastifyReply): Promise<Charge> {
   const [known] = await tx.sql<[{ request_body: string; response_body: string }]>`
     SELECT request_body, response_body FROM lab_step_3.processed_requests WHERE idempotency_key = ${key}`;
-  if (known.request_body !== request) throw new UnprocessableEntityException('The key belongs to another request');
+  if (known.request_body !== request) throw new HttpException('Another request has the key', 422);
   void response.header('Idempotent-Replayed', 'true');
   return JSON.parse(known.response_body) as Charge;
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Body, ConflictException, Controller, Headers, HttpCode, Post, Res } from '@nestjs/common';
-import { UnprocessableEntityException } from '@nestjs/common';
+import { Body, Controller, Headers, HttpCode, HttpException, Post, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { DataSource } from 'typeorm';
 import { Bank, type Charge, type NewCharge } from './bank.js';
@@ -54,9 +53,8 @@ export class ChargesController {
   private async replay(key: string, body: NewCharge, response: FastifyReply): Promise<Charge> {
     const [known] = await this.db.sql<[{ request_body: string; response_body: string | null }]>`
       SELECT request_body, response_body FROM lab_step_4.processed_requests WHERE idempotency_key = ${key}`;
-    if (known.request_body !== JSON.stringify(body))
-      throw new UnprocessableEntityException('Another request has the key');
-    if (known.response_body === null) throw new ConflictException('The request is in progress. Try again.');
+    if (known.request_body !== JSON.stringify(body)) throw new HttpException('Another request has the key', 422);
+    if (known.response_body === null) throw new HttpException('The request is in progress. Try again.', 409);
     void response.header('Idempotent-Replayed', 'true');
     return JSON.parse(known.response_body) as Charge;
   }
@@ -68,5 +66,6 @@ export const schema = `
     id uuid PRIMARY KEY, amount integer NOT NULL, currency text NOT NULL, status text NOT NULL, settled_at timestamptz
   );
   CREATE TABLE lab_step_4.processed_requests (
-    idempotency_key text PRIMARY KEY, request_body text NOT NULL, charge_id uuid NOT NULL, response_body text
+    idempotency_key text PRIMARY KEY, request_body text NOT NULL, charge_id uuid NOT NULL,
+    response_body text
   );`;

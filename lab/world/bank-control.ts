@@ -7,7 +7,7 @@ const USUAL: BankOrder = { isHolding: false, answersToLose: 0, delayMs: 0 };
 
 /** Starts the process of the bank, reports what the bank does, and makes the bank misbehave. */
 export class BankControl {
-  /** Number of requests whose captures the bank has decided since the last {@link BankControl.behave}. */
+  /** Number of requests that the bank has decided since the last {@link BankControl.hold}. */
   captured = 0;
   private order = USUAL;
   private readonly listeners = new Set<() => void>();
@@ -32,6 +32,7 @@ export class BankControl {
 
   /** Captures, and keeps all answers until {@link BankControl.behave}. */
   hold(): void {
+    this.captured = 0;
     this.give({ isHolding: true });
   }
 
@@ -47,7 +48,6 @@ export class BankControl {
 
   /** Ends every fault, and gives the answers that were held. */
   behave(): void {
-    this.captured = 0;
     this.order = USUAL;
     this.give({});
   }

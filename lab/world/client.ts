@@ -10,6 +10,8 @@ export interface LabRequest {
   key: string;
   amount: number;
   currency: string;
+  /** 2 for the second request that the client means with this key, as after the key has expired. 1 unless given. */
+  nth?: number;
 }
 
 /** What the client has received for one attempt. */
@@ -110,7 +112,7 @@ export class LabClient {
   }
 
   private async post(request: LabRequest, replica: ReplicaName, attempt: number): Promise<Answer> {
-    const { key, ...body } = request;
+    const { key, amount, currency } = request;
     this.events.add({ kind: 'request', from: 'client', to: 'proxy', text: 'POST /charges', attempt, key });
     const headers = {
       'content-type': 'application/json',
@@ -123,7 +125,7 @@ export class LabClient {
     this.open.add(outgoing);
     outgoing.on('close', () => this.open.delete(outgoing));
     const arrived = arrivalOf(outgoing);
-    outgoing.end(JSON.stringify(body));
+    outgoing.end(JSON.stringify({ amount, currency }));
     try {
       const incoming = await arrived;
       const bytes = await buffer(incoming);

@@ -17,12 +17,16 @@ export interface Implementation {
   program: string;
   /** Settings of the process. */
   settings: Record<string, string>;
+  /** Settings with which its keys expire after this time; missing if its keys are kept for ever. */
+  shortRetention?: { seconds: number; settings: Record<string, string> };
 }
 
 const LADDER = new URL('../ladder/', import.meta.url);
 
 /** The service looks for abandoned requests often, because a reader does not want to wait. All other settings are the defaults. */
 const OF_SERVICE = { LOG_LEVEL: 'warn', RECOVERY_INTERVAL_MS: '200', GATEWAY_TIMEOUT_MS: '30000' };
+
+const SHORT_RETENTION = { seconds: 1.08, settings: { IDEMPOTENCY_RETENTION_HOURS: '0.0003' } };
 
 async function stepOf(file: string): Promise<Implementation> {
   const name = file.replace(/\.js$/, '');
@@ -44,7 +48,7 @@ async function stepOf(file: string): Promise<Implementation> {
 export async function findImplementations(): Promise<Implementation[]> {
   const files = readdirSync(LADDER).filter((name) => /^step-.*\.js$/.test(name));
   const steps = await Promise.all(files.sort().map(stepOf));
-  const service = { schema: 'public', program: './service-process.js' };
+  const service = { schema: 'public', program: './service-process.js', shortRetention: SHORT_RETENTION };
   return [
     ...steps,
     {

@@ -82,7 +82,17 @@ export class RowReader {
     await this.client.query(`DELETE FROM ${this.schema}.processed_requests WHERE idempotency_key = $1`, [key]);
   }
 
-  has(table: Table): boolean {
+  /** Whether a key exists that was created less than this time ago, by the clock of the database. */
+  async isYoung(key: string, seconds: number): Promise<boolean> {
+    const { rowCount } = await this.client.query(
+      `SELECT FROM ${this.schema}.processed_requests
+       WHERE idempotency_key = $1 AND created_at > clock_timestamp() - make_interval(secs => $2)`,
+      [key, seconds],
+    );
+    return rowCount === 1;
+  }
+
+  private has(table: Table): boolean {
     return this.tables.some(({ name }) => name === table);
   }
 }

@@ -108,8 +108,9 @@ function countReplies(answers: readonly Answer[]): Verdict['replies'] {
   const replies = { first: 0, identical: 0, different: 0 };
   const firsts = new Map<string, string>();
   for (const { request, digest } of answers.filter(isAcknowledged)) {
-    const first = firsts.get(request.key);
-    if (first === undefined) firsts.set(request.key, digest);
+    const meant = `${request.key} ${request.nth ?? 1}`;
+    const first = firsts.get(meant);
+    if (first === undefined) firsts.set(meant, digest);
     replies[first === undefined ? 'first' : first === digest ? 'identical' : 'different']++;
   }
   return replies;

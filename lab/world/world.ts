@@ -18,6 +18,8 @@ import { judge, type OwnCheck, type Verdict } from './verdict.js';
 const LOOK_INTERVAL_MS = 40;
 /** A request is stuck if it is unfinished after this number of leases, and a second for a busy machine. */
 const PATIENCE_LEASES = 3;
+/** Longer than a request takes to reach the bank on a busy machine. */
+const GATHERING_MS = 2_500;
 const DEADLOCK = '40P01';
 
 export interface WorldOptions {
@@ -131,9 +133,20 @@ export class World {
     return this.rows?.read() ?? { 'bank.captures': [] };
   }
 
-  /** Deletes a key, as a job of the operator does that deletes old keys. */
-  async deleteKey(key: string): Promise<void> {
-    await this.rows?.deleteKey(key);
+  /**
+   * Makes keys expire after about a second from now on, by the settings of the implementation. Keys of an implementation without such a setting
+   * are kept for ever.
+   */
+  async shortenRetention(): Promise<void> {
+    const { shortRetention } = this.implementation ?? {};
+    if (shortRetention) await this.restartWith(shortRetention.settings);
+  }
+
+  /** Waits until a completed key has expired. If keys are kept for ever, deletes the key, as a job of the operator would. */
+  async expire(key: string): Promise<void> {
+    const { shortRetention } = this.implementation ?? {};
+    if (!shortRetention) return this.reader().deleteKey(key);
+    while (await this.reader().isYoung(key, shortRetention.seconds)) await pause(LOOK_INTERVAL_MS);
   }
 
   get leaseMs(): number {
@@ -143,6 +156,17 @@ export class World {
   /** The time after which an unfinished request counts as stuck. */
   get patienceMs(): number {
     return PATIENCE_LEASES * this.leaseMs + 1_000;
+  }
+
+  /**
+   * Waits, while the bank holds its answers, until this number of requests has got as far as it can: the bank has captured, or the client
+   * has an answer. A request may also wait inside of a replica, which cannot be seen from outside, so the wait has an end.
+   */
+  async gathered(requests: number): Promise<void> {
+    const deadline = performance.now() + GATHERING_MS;
+    const before = this.client.answers.length;
+    const arrived = () => this.bank.captured + this.client.answers.length - before;
+    while (arrived() < requests && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
   }
 
   /** Waits until no attempt of the client is under way and nothing is unfinished, or until the patience is over. */
