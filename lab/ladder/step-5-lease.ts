@@ -5,7 +5,7 @@ import { DataSource } from 'typeorm';
 import { Bank, type Charge, type NewCharge } from './bank.js';
 
 export const title = 'A lease';
-const LEASE_SECONDS = Number(process.env['IDEMPOTENCY_LEASE_SECONDS'] ?? 30);
+const LEASE = `${process.env['IDEMPOTENCY_LEASE_SECONDS'] ?? 30} seconds`;
 
 /** Step 5: a claim ends after some seconds, and another attempt takes over. The first attempt may only have been frozen, and continue. */
 @Controller('charges')
@@ -32,8 +32,7 @@ export class ChargesController {
     return this.db.transaction(async (tx) => {
       const [claimed] = await tx.sql<{ charge_id: string }[]>`
         INSERT INTO lab_step_5.processed_requests AS held (idempotency_key, request_body, charge_id, locked_until)
-        VALUES (${key}, ${JSON.stringify(body)}, ${randomUUID()},
-                clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}))
+        VALUES (${key}, ${JSON.stringify(body)}, ${randomUUID()}, clock_timestamp() + ${LEASE}::interval)
         ON CONFLICT (idempotency_key) DO UPDATE SET locked_until = excluded.locked_until
         WHERE held.response_body IS NULL AND held.request_body = excluded.request_body
           AND held.locked_until < clock_timestamp() RETURNING charge_id`;

@@ -5,7 +5,7 @@ import { DataSource } from 'typeorm';
 import { Bank, type Charge, type NewCharge } from './bank.js';
 
 export const title = 'A lock token';
-const LEASE_SECONDS = Number(process.env['IDEMPOTENCY_LEASE_SECONDS'] ?? 30);
+const LEASE = `${process.env['IDEMPOTENCY_LEASE_SECONDS'] ?? 30} seconds`;
 
 /** Step 6: only the attempt whose lock token is in the row completes. If the answer to its COMMIT is lost, the client gets an error. */
 @Controller('charges')
@@ -34,8 +34,7 @@ export class ChargesController {
     return this.db.transaction(async (tx) => {
       const [claimed] = await tx.sql<{ charge_id: string }[]>`
         INSERT INTO lab_step_6.processed_requests AS held (idempotency_key, request_body, charge_id, lock_token, locked_until)
-        VALUES (${key}, ${JSON.stringify(body)}, ${randomUUID()}, ${token},
-                clock_timestamp() + make_interval(secs => ${LEASE_SECONDS}))
+        VALUES (${key}, ${JSON.stringify(body)}, ${randomUUID()}, ${token}, clock_timestamp() + ${LEASE}::interval)
         ON CONFLICT (idempotency_key) DO UPDATE SET locked_until = excluded.locked_until, lock_token = excluded.lock_token
         WHERE held.response_body IS NULL AND held.request_body = excluded.request_body
           AND held.locked_until < clock_timestamp() RETURNING charge_id`;

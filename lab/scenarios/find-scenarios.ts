@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import type { Scenario } from './scenario.js';
 
-const NOT_SCENARIOS = ['scenario.js', 'find-scenarios.js'];
+const NOT_SCENARIOS = ['find-scenarios.js', 'play.js', 'scenario.js'];
 
 /** All scenarios, one for each file of this folder, in their order. */
 export async function findScenarios(): Promise<Scenario[]> {

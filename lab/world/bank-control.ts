@@ -46,6 +46,10 @@ export class BankControl {
     this.give({ delayMs });
   }
 
+  get isArmed(): boolean {
+    return this.order.answersToLose > 0;
+  }
+
   /** Ends every fault, and gives the answers that were held. */
   behave(): void {
     this.order = USUAL;
@@ -93,6 +97,7 @@ export class BankControl {
     }
     if (report.kind === 'answered') {
       const { replica, key, isLost } = report;
+      if (isLost) this.order = { ...this.order, answersToLose: 0 };
       this.events.add({ kind: 'reply', from: 'bank', to: replica, text: 'captured', key, status: 200, lost: isLost });
     }
   }

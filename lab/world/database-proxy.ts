@@ -32,6 +32,10 @@ export class DatabaseProxy {
     this.toLose = statement;
   }
 
+  get isArmed(): boolean {
+    return this.toLose !== undefined;
+  }
+
   /** Ends every fault. */
   behave(): void {
     this.toLose = undefined;

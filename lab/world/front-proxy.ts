@@ -36,6 +36,10 @@ export class FrontProxy {
     this.repliesToLose = 1;
   }
 
+  get isArmed(): boolean {
+    return this.repliesToLose > 0;
+  }
+
   /** Ends every fault. */
   behave(): void {
     this.repliesToLose = 0;

@@ -19,7 +19,7 @@ const LOOK_INTERVAL_MS = 40;
 /** A request is stuck if it is unfinished after this number of leases, and a second for a busy machine. */
 const PATIENCE_LEASES = 3;
 /** Longer than a request takes to reach the bank on a busy machine. */
-const GATHERING_MS = 2_500;
+const GATHERING_MS = 5_000;
 const DEADLOCK = '40P01';
 
 export interface WorldOptions {
@@ -116,6 +116,16 @@ export class World {
     this.bank.behave();
     for (const { database } of Object.values(this.replicas)) database.behave();
     for (const replica of Object.values(this.replicas)) replica.wake();
+  }
+
+  /** The faults that were ordered and have not happened yet. */
+  get pendingFaults(): string[] {
+    const faults = {
+      'a reply of the proxy is to be lost': this.proxy.isArmed,
+      'an answer of the bank is to be lost': this.bank.isArmed,
+      'an answer to COMMIT is to be lost': Object.values(this.replicas).some(({ database }) => database.isArmed),
+    };
+    return Object.entries(faults).flatMap(([fault, isArmed]) => (isArmed ? [fault] : []));
   }
 
   /** A request with a key of its own. */
