@@ -34,8 +34,8 @@ async function playAll(implementations: readonly Implementation[], scenarios: re
         progress.show(`step ${next.label}: ${scenario.title}`);
         const verdict = await play(world, scenario);
         cells.set(nameOf(next, scenario), verdict);
-        progress.finish(`step ${next.label}: ${scenario.title}`);
-        print(`${next.label.padEnd(7)} ${scenario.name.padEnd(25)} ${lineOf(verdict, verdict.sentence)}`);
+        const result = `${verdict.held ? 'held' : 'BROKEN'} ${numbersOf(verdict)}: ${verdict.sentence}`;
+        progress.finish(`step ${next.label}, ${scenario.name}: ${result}`);
       }
     }
     await world.end();
@@ -43,9 +43,6 @@ async function playAll(implementations: readonly Implementation[], scenarios: re
   await Promise.all(Array.from({ length: Math.min(LANES, implementations.length) }, lane));
   return cells;
 }
-
-const lineOf = (cell: Cell, sentence: string) =>
-  `${cell.held ? 'held  ' : 'BROKEN'} ${numbersOf(cell).padEnd(14)} ${sentence}`;
 
 async function main({ steps, scenarios, isCheck }: Options): Promise<number> {
   const implementations = allImplementations.filter(({ label }) => steps.length === 0 || steps.includes(label));
@@ -58,6 +55,10 @@ async function main({ steps, scenarios, isCheck }: Options): Promise<number> {
       cells: Object.fromEntries(implementations.map((each) => [each.label, cells.get(nameOf(each, scenario))])),
     })),
   };
+  for (const { cells: row, title } of matrix.rows) {
+    for (const label of matrix.labels)
+      if (row[label]?.held === false) print(`step ${label}, ${title}: ${row[label].sentence}`);
+  }
   print(`\n${toMarkdown(matrix)}\n\ncaptures / charges / acknowledged replies, and ≠ before replies with other bytes`);
   const scope = steps.length + scenarios.length === 0 ? 'all' : 'some';
   const isAsWritten = isCheck ? await isInDocument(matrix, scope) : await writeToDocument(matrix, scope);

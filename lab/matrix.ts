@@ -1,4 +1,4 @@
-import type { Invariant, Verdict } from './world/verdict.js';
+import type { Verdict } from './world/verdict.js';
 
 /** The result of one scenario on one implementation, as the matrix shows it. */
 export interface Cell {
@@ -6,7 +6,7 @@ export interface Cell {
   captures: number;
   charges: number;
   replies: Verdict['replies'];
-  brokenInvariant?: Invariant;
+  sentence: string;
 }
 
 /** One row of the matrix: a scenario and its result on each implementation, by label. */

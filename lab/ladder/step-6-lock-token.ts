@@ -26,8 +26,7 @@ export class ChargesController {
     const id = await this.claim(key, body, token); // commit 1: the key and the intent
     if (!id) return this.replay(key, body, response);
     await this.bank.capture({ id, ...body }, id); // no transaction is open
-    const charge = await this.complete(key, id, token); // commit 2: the result and the reply
-    return charge ?? this.replay(key, body, response);
+    return (await this.complete(key, id, token)) ?? this.replay(key, body, response); // commit 2: the result and the reply
   }
 
   private claim(key: string, body: NewCharge, token: string): Promise<string | undefined> {

@@ -18,7 +18,7 @@ const markdownIn = (folder: string) =>
 
 const STRATEGIES = read('docs/strategies.md');
 const PACKAGE = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-const READMES_OF_TOOLS = ['bench/README.md', 'conformance/README.md', 'test/README.md'];
+const READMES_OF_TOOLS = ['bench/README.md', 'conformance/README.md', 'lab/README.md', 'test/README.md'];
 const DOCUMENTS = [
   'README.md',
   ...READMES_OF_TOOLS,
@@ -32,6 +32,8 @@ const WITH_COMMANDS = ['README.md', 'CONTRIBUTING.md', 'docs/operations.md', ...
 /** Documents whose curls are sent to a service, in this order, because some of them build on others. */
 const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
 const WITH_SNIPPETS = ['README.md', 'src/idempotency/README.md'];
+/** Documents whose snippets quote files only. */
+const WITH_QUOTES = [...WITH_SNIPPETS, 'docs/ladder.md'];
 /** The files that run commands for CI. The image is built by CI. */
 const CI = ['.ci/newcomer', '.ci/run', '.github/workflows/check.yml', 'Dockerfile'].map(read).join('\n');
 
@@ -156,7 +158,12 @@ describe('the documents', () => {
   const places = DOCUMENTS.flatMap((path) => placesOf(path));
 
   it('have tables that say what to look for in which file', () => {
-    expect([...new Set(places.map(({ path }) => path))]).toEqual(['README.md', 'docs/glossary.md', 'docs/patterns.md']);
+    expect([...new Set(places.map(({ path }) => path))]).toEqual([
+      'README.md',
+      'docs/glossary.md',
+      'docs/ladder.md',
+      'docs/patterns.md',
+    ]);
   });
 
   it.each(places.map(({ path, file, words }) => [path, words.join(', '), file, words] as const))(
@@ -194,7 +201,7 @@ describe('the snippets', () => {
   /** The lines of a source without indentation and comments, which a snippet may change. */
   const linesOf = (text: string) => text.split('\n').map((line) => line.replace(/ \/\/ .*/, '').trim());
 
-  it.each(WITH_SNIPPETS)('of %s that quote a file have its lines, in order', (path) => {
+  it.each(WITH_QUOTES)('of %s that quote a file have its lines, in order', (path) => {
     for (const { source, text } of snippetsOf(path)) {
       if (!source) continue;
       const lines = linesOf(text).slice(1);
