@@ -14,7 +14,7 @@ export interface LabRequest {
   nth?: number;
 }
 
-/** What the client has received for one attempt. */
+/** The outcome of one attempt, as the client sees it. */
 export type Answer = { attempt: number; request: LabRequest } & (
   | { kind: 'reply'; status: number; body: string; digest: string; replayed: boolean }
   /** `wasReused`: the request was sent on a connection that had carried a reply before. */

@@ -1,13 +1,14 @@
 import { type Answer, isAcknowledged, type Reply, saysUnknown } from './client.js';
 import type { Effects } from './rows.js';
 
-/** What must hold in every scenario, in the order in which a violation is reported. */
+/** The rules that must hold in every scenario. */
 export const INVARIANTS = {
   'one capture': 'The bank captures once for each request, however often the request is sent.',
   'one charge': 'Each request has one charge.',
   'books agree': 'Each capture has a charge that has succeeded, and each such charge has a capture.',
   'nothing stuck': 'Each request is finished in the end, with or without its client.',
   'same reply': 'Every acknowledged attempt of a request gets the same bytes.',
+  'one result': 'A recorded reply is never recorded again.',
   'true reply': 'No client is notified of a failure if the charge has succeeded.',
   'same request': 'A key that belongs to one request does not answer another request.',
   'others unharmed': 'A slow bank delays only the requests that wait for the bank.',
@@ -18,7 +19,7 @@ export type Invariant = keyof typeof INVARIANTS;
 export interface OwnCheck {
   invariant: Invariant;
   held: boolean;
-  /** What was seen, if the invariant is broken. */
+  /** The observation, if the invariant is broken. */
   sentence: string;
 }
 
@@ -29,6 +30,7 @@ export interface Verdict {
   charges: number;
   captures: number;
   unfinished: number;
+  overwritten: number;
   /** Acknowledged replies: the first of each request, later ones with the same bytes, and later ones with other bytes. */
   replies: { first: number; identical: number; different: number };
 }
@@ -83,6 +85,11 @@ function violationsOf({ effects, answers, requests, own = [] }: Evidence, differ
       invariant: 'same reply',
       held: different === 0,
       sentence: 'Two different replies to one request: the second result has overwritten the first.',
+    },
+    {
+      invariant: 'one result',
+      held: effects.overwritten === 0,
+      sentence: 'An attempt that had lost its key completed as well: the recorded reply was overwritten.',
     },
     {
       invariant: 'true reply',

@@ -190,7 +190,7 @@ export class World {
   }
 
   /**
-   * Judges what has happened since the last reset, from the database, from the bank and from what the client was told. Waits first, until
+   * Judges what has happened since the last reset, from the database, from the bank and from the replies that the client has received. Waits first, until
    * nothing moves.
    *
    * @param requests number of requests that the client has meant; all retries of one request count as one
