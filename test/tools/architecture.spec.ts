@@ -53,6 +53,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   harness: ['harness/'],
   conformance: ['conformance/', 'harness/options.'],
   bench: ['bench/', 'harness/', 'src/'],
+  lab: ['lab/', 'harness/', 'src/'],
   'test/chaos': ['test/chaos/', 'harness/', 'src/'],
 };
 
@@ -145,6 +146,9 @@ describe('the architecture', () => {
     ['harness/a.ts', `import { median } from '../bench/statistics.js';`],
     ['harness/a.ts', `import { migrate } from '../src/database/migrate.js';`],
     ['conformance/a.ts', `import { Program } from '../harness/processes.js';`],
+    ['src/a.ts', `import { World } from '../lab/world/world.js';`],
+    ['lab/a.ts', `import { Arena } from '../test/chaos/arena.js';`],
+    ['test/chaos/a.ts', `import { World } from '../../lab/world/world.js';`],
     ['test/chaos/a.ts', `import { median } from '../../bench/statistics.js';`],
   ])('finds a forbidden import between top folders in %s: %s', (path, text) => {
     const [folder = '', allowed = []] = Object.entries(MAY_IMPORT).find(([name]) => path.startsWith(`${name}/`)) ?? [];

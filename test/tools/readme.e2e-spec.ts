@@ -18,7 +18,7 @@ const markdownIn = (folder: string) =>
 
 const STRATEGIES = read('docs/strategies.md');
 const PACKAGE = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-const READMES_OF_TOOLS = ['bench/README.md', 'conformance/README.md', 'test/README.md'];
+const READMES_OF_TOOLS = ['bench/README.md', 'conformance/README.md', 'lab/README.md', 'test/README.md'];
 const DOCUMENTS = [
   'README.md',
   ...READMES_OF_TOOLS,
@@ -33,7 +33,7 @@ const WITH_COMMANDS = ['README.md', 'CONTRIBUTING.md', 'docs/operations.md', ...
 const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
 const WITH_SNIPPETS = ['README.md', 'src/idempotency/README.md'];
 /** Documents whose snippets quote files. */
-const WITH_QUOTES = [...WITH_SNIPPETS, 'docs/adr/0024-a-phase-may-be-one-statement.md'];
+const WITH_QUOTES = [...WITH_SNIPPETS, 'docs/adr/0024-a-phase-may-be-one-statement.md', 'docs/ladder.md'];
 /** The files that run commands for CI. The image is built by CI. */
 const CI = ['.ci/newcomer', '.ci/run', '.github/workflows/check.yml', 'Dockerfile'].map(read).join('\n');
 
@@ -157,8 +157,13 @@ describe('the documents', () => {
 
   const places = DOCUMENTS.flatMap((path) => placesOf(path));
 
-  it('finds tables with a column "look for" in three documents', () => {
-    expect([...new Set(places.map(({ path }) => path))]).toEqual(['README.md', 'docs/glossary.md', 'docs/patterns.md']);
+  it('finds tables with a column "look for" in four documents', () => {
+    expect([...new Set(places.map(({ path }) => path))]).toEqual([
+      'README.md',
+      'docs/glossary.md',
+      'docs/ladder.md',
+      'docs/patterns.md',
+    ]);
   });
 
   it.each(places.map(({ path, file, words }) => [path, words.join(', '), file, words] as const))(

@@ -1,0 +1,13 @@
+import { sendAtOnce } from '../world/moves.js';
+import type { Scenario } from './scenario.js';
+
+export const scenario: Scenario = {
+  order: 3,
+  name: 'double-click-one-replica',
+  title: 'Double click, one replica',
+  story: 'The same request arrives twice at once at one replica.',
+  async play(world) {
+    await sendAtOnce(world, world.newRequest(), ['A', 'A']);
+    return world.verdict(1);
+  },
+};

@@ -1,0 +1,16 @@
+import type { Verdict } from '../world/verdict.js';
+import type { World } from '../world/world.js';
+import type { Scenario } from './scenario.js';
+
+/**
+ * Plays a scenario on empty tables.
+ *
+ * @throws Error if a fault of the scenario has not happened, because the verdict would then prove nothing
+ */
+export async function play(world: World, scenario: Scenario): Promise<Verdict> {
+  await world.reset();
+  const verdict = await scenario.play(world);
+  const pending = world.pendingFaults;
+  if (pending.length > 0) throw new Error(`${scenario.name}: ${pending.join(', ')}, and has not happened`);
+  return verdict;
+}

@@ -1,0 +1,61 @@
+import { Subject } from 'rxjs';
+
+/** The replicas, which are processes of the same implementation on the same database. */
+export type ReplicaName = 'A' | 'B';
+export const REPLICAS: readonly ReplicaName[] = ['A', 'B'];
+
+/** The participants, each of which is a lane of a sequence diagram, in the order in which a request meets them. */
+export const LANES = ['client', 'proxy', 'A', 'B', 'postgres', 'bank'] as const;
+export type Lane = (typeof LANES)[number];
+
+/** Something that has really happened. A sequence diagram can be drawn from the events alone. */
+export interface LabEvent {
+  /** Number of the event, from 1. */
+  id: number;
+  /** Milliseconds since the world was started. */
+  at: number;
+  /**
+   * - `request`, `reply`: a message of HTTP from one lane to another.
+   * - `commit`: PostgreSQL has committed a transaction of a replica.
+   * - `process`: a process has changed its state, see {@link LabEvent.state}. `from` and `to` are its lane.
+   * - `note`: a sentence of the scenario. `from` and `to` are the lane that the sentence is about.
+   */
+  kind: 'request' | 'reply' | 'commit' | 'process' | 'note';
+  from: Lane;
+  to: Lane;
+  text: string;
+  /** The client's attempt that the message belongs to, from 1. Messages to the bank and commits have none. */
+  attempt?: number;
+  /** The idempotency key of the message, which is the bank's key for messages to and from the bank. */
+  key?: string;
+  status?: number;
+  /** The first eight digits of the SHA-256 of the body. Two replies have the same digest if their bytes are equal. */
+  digest?: string;
+  /** Whether the reply has the header `Idempotent-Replayed: true`. */
+  replayed?: boolean;
+  /** The message was sent and has not arrived. For a commit: PostgreSQL has committed, and the answer has not arrived. */
+  lost?: boolean;
+  /** The new state of the process. */
+  state?: 'running' | 'killed' | 'frozen' | 'woken';
+}
+
+export type NewEvent = Omit<LabEvent, 'id' | 'at'>;
+
+/** The one stream of everything that happens in a world. */
+export class EventStream {
+  /** All events since the last {@link EventStream.clear}. */
+  readonly past: LabEvent[] = [];
+  readonly stream = new Subject<LabEvent>();
+  private readonly startedAt = performance.now();
+  private count = 0;
+
+  add(event: NewEvent): void {
+    const complete = { id: ++this.count, at: Math.round(performance.now() - this.startedAt), ...event };
+    this.past.push(complete);
+    this.stream.next(complete);
+  }
+
+  clear(): void {
+    this.past.length = 0;
+  }
+}

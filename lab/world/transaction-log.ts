@@ -1,0 +1,101 @@
+/** A transaction that a client has asked PostgreSQL to commit. */
+export interface Commit {
+  statements: readonly string[];
+  /** The tables in which the transaction has changed rows, once PostgreSQL has answered. */
+  tables: readonly string[];
+  isLost: boolean;
+}
+
+/** One answer that the client expects: PostgreSQL ends it with ReadyForQuery. */
+interface Expected {
+  commit?: Commit;
+  isOutside: boolean;
+}
+
+const WRITTEN = /\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+(?:"?\w+"?\.)?"?(\w+)"?/gi;
+/** The tables that a reader of the lab sees. */
+const SHOWN = ['processed_requests', 'charges', 'outbox'];
+
+/**
+ * Follows the messages on one connection to PostgreSQL, and recognises what commits: a COMMIT, and a statement outside of a transaction,
+ * which PostgreSQL commits by itself.
+ */
+export class TransactionLog {
+  private readonly texts = new Map<string, string>();
+  private readonly expected: Expected[] = [];
+  private statements: string[] = [];
+  private isInTransaction = false;
+  private changes = 0;
+
+  /** Notes a message of the client. Returns the commit that the message asks for. */
+  sent(bytes: Buffer): Commit | undefined {
+    switch (String.fromCharCode(bytes[0] ?? 0)) {
+      case 'P': {
+        const [name = '', text = ''] = bytes.toString('utf8', 5).split('\0');
+        this.texts.set(name, text);
+        return undefined;
+      }
+      case 'B': {
+        const [, name = ''] = bytes.toString('latin1', 5).split('\0');
+        this.statements.push(this.texts.get(name) ?? '');
+        return undefined;
+      }
+      case 'Q':
+        return this.query(bytes.toString('utf8', 5, bytes.length - 1));
+      case 'S':
+        return this.expect(!this.isInTransaction);
+      default:
+        return undefined;
+    }
+  }
+
+  /** Notes a message of PostgreSQL. Returns the commit that the message confirms. */
+  answered(bytes: Buffer): Commit | undefined {
+    const type = String.fromCharCode(bytes[0] ?? 0);
+    if (type === 'C') this.changes += changesOf(bytes.toString('latin1', 5, bytes.length - 1));
+    if (type !== 'Z') return undefined;
+    const answer = this.expected.shift();
+    const hasChanged = this.changes > 0;
+    // A failed statement leaves the transaction open, and ROLLBACK ends it.
+    if (bytes[5] === IDLE) this.changes = 0;
+    if (!answer?.commit || bytes[5] !== IDLE) return undefined;
+    return { ...answer.commit, tables: hasChanged ? answer.commit.tables : [] };
+  }
+
+  matches({ statements }: Commit, pattern: RegExp): boolean {
+    return statements.some((statement) => pattern.test(statement));
+  }
+
+  private query(text: string): Commit | undefined {
+    if (/^(BEGIN|START TRANSACTION)/i.test(text)) {
+      this.isInTransaction = true;
+      this.statements = [];
+      return this.expect(false);
+    }
+    const isEnd = /^(COMMIT|ROLLBACK)$/i.test(text);
+    if (!isEnd) {
+      this.statements.push(text);
+      return this.expect(!this.isInTransaction);
+    }
+    this.isInTransaction = false;
+    const commit = this.expect(text.toUpperCase() === 'COMMIT');
+    this.statements = [];
+    return commit;
+  }
+
+  private expect(commits: boolean): Commit | undefined {
+    const { statements } = this;
+    const written = statements.flatMap((text) => [...text.matchAll(WRITTEN)].map(([, table = '']) => table));
+    const tables = SHOWN.filter((table) => written.includes(table));
+    const commit = commits ? { statements, tables, isLost: false } : undefined;
+    this.expected.push({ commit, isOutside: !this.isInTransaction });
+    if (commits) this.statements = [];
+    return commit;
+  }
+}
+
+/** The status in ReadyForQuery outside of a transaction. */
+const IDLE = 'I'.charCodeAt(0);
+
+/** Number of rows in the tag of CommandComplete, such as `INSERT 0 1` and `UPDATE 1`. The tag of a plain SELECT counts as well. */
+const changesOf = (tag: string) => (/^(INSERT|UPDATE|DELETE|SELECT) /.test(tag) ? Number(tag.split(' ').at(-1)) : 0);
