@@ -7,11 +7,33 @@ const OUTPUT_LIMIT_CHARACTERS = 4_000;
 /** A start takes two seconds, or ten on a machine that is five times busier than its cores. */
 const START_TIMEOUT_MS = 180_000;
 
+/** Exit code of a tool that a signal has ended, as a shell reports SIGINT. */
+const INTERRUPTED = 130;
+/** Exit code of a tool that could not do its work. */
+const FAILED = 2;
+
 const running = new Set<Program>();
 
 /** Ends every process that was started here with SIGKILL, and waits until all have ended. Their state is disposable. */
 export async function endProcesses(): Promise<void> {
   await Promise.all([...running].map((program) => program.end()));
+}
+
+/**
+ * Runs the main function of a tool, and ends this process with its exit code, or with 2 and the error if it throws. SIGINT, SIGTERM and SIGHUP end
+ * this process at once, with 130. No process that was started here is left behind, not even a frozen one.
+ */
+export async function runTool(main: () => Promise<number>): Promise<never> {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => void endProcesses().finally(() => process.exit(INTERRUPTED)));
+  }
+  const exitCode = await main().catch((error: unknown) => {
+    process.stderr.write(`${(error as Error).stack}\n`);
+    return FAILED;
+  });
+  await endProcesses();
+  // Servers that still listen and timers that still wait would keep this process alive.
+  process.exit(exitCode);
 }
 
 // This handler also runs if an uncaught error ends this process. A frozen child process would otherwise stay frozen forever.

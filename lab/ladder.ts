@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { optionsOfProcess } from '../harness/options.js';
-import { endProcesses } from '../harness/processes.js';
+import { runTool } from '../harness/processes.js';
 import { Progress } from '../harness/progress.js';
 import { type Cell, differences, type Matrix, numbersOf, toMarkdown, withMatrix } from './matrix.js';
 import { type Options, readOptions, usageOf } from './options.js';
@@ -15,7 +15,6 @@ const DOCUMENT = 'docs/ladder.md';
 const LEASE_SECONDS = 2;
 /** Worlds that run at the same time, because each of them spends most of its time waiting. */
 const LANES = 2;
-const INTERRUPTED = 130;
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 
@@ -86,16 +85,8 @@ function isServiceSound({ rows }: Matrix): boolean {
   return rows.every(({ cells }) => labels.every((label) => cells[label]?.held ?? true));
 }
 
-// No process is left behind, not even a frozen one. The embedded PostgreSQL stops by itself when this process ends.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => void endProcesses().finally(() => process.exit(INTERRUPTED)));
-}
 const [allImplementations, allScenarios] = await Promise.all([findImplementations(), findScenarios()]);
 const names = [allImplementations.map(({ label }) => label), allScenarios.map(({ name }) => name)] as const;
 const options = optionsOfProcess(usageOf(...names), (args) => readOptions(args, ...names));
-const exitCode = await main(options).catch((error: unknown) => {
-  process.stderr.write(`${(error as Error).stack}\n`);
-  return 2;
-});
-await endProcesses();
-process.exit(exitCode);
+// The embedded PostgreSQL stops by itself when this process ends.
+await runTool(() => main(options));

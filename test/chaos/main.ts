@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { optionsOfProcess } from '../../harness/options.js';
-import { endProcesses } from '../../harness/processes.js';
+import { endProcesses, runTool } from '../../harness/processes.js';
 import { Progress } from '../../harness/progress.js';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { Arena } from './arena.js';
@@ -26,7 +26,6 @@ const KEPT = resolve('.chaos');
 const VIOLATIONS_SHOWN = 20;
 /** Fail points that are tried at the same time, because each of them spends most of its time waiting. */
 const LANES = 3;
-const INTERRUPTED = 130;
 /** In a random run each fault has to land once, and gets more time if it has not landed. */
 const RANDOM_LOAD = { attempts: 0, landings: 1, graceMs: 120_000 };
 /** Limits in attempts and landings rather than seconds, so that a busy machine does the same work and only takes longer. */
@@ -148,14 +147,6 @@ async function main(options: Options): Promise<number> {
   }
 }
 
-// No process is left behind, not even a frozen one. The embedded PostgreSQL stops by itself when this process ends.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => void endProcesses().finally(() => process.exit(INTERRUPTED)));
-}
 const options = optionsOfProcess(USAGE, readOptions);
-const exitCode = await main(options).catch((error: unknown) => {
-  process.stderr.write(`${(error as Error).stack}\n`);
-  return 2;
-});
-// Proxies that still listen and timers that still wait would keep this process alive.
-process.exit(exitCode);
+// The embedded PostgreSQL stops by itself when this process ends.
+await runTool(() => main(options));
