@@ -6,12 +6,6 @@ export interface Commit {
   isLost: boolean;
 }
 
-/** One answer that the client expects: PostgreSQL ends it with ReadyForQuery. */
-interface Expected {
-  commit?: Commit;
-  isOutside: boolean;
-}
-
 const WRITTEN = /\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+(?:"?\w+"?\.)?"?(\w+)"?/gi;
 /** The tables that a reader of the lab sees. */
 const SHOWN = ['processed_requests', 'charges', 'outbox'];
@@ -22,7 +16,8 @@ const SHOWN = ['processed_requests', 'charges', 'outbox'];
  */
 export class TransactionLog {
   private readonly texts = new Map<string, string>();
-  private readonly expected: Expected[] = [];
+  /** One element for each answer that the client expects, which PostgreSQL ends with ReadyForQuery: the commit that it confirms, if any. */
+  private readonly expected: (Commit | undefined)[] = [];
   private statements: string[] = [];
   private isInTransaction = false;
   private changes = 0;
@@ -54,12 +49,12 @@ export class TransactionLog {
     const type = String.fromCharCode(bytes[0] ?? 0);
     if (type === 'C') this.changes += changesOf(bytes.toString('latin1', 5, bytes.length - 1));
     if (type !== 'Z') return undefined;
-    const answer = this.expected.shift();
+    const commit = this.expected.shift();
     const hasChanged = this.changes > 0;
     // A failed statement leaves the transaction open, and ROLLBACK ends it.
     if (bytes[5] === IDLE) this.changes = 0;
-    if (!answer?.commit || bytes[5] !== IDLE) return undefined;
-    return { ...answer.commit, tables: hasChanged ? answer.commit.tables : [] };
+    if (!commit || bytes[5] !== IDLE) return undefined;
+    return { ...commit, tables: hasChanged ? commit.tables : [] };
   }
 
   matches({ statements }: Commit, pattern: RegExp): boolean {
@@ -88,7 +83,7 @@ export class TransactionLog {
     const written = statements.flatMap((text) => [...text.matchAll(WRITTEN)].map(([, table = '']) => table));
     const tables = SHOWN.filter((table) => written.includes(table));
     const commit = commits ? { statements, tables, isLost: false } : undefined;
-    this.expected.push({ commit, isOutside: !this.isInTransaction });
+    this.expected.push(commit);
     if (commits) this.statements = [];
     return commit;
   }
