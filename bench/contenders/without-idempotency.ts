@@ -14,7 +14,7 @@ import { PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
 import { type OrderResource, toResource as toOrderResource } from '../../src/orders/dto/order.resource.js';
 import { newOrderOf } from '../../src/orders/new-order.js';
 import { applyEarlierPayments } from '../../src/orders/order-payments.js';
-import { pendingCharge, settlement, appendMessage } from './charge-rows.js';
+import { appendMessage, pendingCharge, settlement } from './charge-rows.js';
 import { serveWithin } from './comparator.js';
 
 /** The same endpoint without idempotency. It writes the charge before and after the call of the bank, but it does not write a key. */

@@ -11,10 +11,8 @@ export const chargeId = (requestId: string) => `ch_${requestId.replaceAll('-', '
 
 const COLUMNS = 'account_id, id, amount, currency, source, order_id, description, metadata';
 
-/**
- * The phases of a charge. Each is one statement, because the same phase with TypeORM costs a quarter of the throughput: ADR 24 has both forms
- * and the measurement.
- */
+// Each phase of a charge is one statement, because the phases with TypeORM would cost a quarter of the throughput. ADR 24 has the measurement
+// and, for comparison, the first phase with TypeORM.
 
 /** Makes the intent durable before any money moves. A repetition returns the charge that is open already. */
 export const openCharge: StatementPhase<CreateCharge, Charge> = {

@@ -53,7 +53,7 @@ const run = <Input, Result>(phase: AnyPhase<Input, Result>, inputs: Input[]) =>
       runPhase(tx, phase as AnyPhase<never, unknown>, inputs.map(itemOf) as PhaseItem<never>[]) as Promise<Result[]>,
   );
 
-/** Runs both phases twice, as a retry does, and returns all that they leave. Times and names that contain times are left out. */
+/** Runs each phase twice, as a retry does, and returns all that the phases leave, without times. */
 async function chargeTwice(open: AnyPhase<CreateCharge, Charge>, settle: AnyPhase<Settlement, Reply>) {
   await run(open, INPUTS);
   const charges = await run(open, INPUTS);

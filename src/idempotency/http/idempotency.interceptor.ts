@@ -139,7 +139,7 @@ const metadataOf = (name: string, context: ExecutionContext): unknown =>
 
 const requirementOf = (context: ExecutionContext) => metadataOf(IDEMPOTENT, context) as 'required' | 'optional';
 
-/** @throws BadRequestException if the body is nested more deeply than the stack is */
+/** @throws BadRequestException if the body is nested so deeply that the recursion overflows the stack */
 function canonicalOf(...request: Parameters<typeof canonicalRequest>): string {
   try {
     return canonicalRequest(...request);
@@ -160,7 +160,7 @@ function headersOf(context: ExecutionContext, { headers }: HttpRequest): Record<
  * Runs the pipes and the handler.
  *
  * @returns the reply that the handler has recorded, or the reply that `claim` or `complete` found under the key
- * @throws every other error of the handler, once the key has been released
+ * @throws every other error of the handler, once the lease of a claimed request has been released
  */
 async function runHandler(context: ExecutionContext, request: KeyedRequest, next: CallHandler): Promise<RecordedReply> {
   try {

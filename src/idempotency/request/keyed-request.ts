@@ -192,7 +192,8 @@ export class KeyedRequest extends IdempotentRequest {
       return await verb();
     } catch (error) {
       const outcome = this.requestId || this.isInDoubt ? 'unknown' : 'not_started';
-      // An answer of this module keeps its own outcome, because it may come from a reply that is recorded or from the leader of this request.
+      // An answer of this module keeps its own outcome. For example, the outcome is `unknown` if a recorded reply could not be read, although
+      // this attempt has not claimed the key.
       const isAnswer = error instanceof IdempotencyError;
       const answer = !isAnswer && isOutage(error) ? databaseUnavailable(outcome, error) : error;
       if (answer instanceof Duplicate || answer instanceof IdempotencyError) this.ended = answer;
