@@ -6,7 +6,16 @@ import type { Claim, Granted } from '../store/claim.js';
 import type { CommitResult } from './committer.js';
 import type { GroupClaim, GroupStore, LargeReply } from './group.store.js';
 import { inPipelinedTransaction } from './pipelined-transaction.js';
-import { expectOneForEach, expectSameRequest, isClaiming, isCompleting, itemOf, serialise, type Unit } from './unit.js';
+import {
+  expectOneForEach,
+  expectSameRequest,
+  isClaiming,
+  isCompleting,
+  isReplying,
+  itemOf,
+  serialise,
+  type Unit,
+} from './unit.js';
 
 /** The result of a unit in a group. A large reply is known to be recorded, but has not been read yet. */
 export type GroupResult = CommitResult | LargeReply;
@@ -50,8 +59,8 @@ export async function commitTogether(
     if (claim?.kind !== 'claimed') return claim as Exclude<GroupClaim, Granted>;
     const { requestId } = claim;
     const reply = replies.get(unit);
-    if (!reply) return { kind: 'committed', requestId, result: results.get(unit) };
-    return { kind: 'recorded', requestId, reply, expiresAt };
+    if (reply && isCompleting(unit)) return { kind: 'recorded', requestId, reply, expiresAt };
+    return { kind: 'committed', requestId, result: reply ?? results.get(unit) };
   });
 }
 
@@ -89,7 +98,7 @@ async function runPhases(
     answered.catch(() => undefined);
     sent.push(answered);
     if (typeof phase === 'function' || !tx.sql.pipeline) await answered;
-    else if (members.some(([unit]) => isCompleting(unit))) await hasResults;
+    else if (members.some(([unit]) => isReplying(unit))) await hasResults;
   }
   return { results, sent };
 }
@@ -122,8 +131,8 @@ function start(tx: Transaction, phase: AnyPhase<never, unknown>, members: [Unit,
 }
 
 function repliesOf(results: Results): Map<Unit, RecordedReply> {
-  const completing = [...results].filter(([unit]) => isCompleting(unit));
-  return new Map(completing.map(([unit, result]) => [unit, serialise(result as Reply)]));
+  const replying = [...results].filter(([unit]) => isReplying(unit));
+  return new Map(replying.map(([unit, result]) => [unit, serialise(result as Reply)]));
 }
 
 /** The invariant: only the attempt that holds the lock token commits an effect. */
