@@ -6,16 +6,7 @@ import type { Claim, Granted } from '../store/claim.js';
 import type { CommitResult } from './committer.js';
 import type { GroupClaim, GroupStore, LargeReply } from './group.store.js';
 import { inPipelinedTransaction } from './pipelined-transaction.js';
-import {
-  expectOneForEach,
-  expectSameRequest,
-  isClaiming,
-  isCompleting,
-  isReplying,
-  itemOf,
-  serialise,
-  type Unit,
-} from './unit.js';
+import { expectOneForEach, expectSameRequest, isClaiming, isCompleting, itemOf, serialise, type Unit } from './unit.js';
 
 /** The result of a unit in a group. A large reply is known to be recorded, but has not been read yet. */
 export type GroupResult = CommitResult | LargeReply;
@@ -98,7 +89,7 @@ async function runPhases(
     answered.catch(() => undefined);
     sent.push(answered);
     if (typeof phase === 'function' || !tx.sql.pipeline) await answered;
-    else if (members.some(([unit]) => isReplying(unit))) await hasResults;
+    else if (members.some(([unit]) => unit.kind !== 'claim')) await hasResults;
   }
   return { results, sent };
 }
@@ -131,7 +122,7 @@ function start(tx: Transaction, phase: AnyPhase<never, unknown>, members: [Unit,
 }
 
 function repliesOf(results: Results): Map<Unit, RecordedReply> {
-  const replying = [...results].filter(([unit]) => isReplying(unit));
+  const replying = [...results].filter(([unit]) => unit.kind !== 'claim');
   return new Map(replying.map(([unit, result]) => [unit, serialise(result as Reply)]));
 }
 

@@ -7,16 +7,7 @@ import type { Reply } from '../request/reply.js';
 import { IdempotencyStore } from '../store/idempotency.store.js';
 import { type CommitResult, Committer } from './committer.js';
 import { FairTurns } from './fairness.js';
-import {
-  expectSameRequest,
-  isClaiming,
-  isCompleting,
-  isReplying,
-  itemOf,
-  runPhase,
-  serialise,
-  type Unit,
-} from './unit.js';
+import { expectSameRequest, isClaiming, isCompleting, itemOf, runPhase, serialise, type Unit } from './unit.js';
 
 /** Maximum number of transactions at once: 8 of the 10 connections of a pool, or half of that if `GroupCommit` needs connections as well. */
 const TRANSACTIONS = 8;
@@ -60,7 +51,7 @@ export class OneByOne extends Committer {
       requestId = claim.requestId;
     } else requestId = unit.requestId;
     const [result] = await runPhase(tx, unit.phase, [itemOf(unit, requestId)]);
-    if (!isReplying(unit)) return { kind: 'committed', requestId, result };
+    if (unit.kind === 'claim') return { kind: 'committed', requestId, result };
     const reply = serialise(result as Reply);
     if (!isCompleting(unit)) return { kind: 'committed', requestId, result: reply };
     const expiresAt = await this.store.complete(tx.sql, { ...unit, reply });

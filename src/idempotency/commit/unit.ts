@@ -29,10 +29,7 @@ export interface ClaimingUnit extends Attempt {
 export const isClaiming = (unit: Unit): unit is Unit & ClaimingUnit =>
   unit.kind === 'claim' || unit.kind === 'claim-and-complete';
 
-/** Whether the phase of the unit returns the reply. */
-export const isReplying = (unit: Unit): boolean => unit.kind !== 'claim';
-
-/** Whether the phase of the unit returns the reply, and the reply is recorded. */
+/** Whether the reply that the phase of the unit returns is recorded. */
 export const isCompleting = (unit: Unit): unit is Unit & { lockToken: string } =>
   unit.kind === 'complete' || unit.kind === 'claim-and-complete';
 
