@@ -174,7 +174,7 @@ describe('the query plans of the protocol', () => {
     [
       'claim',
       CLAIM_ALL,
-      `('{a}', '{k}', ARRAY[gen_random_uuid()], '{o}', ARRAY[sha256('')], ARRAY[gen_random_uuid()], 30, 86400, false, 65536)`,
+      `('{a}', '{k}', ARRAY[gen_random_uuid()], '{o}', ARRAY[sha256('')], ARRAY[gen_random_uuid()], 30, 86400, 65536)`,
     ],
     [
       'complete',

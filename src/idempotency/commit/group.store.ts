@@ -49,8 +49,8 @@ export class GroupStore {
   /**
    * Claims each key for its lock token. Keys that cannot be claimed are only read, so a replay costs one indexed read and writes nothing.
    *
-   * A key that another transaction is writing is `in_progress`, unless one of the attempts is in doubt: then the statement waits for that
-   * transaction, because only an insert sees a commit that is still under way.
+   * A key that another transaction is writing is `in_progress`. An attempt in doubt, which has to wait for such a transaction, is committed
+   * one by one instead.
    *
    * Each attempt may read an equal part of {@link REPLIES_BYTES}. A reply that is larger than its part becomes a {@link LargeReply}.
    *
@@ -69,7 +69,6 @@ export class GroupStore {
       attempts.map(({ lockToken }) => lockToken),
       this.options.leaseSeconds,
       this.retentionSeconds,
-      attempts.some(({ isInDoubt }) => isInDoubt),
       Math.floor(REPLIES_BYTES / attempts.length),
     ];
     const askedAt = performance.now();
@@ -161,8 +160,8 @@ function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number
   return { kind: 'completed', reply: new RecordedReply(status, response_headers, response_body), lockToken, expiresAt };
 }
 
-// $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 whether to wait
-// for transactions that hold a key, $10 largest reply that is read at once, in bytes
+// $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 largest reply
+// that is read at once, in bytes
 export const CLAIM_ALL = `
   WITH wanted AS (
     SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::uuid[]) WITH ORDINALITY
@@ -174,7 +173,7 @@ export const CLAIM_ALL = `
     SELECT wanted.*, held.fingerprint AS held_fingerprint, held.lock_token AS held_token,
            held.response_status, held.response_headers, held.response_body, held.created_at,
            -- octet_length() reads the length that is stored with the value, so a large body is not even fetched.
-           octet_length(held.response_body) + octet_length(held.response_headers::text) <= $10 AS is_small,
+           octet_length(held.response_body) + octet_length(held.response_headers::text) <= $9 AS is_small,
            CASE WHEN held.account_id IS NULL THEN true
                 WHEN held.completed_at IS NULL THEN held.fingerprint = wanted.fingerprint
                   AND (held.locked_until <= clock_timestamp() OR held.lock_token = wanted.lock_token)
@@ -191,7 +190,7 @@ export const CLAIM_ALL = `
            clock_timestamp() + make_interval(secs => $7), clock_timestamp()
     FROM seen
     -- CASE fixes the order of evaluation: the advisory lock is taken only for keys that can be claimed.
-    WHERE CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))
+    WHERE CASE WHEN claimable THEN pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))
                ELSE false END
     ${TAKE_IF_FREE}
     RETURNING account_id, idempotency_key, request_id

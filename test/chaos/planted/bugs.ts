@@ -60,8 +60,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: STORE,
-        find: 'CASE WHEN claimable THEN $9 OR pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))\n               ELSE false END\n    ${TAKE_IF_FREE}',
-        replace: 'claimable AND ($9 OR true)',
+        find: 'CASE WHEN claimable THEN pg_try_advisory_xact_lock(hashtextextended(idempotency_key, hashtextextended(account_id, 0)))\n               ELSE false END\n    ${TAKE_IF_FREE}',
+        replace: 'claimable',
       },
     ],
   },
