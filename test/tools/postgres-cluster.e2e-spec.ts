@@ -14,7 +14,7 @@ describe('The PostgreSQL cluster of the tools', () => {
     await cluster.primary.sql('CREATE TABLE kept (n int)');
   });
   afterAll(async () => {
-    await cluster.remove();
+    await cluster.stop();
     expect(await readdir(directory)).toEqual([]);
     await rm(directory, { recursive: true });
   });
