@@ -94,12 +94,10 @@ async function planted(postgres: Database, { only, seed }: Options): Promise<boo
   for (const bug of bugs) {
     const build = await buildWith(bug, BUILD, join(KEPT, 'planted', 'build'));
     const search = (database: Database) =>
-      searchFor(
-        bug,
-        (round) => runPlanted(database, bug, build, seed + round - 1, round),
-        PLANTED_LOAD.landings,
-      );
-    const { end, about } = bug.faults.some(needsCluster) ? await withDatabase('quorum', search) : await search(postgres);
+      searchFor(bug, (round) => runPlanted(database, bug, build, seed + round - 1, round), PLANTED_LOAD.landings);
+    const { end, about } = bug.faults.some(needsCluster)
+      ? await withDatabase('quorum', search)
+      : await search(postgres);
     counts[end]++;
     print(`${end.padEnd(15)}  ${bug.name.padEnd(34)} ${bug.breaks}; ${about}`);
   }
