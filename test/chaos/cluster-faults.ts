@@ -10,7 +10,7 @@ const CUT_MS = 700;
 /** How long a primary that was restarted, or that has been replaced, still serves its clients. Clients retry several times in this time. */
 const SERVES_MS = 1_500;
 /** How long to wait for another fault of the cluster. A fault needs a healthy cluster, because a quorum of one standby survives one failure. */
-const HEALTHY_MS = 5_000;
+const HEALTHY_MS = 10_000;
 const LOOK_INTERVAL_MS = 50;
 
 /** Injects a fault into a healthy cluster, and waits until the cluster is healthy again. Does nothing if no healthy cluster can be had in time. */
