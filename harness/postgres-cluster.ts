@@ -125,7 +125,7 @@ export class PostgresCluster {
   }
 
   /** Kills all nodes and removes their files. Nodes that were replaced and not discarded are left to the caller. */
-  async stop(): Promise<void> {
+  async remove(): Promise<void> {
     await Promise.all([this.address.close(), ...this.nodes.map((node) => node.remove())]);
   }
 }

@@ -27,7 +27,7 @@ export async function withDatabase<T>(
     return await work(database);
   } finally {
     await endProcesses();
-    await database.stop();
+    await (database instanceof PostgresCluster ? database.remove() : database.stop());
     await rm(directory, { recursive: true, force: true });
   }
 }

@@ -26,7 +26,7 @@ async function start(replication: Replication): Promise<void> {
 }
 
 async function end(): Promise<void> {
-  await cluster.stop();
+  await cluster.remove();
   await rm(directory, { recursive: true });
 }
 

@@ -15,7 +15,7 @@ describe('The PostgreSQL cluster of the tools', () => {
     await cluster.primary.sql('CREATE TABLE kept (n int)');
   });
   afterAll(async () => {
-    await cluster.stop();
+    await cluster.remove();
     expect(await readdir(directory)).toEqual([]);
     await rm(directory, { recursive: true });
   });
