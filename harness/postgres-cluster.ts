@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Line, startLine } from './line.js';
 import { PostgresNode } from './postgres-node.js';
 
 /**
@@ -16,7 +18,11 @@ const SETTINGS = {
   wal_retrieve_retry_interval: '100ms',
 };
 
-/** A PostgreSQL primary with standbys, on loopback, with the binaries of the embedded PostgreSQL. */
+/** Longer than a busy machine takes to start a standby and to send it what it has missed. */
+const STREAMING_MS = 60_000;
+const LOOK_INTERVAL_MS = 20;
+
+/** A PostgreSQL primary with standbys behind one address, on loopback, with the binaries of the embedded PostgreSQL. */
 export class PostgresCluster {
   private count = 0;
   readonly standbys: PostgresNode[] = [];
@@ -24,12 +30,17 @@ export class PostgresCluster {
   private constructor(
     private readonly directory: string,
     public primary: PostgresNode,
+    private readonly address: Line,
+    /** The URL of the address. A failover moves the address to the new primary, and leaves existing connections where they are. */
+    readonly url: string,
   ) {}
 
   /** Starts a primary with an empty database, and its standbys. `directory` exists and is empty. */
   static async start(directory: string, standbys: number, replication: Replication): Promise<PostgresCluster> {
     const primary = await PostgresNode.create('n1', join(directory, 'n1'));
-    const cluster = new PostgresCluster(directory, primary);
+    const [address, url] = [await startLine(primary.port), new URL(await primary.url())];
+    url.port = String(address.port);
+    const cluster = new PostgresCluster(directory, primary, address, url.href);
     cluster.count = 1;
     await primary.configure(SETTINGS);
     await primary.start();
@@ -37,6 +48,7 @@ export class PostgresCluster {
     // A new primary must wait for standbys from its first COMMIT on, so the setting is on every node before any of them is promoted.
     const synchronous = { synchronous_standby_names: SYNCHRONOUS_STANDBYS[replication] };
     for (const node of cluster.nodes) await node.configure(synchronous);
+    await cluster.untilStreaming();
     return cluster;
   }
 
@@ -53,14 +65,23 @@ export class PostgresCluster {
     return standby;
   }
 
+  /** Disconnects all standbys from the primary. With a quorum, the primary answers no COMMIT from then on. */
+  async cutOff(): Promise<void> {
+    const running = this.standbys.filter(({ isRunning }) => isRunning);
+    await Promise.all(running.map((standby) => standby.followNobody()));
+  }
+
   /**
    * Promotes the running standby that has received most, because only that one is certain to have everything that was acknowledged. The
-   * other standbys follow it. The old primary is left as it is, and no longer belongs to the cluster.
+   * other standbys follow it, and new connections to the address reach it. The old primary is left as it is, and no longer belongs to the
+   * cluster.
    *
    * @returns the old primary
    */
   async failOver(): Promise<PostgresNode> {
     const old = this.primary;
+    // An old primary that still runs could otherwise get a COMMIT confirmed by a standby that is not promoted, and the COMMIT would be lost.
+    await this.cutOff();
     const received = await Promise.all(
       this.standbys.filter(({ isRunning }) => isRunning).map(async (node) => ({ node, bytes: await receivedBy(node) })),
     );
@@ -69,8 +90,22 @@ export class PostgresCluster {
     await first.node.promote();
     this.primary = first.node;
     this.standbys.splice(this.standbys.indexOf(first.node), 1);
+    this.address.aim(this.primary.port);
     for (const standby of this.standbys) await standby.follow(this.primary);
     return old;
+  }
+
+  /**
+   * Waits until every standby receives what the primary writes.
+   *
+   * @throws Error if this takes longer than a minute
+   */
+  async untilStreaming(): Promise<void> {
+    for (const deadline = performance.now() + STREAMING_MS; ; await pause(LOOK_INTERVAL_MS)) {
+      const streaming = await this.primary.sql("SELECT FROM pg_stat_replication WHERE state = 'streaming'");
+      if (streaming.length >= this.standbys.length) return;
+      if (performance.now() > deadline) throw new Error(`Not every standby follows ${this.primary.name}`);
+    }
   }
 
   /** Exchanges the primary and a standby without losing anything, as an operator does for a restart of a machine. */
@@ -91,7 +126,7 @@ export class PostgresCluster {
 
   /** Kills all nodes and removes their files. Nodes that were replaced and not discarded are left to the caller. */
   async remove(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.remove()));
+    await Promise.all([this.address.close(), ...this.nodes.map((node) => node.remove())]);
   }
 }
 

@@ -1,9 +1,19 @@
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Client, type QueryResultRow } from 'pg';
-import { createCluster, hasEnded, remove, type Site, survey, USER } from '../src/database/embedded/cluster.js';
+import {
+  createCluster,
+  hasEnded,
+  LOOK_INTERVAL_MS,
+  remove,
+  type Site,
+  survey,
+  USER,
+} from '../src/database/embedded/cluster.js';
 import { DATABASE, end, freePort, launch, readPassword } from '../src/database/embedded/server.js';
 
 /** Longer than a busy machine takes to answer. A statement that waits for a standby on purpose needs a connection of its own. */
@@ -44,7 +54,7 @@ export class PostgresNode {
     const client = await primary.connect();
     try {
       await client.query(`SELECT pg_backup_start($1, true)`, [name]);
-      copyFiles(primary.site.cluster, cluster);
+      await copyFiles(primary.site.cluster, cluster);
       const { rows } = await client.query<{ labelfile: string }>('SELECT labelfile FROM pg_backup_stop(false)');
       await node.write('backup_label', rows[0]?.labelfile ?? '');
     } finally {
@@ -70,7 +80,10 @@ export class PostgresNode {
 
   /** Starts the server and waits until it answers queries. */
   async start(): Promise<void> {
-    const launched = await launch(this.site, this.port);
+    let launched = await launch(this.site, this.port);
+    // The last processes of a server that was killed may still be ending.
+    for (; launched.kind === 'cluster-taken'; launched = await launch(this.site, this.port))
+      await pause(LOOK_INTERVAL_MS);
     if (launched.kind !== 'started') {
       throw new Error(`${this.name} did not start: ${'reason' in launched ? launched.reason : launched.kind}`);
     }
@@ -119,9 +132,16 @@ export class PostgresNode {
     await this.write('standby.signal', '');
   }
 
+  /** Disconnects a running standby from its primary, and waits until it receives nothing any more. */
+  async followNobody(): Promise<void> {
+    await this.configure({ primary_conninfo: '' });
+    while ((await this.sql('SELECT FROM pg_stat_wal_receiver')).length > 0) await pause(LOOK_INTERVAL_MS);
+  }
+
   /** Makes a standby a primary, and waits until it accepts writes. */
   async promote(): Promise<void> {
-    await this.sql('SELECT pg_promote(true, 60)');
+    const [answer] = await this.sql<{ isPromoted: boolean }>('SELECT pg_promote(true, 60) AS "isPromoted"');
+    if (!answer?.isPromoted) throw new Error(`${this.name} was not promoted within 60 s`);
   }
 
   /** Changes settings that need no restart, and keeps them for later starts. */
@@ -201,10 +221,9 @@ function childrenOf(pid: number): number[] {
  * Copies the files of a running server. A file may change or disappear during the copy, because the standby replays the WAL since
  * `pg_backup_start`, which repairs such a file. tar keeps the owner of each file.
  */
-function copyFiles(from: string, to: string): void {
+async function copyFiles(from: string, to: string): Promise<void> {
   const excluded = ['./pg_wal/*', './postmaster.pid', './postmaster.opts', './standby.signal', './backup_label'];
   const options = excluded.map((name) => `--exclude='${name}'`).join(' ');
   const copy = `tar -C "$1" ${options} -cf - . | tar -C "$2" -xpf -`;
-  const { status, stderr } = spawnSync('/bin/sh', ['-c', copy, 'copy', from, to], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`Could not copy ${from}: ${stderr}`);
+  await promisify(execFile)('/bin/sh', ['-c', copy, 'copy', from, to]);
 }
