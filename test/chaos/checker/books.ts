@@ -127,7 +127,7 @@ export function checkMessages({ charges, orders, messages, processed, payments }
   const succeeded = charges.filter(({ status }) => status === 'succeeded');
   for (const { account_id, id, order_id } of succeeded) {
     const message = named(account_id, `charge.succeeded.${id}`);
-    for (const place of order_id === null ? ['outbox', 'balance'] : ['outbox', 'balance', 'orders'])
+    for (const place of order_id === null ? ['outbox', 'balance'] : ['outbox', 'balance', 'orders', 'notifications'])
       due.add(`${place} ${message}`, 1);
   }
   for (const { account_id, id } of messages) seen.add(`outbox ${named(account_id, id)}`, 1);
