@@ -3,6 +3,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 /** A TCP proxy on loopback, between a server and its clients, that can break or stall all connections. */
 export interface Line {
   port: number;
+  /** Sends new connections to another server. Existing connections stay where they are. */
+  aim(targetPort: number): void;
   /** Breaks all connections and refuses new ones. */
   cut(): void;
   /** Drops all data without breaking a connection, as if the other side had stopped answering. */
@@ -36,6 +38,7 @@ export async function startLine(targetPort: number, port = 0): Promise<Line> {
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
+    aim: (port) => void (targetPort = port),
     cut: () => ((state = 'cut'), endAll()),
     stall: () => (state = 'stalled'),
     // Data that was sent during a stall is lost, so the connections of that time cannot be used again.

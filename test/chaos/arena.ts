@@ -3,9 +3,9 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
-import type { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import type { ProxyFault } from '../../harness/proxy.js';
 import type { BankFault, BankCommand, BankReport } from './bank.js';
+import type { Database } from './database.js';
 import { ObservedDatabase } from './database-state.js';
 import type { Evidence, JournalEntry, Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
@@ -18,7 +18,7 @@ const INITIAL_STOCK = 1_000_000;
 const LOOK_INTERVAL_MS = 50;
 
 export interface ArenaSettings {
-  postgres: EmbeddedPostgres;
+  postgres: Database;
   /** The name of the database that is created. */
   name: string;
   /** The build folder of the service: the real one, or one with a planted bug. */
@@ -30,16 +30,18 @@ export interface ArenaSettings {
   directory: string;
 }
 
-/** The system under test: a database, a bank, and replicas of the service. Arenas share the database server. */
+/** The system under test: a database, a bank, and replicas of the service. Arenas share the database server or the cluster of servers. */
 export class Arena {
   /** Called for each fault that landed at the bank or in a proxy. */
   onLanded: (kind: BankFault | ProxyFault, replica?: ChaosReplica) => void = () => undefined;
   readonly replicas: ChaosReplica[] = [];
   /** The steps at which processes are stopped, and how. */
   stops: readonly StopCase[] = STOP_CASES;
+  /** Whether a fault is being injected into the cluster. No other fault of the cluster begins then. */
+  isClusterBusy = false;
 
   private constructor(
-    readonly postgres: EmbeddedPostgres,
+    readonly postgres: Database,
     readonly database: ObservedDatabase,
     readonly history: History,
     readonly directory: string,

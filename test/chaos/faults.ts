@@ -1,27 +1,24 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Replication } from '../../harness/postgres-cluster.js';
 import type { CommitFault, PostgresProxy, ProxyFault, Silence } from '../../harness/proxy.js';
+import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import type { BankFault } from './bank.js';
+import { CLUSTER_FAULTS } from './cluster-faults.js';
 import { recordedLongAgo } from './expiring.js';
+import type { Fault } from './fault.js';
 import { chargeOf } from './operations.js';
 import type { Random } from './random.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
+import { SESSION_FAULTS } from './session-faults.js';
 import { FREEZE_MS, QUERY_TIMEOUT_MS, RECOVERY_MS } from './timing.js';
-
-/** Reports that a fault has landed, and where. */
-type Landed = (about?: string) => void;
-
-/** Injects a fault once. Resolves when the fault has been repaired, and does not reject because of the fault itself. */
-type Fault = (arena: Arena, random: Random, landed: Landed) => Promise<void>;
 
 /** How long the bank misbehaves. */
 const BANK_FAULT_MS = 800;
 /** How long a fault of a proxy waits for the statement that it breaks. */
 const ARMED_MS = 1_500;
-/** How many times statements are cancelled, one after the other. */
-const CANCEL_ROUNDS = 25;
 /** The delay of a late COMMIT, which arrives before or after the lease has expired. */
 const LATE_MS = { least: 100, most: 2_500 };
 /** How long a fail point is armed. Not every request reaches each step. */
@@ -144,20 +141,7 @@ export const FAULTS = {
   'commit cancelled': commitFault('cancel commit'),
   'begin cancelled': proxyFault((database) => database.failBegin('cancel begin')),
 
-  /** Cancels about half of all running statements with pg_cancel_backend, many times in a row. */
-  'statements cancelled': async (arena, _random, landed) => {
-    let cancelled = 0;
-    for (let round = 0; round < CANCEL_ROUNDS; round++) {
-      cancelled += (await arena.database.query(CANCEL).catch(() => [])).length;
-    }
-    if (cancelled > 0) landed(`${cancelled} statements`);
-  },
-
-  /** Terminates every second connection with pg_terminate_backend. */
-  'connections terminated': async (arena, _random, landed) => {
-    const terminated = await arena.database.query(TERMINATE).catch(() => []);
-    if (terminated.length > 0) landed(`${terminated.length} connections`);
-  },
+  ...SESSION_FAULTS,
 
   /** Ends a new connection as soon as it is ready. All existing connections are cut, so that the replica opens new ones. */
   'connection ended at birth': proxyFault((database) => {
@@ -169,6 +153,7 @@ export const FAULTS = {
   /** Kills PostgreSQL with SIGKILL. Its guard starts it again, and it recovers from its log. */
   'database killed': async (arena, _random, landed) => {
     const { postgres } = arena;
+    if (!(postgres instanceof EmbeddedPostgres)) return;
     const { pid } = postgres;
     // Only a server that this run has started is killed. Its pid is undefined while the server is being restarted.
     if (pid === undefined || postgres.shared) return;
@@ -235,10 +220,19 @@ export const FAULTS = {
 
   /** Lets clients hang up before they have an answer. The clients do so themselves. */
   'client hangs up': () => pause(BANK_FAULT_MS),
+
+  ...CLUSTER_FAULTS,
 } satisfies Record<string, Fault>;
 
 export type FaultKind = keyof typeof FAULTS;
 export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
+
+export const needsCluster = (kind: FaultKind) => kind in CLUSTER_FAULTS;
+
+/** The kinds of faults that fit the database of a run. A cluster replaces a primary that was killed, so it has no 'database killed'. */
+export const kindsOf = (replication?: Replication): readonly FaultKind[] =>
+  FAULT_KINDS.filter((kind) => (replication ? kind !== 'database killed' : !needsCluster(kind)));
+
 /** The kinds of faults by the names that proxies and the bank report. */
 export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
   'drop request': 'commit request dropped',
@@ -269,18 +263,3 @@ export async function releaseLate({ database }: ChaosReplica, random: Random): P
 
 const newCharge = (random: Random, kind: string) =>
   chargeOf(random.pick(ACCOUNTS), `${kind}-${randomUUID().slice(0, 8)}`, random.integer(1, 9_999));
-
-const TERMINATE = `
-  SELECT pid FROM (
-    SELECT pid, row_number() OVER (ORDER BY pid) AS number FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') AS connections
-  -- CASE fixes the order of evaluation. With AND the planner would evaluate the cheaper condition first, which terminates every connection.
-  WHERE CASE WHEN number % 2 = 0 THEN pg_terminate_backend(pid) END`;
-
-// MATERIALIZED, because the planner may otherwise call the function before it filters by database, and so cancel statements of the whole server.
-const CANCEL = `
-  WITH own AS MATERIALIZED (
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-      AND state = 'active' AND random() < 0.5)
-  SELECT pid FROM own WHERE pg_cancel_backend(pid)`;

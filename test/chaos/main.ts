@@ -1,15 +1,16 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { optionsOfProcess } from '../../harness/options.js';
-import { endProcesses, runTool } from '../../harness/processes.js';
+import { runTool } from '../../harness/processes.js';
 import { Progress } from '../../harness/progress.js';
-import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { Arena } from './arena.js';
 import type { Verdict } from './checker/verdict.js';
 import { USUAL } from './clients.js';
+import { type Database, withDatabase } from './database.js';
 import { STOP_CASES } from './fail-points.js';
+import { needsCluster } from './faults.js';
+import { lostAnswers } from './lost-answers.js';
 import { argumentsOf, type Options, readOptions, USAGE } from './options.js';
 import { PLANTED_BUGS, type PlantedBug } from './planted/bugs.js';
 import { buildWith } from './planted/build.js';
@@ -34,28 +35,31 @@ const PLANTED_LOAD = { seconds: 4, attempts: 250, landings: 3, graceMs: 180_000 
 const PLANTED_PATIENCE_MS = 8_000;
 
 /** Injects random faults for the given time. */
-async function random(postgres: EmbeddedPostgres, options: Options): Promise<boolean> {
-  const { seed, seconds, replicas, faults } = options;
+async function random(postgres: Database, options: Options): Promise<boolean> {
+  const { seed, seconds, replicas, replication, faults, chart } = options;
   const directory = join(KEPT, String(seed));
-  print(`seed ${seed}: ${seconds} s, ${replicas} replicas, ${faults.length} kinds of faults`);
+  const database = replication ? `a cluster with ${replication} replication` : 'one server';
+  print(`seed ${seed}: ${seconds} s, ${replicas} replicas on ${database}, ${faults.length} kinds of faults`);
   // Both committers run against each other on the same keys.
   const arena = await Arena.start({ postgres, name: 'chaos', build: BUILD, replicas, plainReplicas: 1, directory });
   const load = { seconds, ...RANDOM_LOAD };
   const result = await run({ arena, seed, load, faults, progress: new Progress(seconds) });
   await arena.end();
-  const title = `${seconds} s of faults, seed ${seed}: ${result.counts.attempts} attempts, ${result.verdict}`;
-  await writeFile(join(directory, 'timeline.svg'), timeline(title, arena.history.events, faults));
+  const { events } = arena.history;
+  const lost = lostAnswers(events).size;
+  const title = `${database}, seed ${seed}: ${result.counts.attempts} attempts, ${lost} answers lost, ${result.verdict}`;
+  await writeFile(chart ?? join(directory, 'timeline.svg'), timeline(title, events, faults));
   for (const [kind, { attempted, landed }] of result.faults) {
     print(`  ${kind.padEnd(32)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
   await printReasons(result, directory, argumentsOf(options));
-  print(`history, journal, logs and a chart are in ${relative('.', directory)}`);
+  print(`history, journal, logs${chart ? '' : ' and a chart'} are in ${relative('.', directory)}`);
   print(summary(seed, result));
   return result.verdict === 'valid';
 }
 
 /** Kills and freezes a process at every step of the protocol in turn. */
-async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promise<boolean> {
+async function failPoints(postgres: Database, { only }: Options): Promise<boolean> {
   const cases = STOP_CASES.filter(({ point }) => only.length === 0 || only.includes(point));
   const waiting = [...cases];
   const verdicts: string[] = [];
@@ -84,13 +88,18 @@ async function failPoints(postgres: EmbeddedPostgres, { only }: Options): Promis
 }
 
 /** Checks the checker: it must find every planted bug, and report the invariant that the bug breaks. */
-async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Promise<boolean> {
+async function planted(postgres: Database, { only, seed }: Options): Promise<boolean> {
   const bugs = PLANTED_BUGS.filter(({ name }) => only.length === 0 || only.includes(name));
   const counts: Record<Search['end'], number> = { found: 0, MISSED: 0, 'NOT PROVOKED': 0 };
   for (const bug of bugs) {
     const build = await buildWith(bug, BUILD, join(KEPT, 'planted', 'build'));
-    const runRound = (round: number) => runPlanted(postgres, bug, build, seed + round - 1, round);
-    const { end, about } = await searchFor(bug, runRound, PLANTED_LOAD.landings);
+    const search = (database: Database) =>
+      searchFor(
+        bug,
+        (round) => runPlanted(database, bug, build, seed + round - 1, round),
+        PLANTED_LOAD.landings,
+      );
+    const { end, about } = bug.faults.some(needsCluster) ? await withDatabase('quorum', search) : await search(postgres);
     counts[end]++;
     print(`${end.padEnd(15)}  ${bug.name.padEnd(34)} ${bug.breaks}; ${about}`);
   }
@@ -101,7 +110,7 @@ async function planted(postgres: EmbeddedPostgres, { only, seed }: Options): Pro
 }
 
 async function runPlanted(
-  postgres: EmbeddedPostgres,
+  postgres: Database,
   bug: PlantedBug,
   build: string,
   seed: number,
@@ -136,17 +145,8 @@ function summary(seed: number, { counts, faults, verdict }: RunResult): string {
 
 const MODES = { random, 'fail points': failPoints, planted };
 
-async function main(options: Options): Promise<number> {
-  const directory = await mkdtemp(join(tmpdir(), 'payments-chaos-'));
-  const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
-  try {
-    return (await MODES[options.mode](postgres, options)) ? 0 : 1;
-  } finally {
-    await endProcesses();
-    await postgres.stop();
-  }
-}
-
 const options = optionsOfProcess(USAGE, readOptions);
-// The embedded PostgreSQL stops by itself when this process ends.
-await runTool(() => main(options));
+// The database stops by itself when this process ends.
+await runTool(() =>
+  withDatabase(options.replication, async (postgres) => ((await MODES[options.mode](postgres, options)) ? 0 : 1)),
+);

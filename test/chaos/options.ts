@@ -1,6 +1,7 @@
 import { integer, oneOf, parseOptions, UsageError } from '../../harness/options.js';
 import { FAIL_POINTS } from './fail-points.js';
-import { FAULT_KINDS, type FaultKind } from './faults.js';
+import type { Replication } from '../../harness/postgres-cluster.js';
+import { type FaultKind, kindsOf } from './faults.js';
 import { PLANTED_BUGS } from './planted/bugs.js';
 
 /** The kind of run and its parameters. */
@@ -9,15 +10,20 @@ export interface Options {
   readonly seconds: number;
   readonly seed: number;
   readonly replicas: number;
+  /** How the primary of a cluster replicates. Undefined: the database is a single server. */
+  readonly replication: Replication | undefined;
   readonly faults: readonly FaultKind[];
+  /** The file for the chart of a random run. Undefined: a file in the directory of the run. */
+  readonly chart: string | undefined;
   /** The names of the planted bugs or fail points to run; all if empty. */
   readonly only: readonly string[];
 }
 
 /** The command line that repeats a random run. */
-export function argumentsOf({ seed, seconds, replicas, faults }: Options): string {
-  const kinds = faults.length < FAULT_KINDS.length ? ` --faults '${faults.join()}'` : '';
-  return `--seed ${seed} --seconds ${seconds} --replicas ${replicas}${kinds}`;
+export function argumentsOf({ seed, seconds, replicas, replication, faults }: Options): string {
+  const cluster = { quorum: ' --cluster', asynchronous: ' --cluster --async' };
+  const kinds = faults.length < kindsOf(replication).length ? ` --faults '${faults.join()}'` : '';
+  return `--seed ${seed} --seconds ${seconds} --replicas ${replicas}${replication ? cluster[replication] : ''}${kinds}`;
 }
 
 export const USAGE = `Usage: npm run chaos [-- options]
@@ -28,7 +34,11 @@ what clients saw, what the database contains and what the bank wrote into its jo
   --seconds N     seconds for which clients send requests while faults are injected (default: 60)
   --seed N        the seed of all random choices (default: a new seed for each run)
   --replicas N    processes of the service, from 2 to 8 (default: 3)
-  --faults A,B    the kinds of faults to inject (default: all of ${FAULT_KINDS.join(', ')})
+  --cluster       the database is a primary with two standbys, of which one has to confirm each commit, and further faults make a standby take over
+  --async         with --cluster: no standby confirms a commit, so the run is expected to be invalid
+  --faults A,B    the kinds of faults to inject (default: all of ${kindsOf().join(', ')};
+                  with --cluster: all of ${kindsOf('quorum').join(', ')})
+  --chart FILE    writes the chart of the run into this file
   --fail-points   instead of random faults, kill and freeze a process at every step of the protocol in turn
   --planted       instead of random faults, put known bugs into the service, one by one, and expect that the checker finds each bug
   NAME …          with --fail-points or --planted: only these fail points or bugs
@@ -45,22 +55,31 @@ export function readOptions(args: string[]): Options {
       seconds: { type: 'string', default: '60' },
       seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
       replicas: { type: 'string', default: '3' },
-      // An empty list is refused like an unknown name, because a run without faults proves nothing.
-      faults: { type: 'string', default: FAULT_KINDS.join() },
+      cluster: { type: 'boolean', default: false },
+      async: { type: 'boolean', default: false },
+      faults: { type: 'string' },
+      chart: { type: 'string' },
       'fail-points': { type: 'boolean', default: false },
       planted: { type: 'boolean', default: false },
     },
   });
   if (values.planted && values['fail-points']) throw new UsageError('--planted, --fail-points: expected one of them');
+  if (values.async && !values.cluster) throw new UsageError('--async: expected together with --cluster');
+  const replication = values.cluster ? (values.async ? 'asynchronous' : 'quorum') : undefined;
+  const kinds = kindsOf(replication);
   const mode = values.planted ? 'planted' : values['fail-points'] ? 'fail points' : 'random';
   if (mode === 'random' && positionals.length > 0)
     throw new UsageError(`${positionals.join(' ')}: expected options only`);
+  if (mode !== 'random' && replication) throw new UsageError('--cluster: expected without --planted or --fail-points');
   return {
     mode,
     seconds: integer('--seconds', values.seconds, 1, 86_400),
     seed: integer('--seed', values.seed, 0, 2 ** 32 - 1),
     replicas: integer('--replicas', values.replicas, 2, 8),
-    faults: values.faults.split(',').map((name) => oneOf('--faults', name, FAULT_KINDS)),
+    replication,
+    chart: values.chart,
+    // An empty list is refused like an unknown name, because a run without faults proves nothing.
+    faults: values.faults?.split(',').map((name) => oneOf('--faults', name, kinds)) ?? kinds,
     only: positionals.map((name) => oneOf('name', name, NAMES[mode])),
   };
 }

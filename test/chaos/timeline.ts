@@ -1,4 +1,5 @@
 import type { HistoryEvent } from './history.js';
+import { lostAnswers } from './lost-answers.js';
 
 const WIDTH = 860;
 const MARGIN = 28;
@@ -6,12 +7,18 @@ const LABEL_WIDTH = 220;
 const PLOT_TOP = 100;
 const PLOT_HEIGHT = 150;
 const ROW_HEIGHT = 22;
+const LEGEND_WIDTH = 190;
 const ROWS_TOP = PLOT_TOP + PLOT_HEIGHT + 34;
 /** The largest number of marks per second. More marks would only look like a bar. */
 const MARKS_PER_SECOND = 2;
 const [INK, MUTED, GRID] = ['#1f2933', '#52606d', '#dfe4ea'];
-const OUTCOMES = { ok: '#0b6bcb', fail: '#9aa5b1', info: '#c2410c' } as const;
-const MEANINGS = { ok: 'ok, a final answer', fail: 'fail, nothing was started', info: 'info, not known' } as const;
+const OUTCOMES = { lost: '#be123c', ok: '#0b6bcb', fail: '#9aa5b1', info: '#f0b429' } as const;
+const MEANINGS = {
+  lost: 'ok, but lost later',
+  ok: 'ok, a final answer',
+  fail: 'fail, nothing was started',
+  info: 'info, not known',
+} as const;
 type OutcomeType = keyof typeof OUTCOMES;
 
 /**
@@ -26,12 +33,13 @@ export function timeline(title: string, history: readonly HistoryEvent[], kinds:
   const width = WIDTH - 2 * MARGIN - LABEL_WIDTH;
   const x = (second: number) => MARGIN + LABEL_WIDTH + (second / seconds) * width;
 
-  const counts = Array.from({ length: seconds }, () => ({ ok: 0, fail: 0, info: 0 }));
+  const lost = lostAnswers(history);
+  const counts = Array.from({ length: seconds }, () => ({ lost: 0, ok: 0, fail: 0, info: 0 }));
   for (const event of history) {
     const count = counts[Math.floor(secondOf(event))];
-    if (count && isOutcome(event.type)) count[event.type]++;
+    if (count && 'attempt' in event && event.type !== 'invoke') count[lost.has(event.attempt) ? 'lost' : event.type]++;
   }
-  const most = Math.max(1, ...counts.map(({ ok, fail, info }) => ok + fail + info));
+  const most = Math.max(1, ...counts.map((count) => Object.values(count).reduce((sum, each) => sum + each)));
   const bars = counts.flatMap((count, second) => {
     let y = PLOT_TOP + PLOT_HEIGHT;
     return (Object.keys(OUTCOMES) as OutcomeType[]).map((type) => {
@@ -67,7 +75,7 @@ export function timeline(title: string, history: readonly HistoryEvent[], kinds:
     text(x(i * step), bottom + 12, `${i * step} s`, `text-anchor="middle" fill="${MUTED}"`),
   );
   const legend = (Object.keys(OUTCOMES) as OutcomeType[]).map((type, i) => {
-    const left = MARGIN + i * 190;
+    const left = MARGIN + i * LEGEND_WIDTH;
     return `<rect x="${left}" y="52" width="12" height="12" fill="${OUTCOMES[type]}"/>${text(left + 18, 62, MEANINGS[type])}`;
   });
   const scale = text(
@@ -85,7 +93,6 @@ ${[...legend, scale, ...bars, ...rows, ...phases, ...ticks].join('\n')}
 `;
 }
 
-const isOutcome = (type: string): type is OutcomeType => type in OUTCOMES;
 const px = (value: number) => String(Math.round(value * 10) / 10);
 const text = (x: number, y: number, content: string, attributes = '') =>
   `<text x="${px(x)}" y="${px(y)}" ${attributes}>${escape(content)}</text>`;
