@@ -5,7 +5,15 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client, type QueryResultRow } from 'pg';
-import { createCluster, hasEnded, LOOK_INTERVAL_MS, remove, type Site, survey, USER } from '../src/database/embedded/cluster.js';
+import {
+  createCluster,
+  hasEnded,
+  LOOK_INTERVAL_MS,
+  remove,
+  type Site,
+  survey,
+  USER,
+} from '../src/database/embedded/cluster.js';
 import { DATABASE, end, freePort, launch, readPassword } from '../src/database/embedded/server.js';
 
 /** Longer than a busy machine takes to answer. A statement that waits for a standby on purpose needs a connection of its own. */
@@ -74,7 +82,8 @@ export class PostgresNode {
   async start(): Promise<void> {
     let launched = await launch(this.site, this.port);
     // The last processes of a server that was killed may still be ending.
-    for (; launched.kind === 'cluster-taken'; launched = await launch(this.site, this.port)) await pause(LOOK_INTERVAL_MS);
+    for (; launched.kind === 'cluster-taken'; launched = await launch(this.site, this.port))
+      await pause(LOOK_INTERVAL_MS);
     if (launched.kind !== 'started') {
       throw new Error(`${this.name} did not start: ${'reason' in launched ? launched.reason : launched.kind}`);
     }

@@ -157,8 +157,9 @@ export class Program {
    */
   said(text: RegExp): Promise<RegExpExecArray> {
     return this.expect((resolve, reject) => {
-      const look = () => {
-        const match = text.exec(this.output);
+      // A chunk may be longer than the output that is kept.
+      const look = (chunk = '') => {
+        const match = text.exec(chunk) ?? text.exec(this.output);
         if (match) resolve(match);
       };
       const timer = setTimeout(() => reject(`did not start within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
