@@ -45,6 +45,8 @@ export interface ReplicaSettings {
   build: string;
   /** The directory for the log. */
   directory: string;
+  /** Further settings of the service. */
+  environment: Record<string, string>;
   onProxyFault: (fault: ProxyFault) => void;
 }
 
@@ -104,6 +106,7 @@ export class ChaosReplica {
       name: `replica ${this.number}`,
       env: {
         ...SETTINGS,
+        ...this.settings.environment,
         PORT: String(this.port),
         DATABASE_URL: `${this.database.url}?${LIMITS}`,
         GATEWAY_URL: `http://127.0.0.1:${this.gateway.port}`,
