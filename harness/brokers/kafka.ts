@@ -9,6 +9,9 @@ import { Broker, need } from './broker.js';
 
 const run = promisify(execFile);
 
+/** The quick compiler and the small garbage collector, because a broker of a test starts often and runs for a few minutes. */
+const JVM = ['-Xmx512m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
+
 /** Downloads Kafka with its dependencies, unless Maven has them already. Returns the class path. */
 async function classPath(directory: string): Promise<string> {
   const file = join(directory, 'classpath');
@@ -32,7 +35,7 @@ export async function startKafka(): Promise<Broker> {
   need('mvn', 'maven');
   const [port, client, controller] = [await portToKeep(), await portToKeep(), await portToKeep()];
   return Broker.start([port, client], async (directory) => {
-    const [properties, jvm] = [join(directory, 'kafka.properties'), ['-Xmx512m', '-cp', await classPath(directory)]];
+    const [properties, jvm] = [join(directory, 'kafka.properties'), [...JVM, '-cp', await classPath(directory)]];
     writeFileSync(properties, propertiesOf({ port, client, controller }, directory));
     // The cluster id may be any 16 bytes in base64.
     const id = ['--cluster-id', 'AAAAAAAAAAAAAAAAAAAAAQ'];
@@ -59,6 +62,9 @@ offsets.topic.num.partitions=4
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+# After a kill, the new process waits until the session of the old one has expired. The default is 9 s.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 # A new consumer group does not wait for further members, because the tests start none.
 group.initial.rebalance.delay.ms=0
 `;

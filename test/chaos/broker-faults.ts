@@ -11,10 +11,10 @@ const RESTART_MS = { least: 50, most: 800 };
 /** Shorter and longer than the 3 s in which a broker must confirm a batch. */
 const SILENT_MS = { least: 500, most: 6_000 };
 const CUT_MS = { least: 0, most: 1_500 };
-/** How long to wait for another fault of the broker. */
-const HEALTHY_MS = 5_000;
+/** How long to wait for the end of another fault of the broker: longer than a broker takes to start on a busy machine. */
+const TURN_MS = 30_000;
 /** How long to wait until a client of this process is connected. A member of a Kafka group waits for all other members first. */
-const CONNECT_MS = 20_000;
+const CONNECT_MS = 30_000;
 /** How long the guest keeps the messages that it has taken. */
 const KEEP_MS = { least: 0, most: 1_000 };
 const MESSAGES_AGAIN = 300;
@@ -33,7 +33,7 @@ const onBroker =
   async (arena, random, landed) => {
     const { bus } = arena;
     if (!bus) return;
-    const deadline = performance.now() + HEALTHY_MS;
+    const deadline = performance.now() + TURN_MS;
     while (bus.isBusy && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
     if (bus.isBusy) return;
     bus.isBusy = true;

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { UsageError } from '../../harness/options.js';
+import { BROKER_FAULTS } from '../chaos/broker-faults.js';
 import { FAULT_KINDS } from '../chaos/faults.js';
 import { History, type HistoryEvent, type Operation } from '../chaos/history.js';
 import { chargeOf, orderOf, paymentOf } from '../chaos/operations.js';
@@ -22,12 +23,21 @@ describe('the options of npm run chaos', () => {
     expect(readOptions(args)).toMatchObject({ seconds: 5, seed: 7, replicas: 2, faults: ['kill', 'storm'] });
     expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
     expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
+    expect(readOptions(['--bus', 'kafka']).bus).toBe('kafka');
+  });
+
+  it('injects faults of a broker only if there is a broker', () => {
+    const kinds = (...args: string[]) => readOptions(args).faults.filter((kind) => kind in BROKER_FAULTS);
+    expect(kinds()).toEqual([]);
+    expect(kinds('--bus', 'rabbitmq')).toEqual(Object.keys(BROKER_FAULTS));
   });
 
   it('prints the options of a run as the command line that repeats the run', () => {
     const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
     expect(argumentsOf(options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
     expect(argumentsOf(readOptions(['--seed', '7']))).toBe('--seed 7 --seconds 60 --replicas 3');
+    const withBus = readOptions(['--seed', '7', '--bus', 'rabbitmq']);
+    expect(argumentsOf(withBus)).toBe('--seed 7 --seconds 60 --replicas 3 --bus rabbitmq');
   });
 
   it.each([
@@ -37,6 +47,9 @@ describe('the options of npm run chaos', () => {
     [['--faults', 'kill,fire'], '--faults fire: expected one of kill, '],
     [['--faults', ''], '--faults : expected one of kill, '],
     [['kill'], 'kill: expected options only'],
+    [['--bus', 'redis'], '--bus redis: expected one of rabbitmq, kafka'],
+    [['--bus', 'kafka', '--planted'], '--bus: expected without --planted or --fail-points'],
+    [['--faults', 'broker killed'], '--faults broker killed: expected one of kill, '],
     [['--planted', 'lock-in-memory', 'lock'], 'name lock: expected one of no-unique-constraint, '],
     [['--fail-points', 'claim.before', 'claim'], 'name claim: expected one of claim.before, '],
     [['--planted', '--fail-points'], '--planted, --fail-points: expected one of them'],
