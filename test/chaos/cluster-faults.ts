@@ -9,19 +9,16 @@ const NOTICE_MS = { least: 50, most: 800 };
 const CUT_MS = 700;
 /** How long a primary that was restarted, or that has been replaced, still serves its clients. Clients retry several times in this time. */
 const SERVES_MS = 1_500;
-/** How long to wait for another fault of the cluster. A fault needs a healthy cluster, because a quorum of one standby survives one failure. */
-const HEALTHY_MS = 5_000;
-const LOOK_INTERVAL_MS = 50;
 
-/** Injects a fault into a healthy cluster, and waits until the cluster is healthy again. Does nothing if no healthy cluster can be had in time. */
+/**
+ * Injects a fault into a healthy cluster, and waits until the cluster is healthy again. Does nothing if another fault of the cluster has not been
+ * repaired yet, because a quorum of one standby survives one failure at a time.
+ */
 const onCluster =
   (work: (cluster: PostgresCluster, random: Random, landed: Landed) => Promise<void>): Fault =>
   async (arena, random, landed) => {
     const { postgres } = arena;
-    if (!(postgres instanceof PostgresCluster)) return;
-    const deadline = performance.now() + HEALTHY_MS;
-    while (arena.isClusterBusy && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
-    if (arena.isClusterBusy) return;
+    if (!(postgres instanceof PostgresCluster) || arena.isClusterBusy) return;
     arena.isClusterBusy = true;
     try {
       await work(postgres, random, landed);

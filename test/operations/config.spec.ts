@@ -129,6 +129,7 @@ describe('a bad value', () => {
     ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
+    ['DATABASE_SESSION_SETTINGS', 'session', /expected startup or role/],
     ['LOG_LEVEL', 'loud', /"info"/],
   ])('names the bad setting and the expected form: %s=%s', (name, value, expected) => {
     const refusal = refusalOf({ [name]: value });
