@@ -9,6 +9,7 @@ import { Customers1795478406000 } from './1795478406000-customers.js';
 import { Balances1795478407000 } from './1795478407000-balances.js';
 import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-recovery.js';
 import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
+import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
 
 /** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
@@ -23,4 +24,5 @@ export const migrations = [
   Balances1795478407000,
   IdempotencyRecovery1795478408000,
   ChargesByAge1795478409000,
+  MailedOrders1795478410000,
 ];

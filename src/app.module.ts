@@ -21,6 +21,7 @@ import { IdempotencyModule } from './idempotency/index.js';
 import { IdempotencyKeysModule } from './idempotency-keys/idempotency-keys.module.js';
 import { InventoryModule } from './inventory/inventory.module.js';
 import { busOf, MessagingModule } from './messaging/index.js';
+import { NotificationsModule } from './notifications/notifications.module.js';
 import { OperationsModule } from './operations/operations.module.js';
 import { OrdersModule } from './orders/orders.module.js';
 
@@ -88,6 +89,7 @@ export class AppModule {
         InventoryModule,
         CustomersModule,
         BalanceModule,
+        NotificationsModule,
         IdempotencyKeysModule,
         DeadLettersModule,
       ],

@@ -47,6 +47,19 @@ function hasOnlyPath(url: string): boolean {
   return href === origin + pathname;
 }
 
+const REDIS_FORM = 'expected redis://user:password@host:port/database, or rediss, with the number of a database';
+
+/** Whether the Redis client can read a URL. The client would refuse other URLs too, but its errors do not name the setting. */
+function isReadByRedisClient(url: string): boolean {
+  const { hostname, pathname, username, password } = new URL(url);
+  try {
+    decodeURIComponent(username + password);
+  } catch {
+    return false;
+  }
+  return hostname !== '' && /^\/?\d*$/.test(pathname);
+}
+
 /** Whether a cron expression is valid and has a next time. `0 0 30 2 *` has none, and its job would fail only when it is started. */
 function hasNextTime(cron: string): boolean {
   try {
@@ -86,6 +99,10 @@ const environment = z.object({
   MESSAGE_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(168),
   AMQP_URL: z.url({ protocol: /^amqps?$/, error: 'expected amqp://user:password@host:port/vhost' }).optional(),
   KAFKA_BROKERS: brokers.optional(),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/, error: REDIS_FORM, abort: true })
+    .refine(isReadByRedisClient, REDIS_FORM)
+    .optional(),
   RECOVERY_INTERVAL_MS: number('milliseconds', 10, HOUR_MS).int().default(5_000),
   GATEWAY_URL: z
     .url({ protocol: /^https?$/, error: 'expected http://host:port, or https', abort: true })

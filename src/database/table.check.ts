@@ -15,6 +15,7 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   inventory: ADD_AND_CHANGE,
   customers: ADD_AND_CHANGE,
   balances: ADD_AND_CHANGE,
+  mailed_orders: ALL,
   outbox: ALL,
   // The service does not update these rows, but PostgreSQL requires UPDATE for a row lock.
   processed_messages: ALL,

@@ -13,8 +13,9 @@ export interface Consumer {
   readonly concerns?: (message: Message) => boolean;
   /**
    * Processes messages that this consumer has not processed yet, in the transaction that inserts them into the inbox. The handler
-   * writes to the database only, through `tx`, because a rollback must undo all of its work. The result must not depend on the
-   * order of messages. If the handler throws, the transaction rolls back and the inbox tries smaller parts of the batch.
+   * writes to the database through `tx`, because a rollback must undo its work. An effect elsewhere, such as a mail, happens again
+   * after a rollback, so it must be harmless to repeat, and it must be quick. The result must not depend on the order of messages.
+   * If the handler throws, the transaction rolls back and the inbox tries smaller parts of the batch.
    */
   readonly handle: (tx: EntityManager, messages: readonly Message[]) => Promise<void>;
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import type { ProxyFault } from '../../harness/proxy.js';
 import type { BankFault, BankCommand, BankReport } from './bank.js';
+import type { Bus } from './bus.js';
 import type { Database } from './database.js';
 import { ObservedDatabase } from './database-state.js';
 import type { Evidence, JournalEntry, Snapshot } from './evidence.js';
@@ -19,6 +20,8 @@ const LOOK_INTERVAL_MS = 50;
 
 export interface ArenaSettings {
   postgres: Database;
+  /** Default: messages stay within the processes. */
+  bus?: Bus | undefined;
   /** The name of the database that is created. */
   name: string;
   /** The build folder of the service: the real one, or one with a planted bug. */
@@ -46,9 +49,18 @@ export class Arena {
     readonly history: History,
     readonly directory: string,
     private readonly bank: Program,
+    readonly bus: Bus | undefined,
   ) {}
 
-  static async start({ postgres, name, build, replicas, plainReplicas = 0, directory }: ArenaSettings): Promise<Arena> {
+  static async start({
+    postgres,
+    bus,
+    name,
+    build,
+    replicas,
+    plainReplicas = 0,
+    directory,
+  }: ArenaSettings): Promise<Arena> {
     // Files of an earlier run with this seed would mix with the files of this run.
     rmSync(directory, { recursive: true, force: true });
     mkdirSync(directory, { recursive: true });
@@ -64,7 +76,7 @@ export class Arena {
     await database.query(STOCK_UP, [ACCOUNTS, ITEMS, INITIAL_STOCK]);
     const bank = startBank(journal);
     const port = await bank.message((report: BankReport) => ('port' in report ? report.port : undefined));
-    const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank);
+    const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank, bus);
     bank.child.on('message', (report: BankReport) => 'landed' in report && arena.onLanded(report.landed));
     const started = await Promise.all(
       Array.from({ length: replicas }, async (_, i) => {
@@ -75,6 +87,7 @@ export class Arena {
           gatewayPort: port,
           build,
           directory,
+          environment: bus?.settings ?? {},
           onProxyFault: (fault) => arena.onLanded(fault, replica),
         });
         return replica;

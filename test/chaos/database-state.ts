@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { CONSUMERS } from './consumers.js';
 import type { DatabaseState } from './evidence.js';
 
 const TABLES: Record<keyof DatabaseState, string> = {
@@ -17,11 +18,17 @@ const TABLES: Record<keyof DatabaseState, string> = {
   changes: 'SELECT account_id, idempotency_key, change FROM chaos.changes',
 };
 
-/** The number of unfinished keys, charges and messages. */
+/**
+ * The number of unfinished keys, charges and messages. A message that a broker has accepted is unfinished until each of its consumers ($1)
+ * has processed it.
+ */
 const UNFINISHED = `
   SELECT (SELECT count(*) FROM processed_requests WHERE completed_at IS NULL)
        + (SELECT count(*) FROM charges WHERE status = 'pending')
-       + (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS count`;
+       + (SELECT count(*) FROM outbox WHERE published_at IS NULL)
+       + (SELECT count(*) FROM outbox, unnest($1::text[]) AS consumer
+          WHERE (consumer = 'balance' OR data->>'order_id' IS NOT NULL) AND (account_id, consumer, id) NOT IN (
+            SELECT account_id, consumer, message_id FROM processed_messages)) AS count`;
 
 /**
  * A trigger that records each change of a completed record and each deletion before the record expires. It is not part of the service,
@@ -63,7 +70,7 @@ export class ObservedDatabase {
 
   /** How many keys, charges and messages are unfinished. */
   async unfinished(): Promise<number> {
-    return Number((await this.query(UNFINISHED))[0]?.['count']);
+    return Number((await this.query(UNFINISHED, [CONSUMERS]))[0]?.['count']);
   }
 
   async query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]> {

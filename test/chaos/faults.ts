@@ -6,6 +6,8 @@ import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.
 import type { Arena } from './arena.js';
 import { attempt } from './attempt.js';
 import type { BankFault } from './bank.js';
+import { BROKER_FAULTS } from './broker-faults.js';
+import type { BusKind } from './bus.js';
 import { CLUSTER_FAULTS } from './cluster-faults.js';
 import { recordedLongAgo } from './expiring.js';
 import type { Fault } from './fault.js';
@@ -222,6 +224,8 @@ export const FAULTS = {
   'client hangs up': () => pause(BANK_FAULT_MS),
 
   ...CLUSTER_FAULTS,
+
+  ...BROKER_FAULTS,
 } satisfies Record<string, Fault>;
 
 export type FaultKind = keyof typeof FAULTS;
@@ -229,9 +233,12 @@ export const FAULT_KINDS = Object.keys(FAULTS) as FaultKind[];
 
 export const needsCluster = (kind: FaultKind) => kind in CLUSTER_FAULTS;
 
-/** The kinds of faults that fit the database of a run. A cluster replaces a primary that was killed, so it has no 'database killed'. */
-export const kindsOf = (replication?: Replication): readonly FaultKind[] =>
-  FAULT_KINDS.filter((kind) => (replication ? kind !== 'database killed' : !needsCluster(kind)));
+/** The kinds of faults that fit the database and the bus of a run. A cluster replaces a primary that was killed, so it has no 'database killed'. */
+export const kindsOf = (replication?: Replication, bus?: BusKind): readonly FaultKind[] =>
+  FAULT_KINDS.filter((kind) => {
+    if (kind in BROKER_FAULTS) return bus !== undefined;
+    return replication ? kind !== 'database killed' : !needsCluster(kind);
+  });
 
 /** The kinds of faults by the names that proxies and the bank report. */
 export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {

@@ -5,6 +5,7 @@ import { optionsOfProcess } from '../../harness/options.js';
 import { runTool } from '../../harness/processes.js';
 import { Progress } from '../../harness/progress.js';
 import { Arena } from './arena.js';
+import { Bus } from './bus.js';
 import type { Verdict } from './checker/verdict.js';
 import { USUAL } from './clients.js';
 import { type Database, withDatabase } from './database.js';
@@ -39,12 +40,23 @@ async function random(postgres: Database, options: Options): Promise<boolean> {
   const { seed, seconds, replicas, replication, faults, chart } = options;
   const directory = join(KEPT, String(seed));
   const database = replication ? `a cluster with ${replication} replication` : 'one server';
-  print(`seed ${seed}: ${seconds} s, ${replicas} replicas on ${database}, ${faults.length} kinds of faults`);
+  const carrier = options.bus ? ` and ${options.bus}` : '';
+  print(`seed ${seed}: ${seconds} s, ${replicas} replicas on ${database}${carrier}, ${faults.length} kinds of faults`);
+  const bus = options.bus && (await Bus.start(options.bus));
   // Both committers run against each other on the same keys.
-  const arena = await Arena.start({ postgres, name: 'chaos', build: BUILD, replicas, plainReplicas: 1, directory });
+  const arena = await Arena.start({
+    postgres,
+    bus,
+    name: 'chaos',
+    build: BUILD,
+    replicas,
+    plainReplicas: 1,
+    directory,
+  });
   const load = { seconds, ...RANDOM_LOAD };
   const result = await run({ arena, seed, load, faults, progress: new Progress(seconds) });
   await arena.end();
+  await bus?.end();
   const { events } = arena.history;
   const lost = lostAnswers(events).size;
   const title = `${database}, seed ${seed}: ${result.counts.attempts} attempts, ${lost} answers lost, ${result.verdict}`;

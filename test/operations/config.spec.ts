@@ -38,7 +38,7 @@ function refusalOf(env: Record<string, string>): string {
 }
 
 describe('the settings', () => {
-  it('gives every setting its default, except the optional ones: database, API keys, broker and gateway', () => {
+  it('gives every setting its default, except the optional ones: database, API keys, broker, Redis and gateway', () => {
     expect(loadConfig({})).toEqual(DEFAULTS);
   });
 
@@ -56,6 +56,7 @@ describe('the settings', () => {
       'RATE_LIMIT_PER_SECOND',
       'AMQP_URL',
       'KAFKA_BROKERS',
+      'REDIS_URL',
       'GATEWAY_URL',
     ),
   )('treats an empty setting as unset: %s', (name) => {
@@ -116,6 +117,11 @@ describe('a bad value', () => {
     ['KAFKA_BROKERS', 'localhost:65536', /host:port/],
     ['KAFKA_BROKERS', 'kafka://localhost:9092', /host:port/],
     ['KAFKA_BROKERS', 'a:9092,', /host:port/],
+    ['REDIS_URL', 'localhost:6379', /redis:\/\//],
+    ['REDIS_URL', 'http://localhost:6379', /redis:\/\//],
+    ['REDIS_URL', 'redis:///0', /redis:\/\//],
+    ['REDIS_URL', 'redis://localhost:6379/first', /number of a database/],
+    ['REDIS_URL', 'redis://user:50%@localhost', /redis:\/\//],
     ['RECOVERY_INTERVAL_MS', '9', /number of milliseconds/],
     ['GATEWAY_URL', 'bank.example:80', /expected http:/],
     ['GATEWAY_URL', 'bank', /expected http:/],
@@ -140,6 +146,7 @@ describe('a bad value', () => {
   it('does not repeat a bad value that holds a password', () => {
     expect(refusalOf({ DATABASE_URL: 'mysql://root:hunter2@localhost/payments' })).not.toContain('hunter2');
     expect(refusalOf({ AMQP_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
+    expect(refusalOf({ REDIS_URL: 'redis://guest:hunter2@localhost/%' })).not.toContain('hunter2');
     expect(refusalOf({ GATEWAY_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
     const both = { AMQP_URL: 'amqp://guest:hunter2@localhost', KAFKA_BROKERS: 'localhost:9092' };
     expect(refusalOf(both)).not.toContain('hunter2');
@@ -252,10 +259,10 @@ describe('.env.example', () => {
     expect(parseEnv(text)).toEqual({});
     // RabbitMQ and Kafka exclude each other, so each is loaded by itself.
     const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
-    const { DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
+    const { DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
     const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
-    expect([DATABASE_URL, API_KEYS, AMQP_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
+    expect([DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
   });
 
   it('explains each setting of .env.example in one sentence', () => {

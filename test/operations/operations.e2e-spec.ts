@@ -147,7 +147,7 @@ describe('/metrics', () => {
   });
 
   it('counts published messages, and the result of their delivery for each consumer', async () => {
-    const consumers = ['balance', 'orders'].flatMap((consumer) =>
+    const consumers = ['balance', 'orders', 'notifications'].flatMap((consumer) =>
       ['processed', 'failed', 'dead'].map((delivery) => ({ consumer, delivery })),
     );
     const names = [
@@ -162,7 +162,9 @@ describe('/metrics', () => {
     );
     await service.nest.get(Relay).runOnce();
     const after = await read();
-    expect(names.map((name) => (after.get(name) ?? NaN) - (before.get(name) ?? NaN))).toEqual([1, 1, 1, 0, 2, 0, 0]);
+    expect(names.map((name) => (after.get(name) ?? NaN) - (before.get(name) ?? NaN))).toEqual([
+      1, 1, 1, 0, 2, 0, 0, 2, 0, 0,
+    ]);
   });
 
   it('labels metrics with routes, never with keys or ids', async () => {

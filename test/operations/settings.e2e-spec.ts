@@ -33,7 +33,7 @@ const ACCEPTED: Record<string, readonly string[]> = {
 };
 
 /** Settings that name another server. Other tests start such servers. */
-const OTHER_SERVERS = ['DATABASE_URL', 'AMQP_URL', 'KAFKA_BROKERS', 'GATEWAY_URL'];
+const OTHER_SERVERS = ['DATABASE_URL', 'AMQP_URL', 'KAFKA_BROKERS', 'REDIS_URL', 'GATEWAY_URL'];
 
 let database: TestDatabase;
 beforeAll(async () => void (database = await createDatabase()));

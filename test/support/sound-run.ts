@@ -123,7 +123,7 @@ export class Run {
     ],
     stock: [{ account_id: 'acct_a', item_id: 'item_1', stock: 98 }],
     messages: [{ account_id: 'acct_a', id: `charge.succeeded.${chargeId(1)}`, published: true }],
-    processed: ['balance', 'orders'].map((consumer) => ({
+    processed: ['balance', 'orders', 'notifications'].map((consumer) => ({
       account_id: 'acct_a',
       consumer,
       message_id: `charge.succeeded.${chargeId(1)}`,
@@ -220,7 +220,7 @@ export class Run {
     Object.assign(database.requests[0] ?? {}, { request_id: uuid(3) });
     const message = { account_id: 'acct_a', id: `charge.succeeded.${chargeId(3)}`, published: true };
     database.messages.push(message);
-    for (const consumer of ['balance', 'orders'])
+    for (const consumer of ['balance', 'orders', 'notifications'])
       database.processed.push({ account_id: 'acct_a', consumer, message_id: message.id });
     Object.assign(database.balances[0] ?? {}, { amount: 1200 });
     Object.assign(database.payments[0] ?? {}, { amount: 1200 });

@@ -60,4 +60,4 @@ export const NOTHING: Effects = { succeeded: 0, failed: 0, pending: 0, captures:
 export const reset = ({ sql }: TestDatabase) =>
   sql(`
     TRUNCATE processed_requests, charges, bank.captures, outbox, processed_messages, failed_messages, inventory, orders,
-      order_payments, customers, balances`);
+      order_payments, customers, balances, mailed_orders`);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { UsageError } from '../../harness/options.js';
+import { BROKER_FAULTS } from '../chaos/broker-faults.js';
 import { kindsOf } from '../chaos/faults.js';
 import { History, type HistoryEvent, type Operation, type Reply } from '../chaos/history.js';
 import { lostAnswers } from '../chaos/lost-answers.js';
@@ -25,6 +26,13 @@ describe('the options of npm run chaos', () => {
     expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
     expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
     expect(readOptions(['--chart', 'docs/a.svg'])).toMatchObject({ mode: 'random', chart: 'docs/a.svg' });
+    expect(readOptions(['--bus', 'kafka']).bus).toBe('kafka');
+  });
+
+  it('injects faults of a broker only if there is a broker', () => {
+    const kinds = (...args: string[]) => readOptions(args).faults.filter((kind) => kind in BROKER_FAULTS);
+    expect(kinds()).toEqual([]);
+    expect(kinds('--bus', 'rabbitmq')).toEqual(Object.keys(BROKER_FAULTS));
   });
 
   it('adds faults of a cluster to the faults of a chaos run on a cluster, in which no killed primary is started again', () => {
@@ -39,6 +47,8 @@ describe('the options of npm run chaos', () => {
     const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
     expect(argumentsOf(options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
     expect(argumentsOf(readOptions(['--seed', '7']))).toBe('--seed 7 --seconds 60 --replicas 3');
+    const withBus = readOptions(['--seed', '7', '--bus', 'rabbitmq']);
+    expect(argumentsOf(withBus)).toBe('--seed 7 --seconds 60 --replicas 3 --bus rabbitmq');
     const cluster = ['--cluster', '--async', '--seed', '7'];
     expect(argumentsOf(readOptions(cluster))).toBe('--seed 7 --seconds 60 --replicas 3 --cluster --async');
   });
@@ -50,6 +60,9 @@ describe('the options of npm run chaos', () => {
     [['--faults', 'kill,fire'], '--faults fire: expected one of kill, '],
     [['--faults', ''], '--faults : expected one of kill, '],
     [['kill'], 'kill: expected options only'],
+    [['--bus', 'redis'], '--bus redis: expected one of rabbitmq, kafka'],
+    [['--bus', 'kafka', '--planted'], '--bus: expected without --planted or --fail-points'],
+    [['--faults', 'broker killed'], '--faults broker killed: expected one of kill, '],
     [['--planted', 'lock-in-memory', 'lock'], 'name lock: expected one of no-unique-constraint, '],
     [['--fail-points', 'claim.before', 'claim'], 'name claim: expected one of claim.before, '],
     [['--faults', 'primary killed'], '--faults primary killed: expected one of kill, '],

@@ -1,3 +1,4 @@
+import { consumersOf } from '../consumers.js';
 import type { DatabaseState, Snapshot } from '../evidence.js';
 import { chargeIdOf, named } from './stories.js';
 import type { Report } from './verdict.js';
@@ -127,8 +128,7 @@ export function checkMessages({ charges, orders, messages, processed, payments }
   const succeeded = charges.filter(({ status }) => status === 'succeeded');
   for (const { account_id, id, order_id } of succeeded) {
     const message = named(account_id, `charge.succeeded.${id}`);
-    for (const place of order_id === null ? ['outbox', 'balance'] : ['outbox', 'balance', 'orders'])
-      due.add(`${place} ${message}`, 1);
+    for (const place of ['outbox', ...consumersOf(order_id)]) due.add(`${place} ${message}`, 1);
   }
   for (const { account_id, id } of messages) seen.add(`outbox ${named(account_id, id)}`, 1);
   for (const { account_id, consumer, message_id } of processed)
