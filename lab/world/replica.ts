@@ -1,10 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import { DatabaseProxy } from './database-proxy.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventStream, Fault, ReplicaName } from './events.js';
 import type { Implementation } from './implementations.js';
 
-export type ReplicaState = 'running' | 'killed' | 'frozen' | 'stopped';
+/** `failed`: the process was started and has not come back. */
+export type ReplicaState = 'starting' | 'running' | 'killed' | 'frozen' | 'stopped' | 'failed';
 
 /** One process of an implementation, behind a proxy to PostgreSQL. */
 export class Replica {
@@ -39,13 +40,18 @@ export class Replica {
       channels: ['ipc'],
     });
     this.program = program;
+    this.state = 'starting';
     void program.ended.then(() => {
       if (this.program !== program) return;
       this.port = undefined;
-      this.note('killed', 'The process has ended.');
+      this.note('killed', 'The process has ended.', 'kill');
     });
-    this.port = Number(new URL(await program.served()).port);
-    this.note('running', 'The process serves.');
+    const url = await program.served().catch((error: unknown) => {
+      if (this.program === program) this.state = 'failed';
+      throw error;
+    });
+    this.port = Number(new URL(url).port);
+    this.note('running', 'The process serves.', 'start');
   }
 
   /** Kills the process, which cannot prepare for it: SIGKILL. */
@@ -57,14 +63,14 @@ export class Replica {
   freeze(): void {
     if (this.state !== 'running') return;
     this.program?.signal('SIGSTOP');
-    this.note('frozen', 'The process is frozen.');
+    this.note('frozen', 'The process is frozen.', 'freeze');
   }
 
   /** Lets a frozen process continue: SIGCONT. */
   wake(): void {
     if (this.state !== 'frozen') return;
     this.program?.signal('SIGCONT');
-    this.note('woken', 'The process continues.');
+    this.note('woken', 'The process continues.', 'wake');
   }
 
   /** Ends the process without an event. */
@@ -76,8 +82,8 @@ export class Replica {
     await program?.end();
   }
 
-  private note(state: 'running' | 'killed' | 'frozen' | 'woken', text: string): void {
+  private note(state: 'running' | 'killed' | 'frozen' | 'woken', text: string, fault: Fault): void {
     this.state = state === 'woken' ? 'running' : state;
-    this.events.add({ kind: 'process', from: this.name, to: this.name, text, state });
+    this.events.add({ kind: 'process', from: this.name, to: this.name, text, state, fault });
   }
 }

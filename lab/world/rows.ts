@@ -103,6 +103,14 @@ export class RowReader {
     await this.client.query(`DELETE FROM ${this.schema}.processed_requests WHERE idempotency_key = $1`, [key]);
   }
 
+  /** Ends the leases of all requests that are in progress, by the clock of the database. */
+  async endLeases(): Promise<void> {
+    if (!this.tables.some(({ name, hasLease }) => name === 'processed_requests' && hasLease)) return;
+    await this.client.query(
+      `UPDATE ${this.schema}.processed_requests SET locked_until = clock_timestamp() WHERE response_body IS NULL`,
+    );
+  }
+
   /** Whether a key exists that was created less than this time ago, by the clock of the database. */
   async isYoung(key: string, seconds: number): Promise<boolean> {
     const { rowCount } = await this.client.query(

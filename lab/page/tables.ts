@@ -1,0 +1,170 @@
+import { html, nothing, type TemplateResult } from './lit-html.js';
+import type { Rows } from '../world/rows.js';
+import type { Attempt } from './attempts.js';
+import type { Changes } from './changes.js';
+import { shortened } from './labels.js';
+
+type Row = Record<string, unknown>;
+
+interface Column {
+  name: string;
+  title: string;
+  show?: (value: unknown, leaseSeconds: number) => unknown;
+}
+
+const LONGEST_TABLE_ROWS = 6;
+
+const reply = (body: unknown) => {
+  const [, id] = /"id":\s*"([^"]+)"/.exec(String(body ?? '')) ?? [];
+  return id === undefined ? '' : `{"id":"${shortened(id)}"…`;
+};
+const lease = (seconds: unknown, leaseSeconds: number) => {
+  if (typeof seconds !== 'number') return '';
+  return seconds <= 0 ? 'over' : html`<meter max=${leaseSeconds} value=${seconds}></meter> ${seconds.toFixed(1)} s`;
+};
+
+const TABLES: { name: keyof Rows; what: string; columns: Column[] }[] = [
+  {
+    name: 'processed_requests',
+    what: 'keys',
+    columns: [
+      { name: 'idempotency_key', title: 'key' },
+      { name: 'lock_token', title: 'lock token' },
+      { name: 'lease_seconds', title: 'lease', show: lease },
+      { name: 'response_body', title: 'reply', show: reply },
+    ],
+  },
+  {
+    name: 'charges',
+    what: 'what we believe',
+    columns: [
+      { name: 'id', title: 'id' },
+      { name: 'amount', title: 'amount' },
+      { name: 'status', title: 'status' },
+    ],
+  },
+  {
+    name: 'bank.captures',
+    what: 'what the bank took',
+    columns: [
+      { name: 'charge_id', title: 'charge' },
+      { name: 'amount', title: 'amount' },
+      { name: 'idempotency_key', title: "bank's key" },
+    ],
+  },
+  {
+    name: 'outbox',
+    what: 'messages',
+    columns: [
+      { name: 'type', title: 'type' },
+      { name: 'published_at', title: 'published', show: (at) => (at ? 'yes' : 'not yet') },
+    ],
+  },
+];
+
+/** What the tables depend on besides their rows. */
+interface Look {
+  changes: Changes;
+  now: number;
+  leaseSeconds: number;
+}
+
+/** The rows of the implementation and of the bank. */
+export const tables = (rows: Rows | undefined, look: Look): TemplateResult =>
+  html`${TABLES.map(({ name, what, columns }) => table(name, what, columns, rows ? rows[name] : [], look))}`;
+
+function table(
+  name: string,
+  what: string,
+  columns: readonly Column[],
+  rows: readonly Row[] | undefined,
+  { changes, now, leaseSeconds }: Look,
+): TemplateResult {
+  const caption = html`<h3><code>${name}</code> <span>${what}</span><b>${rows?.length ?? nothing}</b></h3>`;
+  if (!rows)
+    return html`<section class="table absent">
+      ${caption}
+      <p>This step has no such table.</p>
+    </section>`;
+  const existing = columns.filter((column) => rows.length === 0 || rows.some((row) => column.name in row));
+  const shown = rows.slice(-LONGEST_TABLE_ROWS);
+  const cell = (row: Row, { name: column, show }: Column) => {
+    const value = show ? show(row[column], leaseSeconds) : shortened(String(row[column] ?? ''));
+    return html`<td class=${changes.isFresh(name, row, column, now) ? 'fresh' : ''} title=${String(row[column] ?? '')}>
+      ${value}
+    </td>`;
+  };
+  return html`<section class="table" data-table=${name}>
+    ${caption}
+    ${
+      rows.length === 0
+        ? html`<p>No row.</p>`
+        : html`<table>
+            <thead>
+              <tr>
+                ${existing.map(({ title }) => html`<th scope="col">${title}</th>`)}
+              </tr>
+            </thead>
+            <tbody>
+              ${shown.map(
+                (row) =>
+                  html`<tr>
+                    ${existing.map((column) => cell(row, column))}
+                  </tr>`,
+              )}
+            </tbody>
+          </table>`
+    }
+    ${rows.length > shown.length ? html`<p>and ${rows.length - shown.length} more</p>` : nothing}
+  </section>`;
+}
+
+const MOST_ATTEMPTS = 10;
+
+/** What the client has sent and received, one line for each attempt. */
+export function attemptTable(attempts: readonly Attempt[]): TemplateResult {
+  const shown = attempts.slice(-MOST_ATTEMPTS);
+  return html`<section class="table" data-table="attempts">
+    <h3><code>attempts</code> <span>what the client sees</span><b>${attempts.length}</b></h3>
+    ${
+      attempts.length === 0
+        ? html`<p>No attempt.</p>`
+        : html`<table>
+            <thead>
+              <tr>
+                ${['#', 'key', 'to', 'status', 'reply'].map((title) => html`<th scope="col">${title}</th>`)}
+              </tr>
+            </thead>
+            <tbody>
+              ${shown.map(
+                (attempt) =>
+                  html`<tr>
+                    <td>${attempt.number}</td>
+                    <td>${attempt.key}</td>
+                    <td>${attempt.replica ?? ''}</td>
+                    <td class=${(attempt.status ?? 0) >= 500 || attempt.isLost ? 'bad' : ''}>${statusOf(attempt)}</td>
+                    <td class=${attempt.bytes === 'other' ? 'bad' : ''}>${bytesOf(attempt)}</td>
+                  </tr>`,
+              )}
+            </tbody>
+          </table>`
+    }
+    ${attempts.length > shown.length ? html`<p>and ${attempts.length - shown.length} before</p>` : nothing}
+  </section>`;
+}
+
+const statusOf = ({ status, isLost }: Attempt) => (isLost ? 'lost' : (status ?? '…'));
+
+function bytesOf({ bytes, digest, isReplayed }: Attempt): string {
+  const replayed = isReplayed ? ', replayed' : '';
+  switch (bytes) {
+    case 'first':
+      return `${digest}${isReplayed ? ', replayed' : ', first'}`;
+    case 'same':
+      return `= same bytes${replayed}`;
+    case 'other':
+      return `≠ ${digest}${replayed}`;
+    case undefined:
+      return '';
+  }
+}
