@@ -15,9 +15,9 @@ async function main(): Promise<never> {
   const [implementations, scenarios] = await Promise.all([findImplementations(), findScenarios()]);
   const laboratory = new Laboratory(implementations, scenarios);
   const server = await PageServer.start(laboratory, await readCatalogue(implementations, scenarios));
-  process.stdout.write(`Open ${server.url} in a browser. Ctrl-C ends the laboratory.\n`);
+  process.stderr.write(`The laboratory is served at ${server.url}, on loopback only. Ctrl-C ends it.\n`);
   await laboratory.open();
-  if (laboratory.databaseUrl) process.stdout.write(`Its PostgreSQL: psql ${laboratory.databaseUrl}\n`);
+  if (laboratory.databaseUrl) process.stderr.write(`Its rows: psql ${laboratory.databaseUrl}\n`);
   return new Promise(() => undefined); // a signal ends the laboratory
 }
 

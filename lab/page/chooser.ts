@@ -14,25 +14,29 @@ export function chooser(
   return html`
     <fieldset>
       <legend>1. Choose an implementation</legend>
-      ${steps.map((each) =>
-        choice(
-          'step',
-          each.label,
-          title(each.label, each.title),
-          each.label === step,
-          results[`${each.label} ${scenario}`],
-          () => choose({ ...selection, step: each.label }),
-        ),
-      )}
+      <div class="choices">
+        ${steps.map((each) =>
+          choice(
+            'step',
+            each.label,
+            title(each.label, each.title),
+            each.label === step,
+            results[`${each.label} ${scenario}`],
+            () => choose({ ...selection, step: each.label }),
+          ),
+        )}
+      </div>
     </fieldset>
     <fieldset>
       <legend>2. Choose a failure</legend>
-      ${scenarios.map((each) =>
-        choice('scenario', each.name, each.title, each.name === scenario, results[`${step} ${each.name}`], () =>
-          choose({ ...selection, scenario: each.name }),
-        ),
-      )}
-      ${choice('scenario', BY_HAND, 'Act by hand', scenario === BY_HAND, undefined, () => choose({ ...selection, scenario: BY_HAND }))}
+      <div class="choices">
+        ${scenarios.map((each) =>
+          choice('scenario', each.name, each.title, each.name === scenario, results[`${step} ${each.name}`], () =>
+            choose({ ...selection, scenario: each.name }),
+          ),
+        )}
+        ${choice('scenario', BY_HAND, 'Act by hand', scenario === BY_HAND, undefined, () => choose({ ...selection, scenario: BY_HAND }))}
+      </div>
     </fieldset>
   `;
 }

@@ -28,11 +28,13 @@ export function codePane(source: string, code: string, marks: readonly number[])
   const lines = piecesOf(code.trimEnd());
   return html`
     <h2>The code that runs <code>${source}</code></h2>
-    <pre tabindex="0" aria-label="Source of ${source}"><code>${lines.map(
-      (pieces, i) =>
-        html`<span class=${marks.includes(i + 1) ? 'code-line marked' : 'code-line'} data-line=${i + 1}
-          >${pieces.map(({ text, kind }) => (kind ? html`<i class=${kind}>${text}</i>` : text))}
-        </span>`,
-    )}</code></pre>
+    <div class="source" tabindex="0" aria-label="Source of ${source}">
+      ${lines.map(
+        (pieces, i) =>
+          html`<div class=${marks.includes(i + 1) ? 'code-line marked' : 'code-line'} data-line=${i + 1}>
+            ${pieces.map(({ text, kind }) => html`<span class=${kind}>${text}</span>`)}
+          </div>`,
+      )}
+    </div>
   `;
 }

@@ -20,27 +20,28 @@ export function curlOf(step: string, events: readonly LabEvent[], { labUrl, prox
     '',
     `lab '${JSON.stringify({ kind: 'play', step, scenario: 'by-hand' })}'`,
   ];
-  const isCrowd = attempts.length > 1;
   let before: Attempt | undefined;
   let skipped = 0;
+  let isLeaseOver = false;
   const skip = () => {
-    if (skipped > 0) lines.push(`# ${skipped} more attempts got ${before?.status ?? 'no reply'}`);
+    if (skipped > 0) lines.push(`# ${skipped} more attempts got ${before?.status}`);
     skipped = 0;
   };
   for (const event of events) {
-    const attempt = event.kind === 'request' && attempts.find(({ begins }) => begins === event.id);
-    if (attempt) {
-      if (before && isRepetition(attempt, before)) {
-        skipped++;
-        continue;
-      }
-      skip();
-      if (before?.status === 409 && before.key === attempt.key && attempt.status === 200) lines.push(act('end-leases'));
-      lines.push(charge(attempt, isCrowd && isOverlapped(attempt, events)));
-      before = attempt;
+    const attempt = attempts.find(({ begins }) => begins === event.id);
+    if (attempt && before && isRepetition(attempt, before)) {
+      skipped++;
+      continue;
     }
-    if (event.fault && event.fault !== 'end-leases') {
+    if (attempt) {
       skip();
+      // The lease is longer by hand, so a command ends it.
+      if (before?.status === 409 && attempt.status === 200 && !isLeaseOver) lines.push(act('end-leases'));
+      lines.push(...charge(attempt, events));
+      before = attempt;
+    } else if (event.fault) {
+      skip();
+      if (event.fault === 'end-leases') isLeaseOver = true;
       lines.push(act(event.fault, event.from === 'B' ? 'B' : 'A'));
     } else if (event.kind === 'note' && event.from !== 'bank') lines.push(`# ${event.text}`);
   }
@@ -50,8 +51,17 @@ export function curlOf(step: string, events: readonly LabEvent[], { labUrl, prox
 
 const act = (action: string, replica: ReplicaName = 'A') => `lab '${JSON.stringify({ kind: 'act', action, replica })}'`;
 
-function charge({ key, replica = 'A', body }: Attempt, isInBackground: boolean): string {
-  return `charge ${quoted(key)} ${replica} ${quoted(body)}${isInBackground ? ' &' : ''}`;
+function charge(attempt: Attempt, events: readonly LabEvent[]): string[] {
+  const { key, replica = 'A', body } = attempt;
+  const command = `charge ${quoted(key)} ${replica} ${quoted(body)}`;
+  switch (whatComesBeforeTheEndOf(attempt, events)) {
+    case 'nothing':
+      return [command];
+    case 'attempt':
+      return [`${command} &`];
+    case 'fault':
+      return [`${command} &`, 'sleep 1 # until the request has reached the bank'];
+  }
 }
 
 const quoted = (text: string) => (/^[\w-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
@@ -63,9 +73,12 @@ const isRepetition = (attempt: Attempt, before: Attempt) =>
   attempt.status === before.status &&
   attempt.status === 409;
 
-/** Whether another attempt or a fault began before this attempt ended. */
-const isOverlapped = ({ begins, ends }: Attempt, events: readonly LabEvent[]) =>
-  events.some(({ id, kind, from, fault }) => {
-    const isNext = (kind === 'request' && from === 'client') || fault !== undefined;
-    return isNext && id > begins && (ends === undefined || id < ends);
-  });
+function whatComesBeforeTheEndOf(
+  { begins, ends = Infinity }: Attempt,
+  events: readonly LabEvent[],
+): 'nothing' | 'attempt' | 'fault' {
+  const isAttempt = ({ kind, from }: LabEvent) => kind === 'request' && from === 'client';
+  const next = events.find((event) => event.id > begins && event.id < ends && (isAttempt(event) || event.fault));
+  if (!next) return 'nothing';
+  return isAttempt(next) ? 'attempt' : 'fault';
+}

@@ -1,4 +1,5 @@
 import type { LabEvent, Lane, ReplicaName } from '../world/events.js';
+import type { Attempt } from './attempts.js';
 
 /** One message over one or two lanes: what the client sends passes the proxy. */
 export interface Hop {
@@ -32,8 +33,8 @@ export interface Diagram {
   height: number;
 }
 
-const ROW = 36;
-const TOP = 30;
+const ROW = 33;
+const TOP = 28;
 /** Additional space for a time in which nothing happens. */
 const WAIT_SPACE = 26;
 const WAIT_MS = 700;
@@ -44,9 +45,8 @@ const MANY_ATTEMPTS = 5;
 const SHARED_ROW_MS = 1_500;
 
 /** Places everything that has happened in rows, from top to bottom. */
-export function diagramOf(events: readonly LabEvent[]): Diagram {
-  const attempts = new Set(events.map(({ attempt }) => attempt).filter(Boolean)).size;
-  const lines = linesOf(events, attempts >= MANY_ATTEMPTS);
+export function diagramOf(events: readonly LabEvent[], attempts: readonly Attempt[]): Diagram {
+  const lines = linesOf(events, attempts);
   let y = TOP;
   let lastAt = lines[0]?.events[0]?.at ?? 0;
   for (const line of lines) {
@@ -63,7 +63,8 @@ export function diagramOf(events: readonly LabEvent[]): Diagram {
   return { lines, height, stretches: stretchesOf(lines, height) };
 }
 
-function linesOf(events: readonly LabEvent[], isShared: boolean): Line[] {
+function linesOf(events: readonly LabEvent[], attempts: readonly Attempt[]): Line[] {
+  const isShared = attempts.length >= MANY_ATTEMPTS;
   const lines: Line[] = [];
   const open = new Map<string, { line: Line; to: Lane; at: number }>();
   const shared = new Map<string, { line: Line; at: number }>();
@@ -79,16 +80,7 @@ function linesOf(events: readonly LabEvent[], isShared: boolean): Line[] {
       if (isFirst) before.line.hops.push(hop);
       continue;
     }
-    const signature = [
-      kind,
-      from,
-      to,
-      event.text,
-      event.status,
-      event.lost,
-      event.replayed,
-      attempt && event.key,
-    ].join();
+    const signature = signatureOf(event, attempts);
     const equal = shared.get(signature);
     let line: Line;
     if (isShared && equal && kind !== 'process' && at - equal.at < SHARED_ROW_MS) {
@@ -104,10 +96,19 @@ function linesOf(events: readonly LabEvent[], isShared: boolean): Line[] {
   return lines;
 }
 
+/** Messages with the same signature look the same in the diagram, except for their numbers and keys. */
+function signatureOf(event: LabEvent, attempts: readonly Attempt[]): string {
+  const { kind, from, to, text, status, lost } = event;
+  const attempt = attempts.find(({ number }) => number === event.attempt);
+  const isRepetition = attempts.find(({ key }) => key === attempt?.key) !== attempt;
+  const bytes = kind === 'reply' && attempt?.bytes;
+  return [kind, from, to, text, status, lost, attempt?.replica, attempt?.isReplayed, bytes, isRepetition].join();
+}
+
 const kindOf = ({ kind }: LabEvent): Line['kind'] => (kind === 'request' || kind === 'reply' ? 'message' : kind);
 
 function stretchesOf(lines: readonly Line[], height: number): Stretch[] {
-  return (['A', 'B'] as const).flatMap((lane) => [...statesOf(lane, lines, height), ...workOf(lane, lines, height)]);
+  return (['A', 'B'] as const).flatMap((lane) => [...workOf(lane, lines, height), ...statesOf(lane, lines, height)]);
 }
 
 function statesOf(lane: ReplicaName, lines: readonly Line[], height: number): Stretch[] {

@@ -26,7 +26,7 @@ export function labelOf({ kind, events, hops }: Line, attempts: readonly Attempt
   if (!event) return { text: '', tone: 'plain' };
   const many = events.length > 1 ? `${events.length} × ` : '';
   const isLost = hops.some((hop) => hop.isLost);
-  const lost = isLost ? ' · lost' : '';
+  const lost = isLost && event.status !== undefined ? ' · lost' : '';
   if (kind === 'note') return { text: many + event.text, tone: 'quiet' };
   if (kind === 'process') return { text: event.text, tone: event.state === 'killed' ? 'bad' : 'warn' };
   if (kind === 'commit') {
@@ -37,7 +37,10 @@ export function labelOf({ kind, events, hops }: Line, attempts: readonly Attempt
     return { text: `${many}${event.text}${key}${lost}`, tone: isLost ? 'bad' : 'plain' };
   }
   const number = events.length > 1 ? many : `#${event.attempt} `;
-  if (event.kind === 'request') return { text: `${number}${event.text} · ${event.key}`, tone: 'plain' };
+  const isOneKey = events.every(({ key }) => key === event.key);
+  if (event.kind === 'request') {
+    return { text: `${number}${event.text}${isOneKey ? ` · ${event.key}` : ''}`, tone: 'plain' };
+  }
   const attempt = attempts.find((each) => each.number === event.attempt);
   const { words, tone } = replyWords(attempt, isLost);
   return { text: `${number}${[event.text, ...words].join(' · ')}${lost}`, tone };

@@ -17,6 +17,7 @@ const NOTICE_MS = 2_500;
 const REDRAW_MS = 500;
 
 const place = document.getElementById('page') as HTMLElement;
+place.replaceChildren();
 const catalogue = (await (await fetch('/catalogue')).json()) as Catalogue;
 const changes = new Changes();
 
@@ -31,6 +32,16 @@ function choose(chosen: Selection): void {
   selection = chosen;
   history.replaceState(undefined, '', hashOf(chosen));
   draw();
+  reveal();
+}
+
+/** Scrolls the lists to what is chosen, and the code to the first line that is marked. */
+function reveal(): void {
+  place.querySelectorAll('.choice:has(:checked)').forEach((chosen) => {
+    chosen.scrollIntoView({ block: 'nearest', inline: 'center' });
+  });
+  const [code, marked] = [place.querySelector('.source'), place.querySelector<HTMLElement>('.marked')];
+  if (code) code.scrollTop = marked ? marked.offsetTop - code.clientHeight / 3 : 0;
 }
 
 function say(text: string): void {
@@ -140,4 +151,5 @@ addEventListener('resize', draw);
 setInterval(draw, REDRAW_MS);
 draw();
 draw(); // the first drawing gives the diagram its width
+reveal();
 connect();

@@ -9,7 +9,7 @@ type Row = Record<string, unknown>;
 interface Column {
   name: string;
   title: string;
-  show?: (value: unknown, leaseSeconds: number) => unknown;
+  show?: (value: unknown, row: Row, leaseSeconds: number) => unknown;
 }
 
 const LONGEST_TABLE_ROWS = 6;
@@ -18,8 +18,9 @@ const reply = (body: unknown) => {
   const [, id] = /"id":\s*"([^"]+)"/.exec(String(body ?? '')) ?? [];
   return id === undefined ? '' : `{"id":"${shortened(id)}"…`;
 };
-const lease = (seconds: unknown, leaseSeconds: number) => {
-  if (typeof seconds !== 'number') return '';
+/** A key with a reply needs no lease. */
+const lease = (seconds: unknown, { response_body: body }: Row, leaseSeconds: number) => {
+  if (typeof seconds !== 'number' || body) return '';
   return seconds <= 0 ? 'over' : html`<meter max=${leaseSeconds} value=${seconds}></meter> ${seconds.toFixed(1)} s`;
 };
 
@@ -89,7 +90,7 @@ function table(
   const existing = columns.filter((column) => rows.length === 0 || rows.some((row) => column.name in row));
   const shown = rows.slice(-LONGEST_TABLE_ROWS);
   const cell = (row: Row, { name: column, show }: Column) => {
-    const value = show ? show(row[column], leaseSeconds) : shortened(String(row[column] ?? ''));
+    const value = show ? show(row[column], row, leaseSeconds) : shortened(String(row[column] ?? ''));
     return html`<td class=${changes.isFresh(name, row, column, now) ? 'fresh' : ''} title=${String(row[column] ?? '')}>
       ${value}
     </td>`;
@@ -119,11 +120,17 @@ function table(
   </section>`;
 }
 
-const MOST_ATTEMPTS = 10;
+const MOST_LINES = 10;
 
-/** What the client has sent and received, one line for each attempt. */
+/** What the client has sent and received. Attempts in a row that got the same refusal share a line. */
 export function attemptTable(attempts: readonly Attempt[]): TemplateResult {
-  const shown = attempts.slice(-MOST_ATTEMPTS);
+  const lines: { last: Attempt; first: Attempt }[] = [];
+  for (const attempt of attempts) {
+    const line = lines.at(-1);
+    if (line && isSameRefusal(line.last, attempt)) line.last = attempt;
+    else lines.push({ first: attempt, last: attempt });
+  }
+  const shown = lines.slice(-MOST_LINES);
   return html`<section class="table" data-table="attempts">
     <h3><code>attempts</code> <span>what the client sees</span><b>${attempts.length}</b></h3>
     ${
@@ -137,21 +144,28 @@ export function attemptTable(attempts: readonly Attempt[]): TemplateResult {
             </thead>
             <tbody>
               ${shown.map(
-                (attempt) =>
+                ({ first, last }) =>
                   html`<tr>
-                    <td>${attempt.number}</td>
-                    <td>${attempt.key}</td>
-                    <td>${attempt.replica ?? ''}</td>
-                    <td class=${(attempt.status ?? 0) >= 500 || attempt.isLost ? 'bad' : ''}>${statusOf(attempt)}</td>
-                    <td class=${attempt.bytes === 'other' ? 'bad' : ''}>${bytesOf(attempt)}</td>
+                    <td>${first.number}${first === last ? '' : `–${last.number}`}</td>
+                    <td>${last.key}</td>
+                    <td>${last.replica ?? ''}</td>
+                    <td class=${(last.status ?? 0) >= 500 || last.isLost ? 'bad' : ''}>${statusOf(last)}</td>
+                    <td class=${last.bytes === 'other' ? 'bad' : ''}>${bytesOf(last)}</td>
                   </tr>`,
               )}
             </tbody>
           </table>`
     }
-    ${attempts.length > shown.length ? html`<p>and ${attempts.length - shown.length} before</p>` : nothing}
+    ${lines.length > shown.length ? html`<p>and ${lines.length - shown.length} before</p>` : nothing}
   </section>`;
 }
+
+const isSameRefusal = (one: Attempt, other: Attempt) =>
+  one.status !== undefined &&
+  one.status !== 200 &&
+  one.status === other.status &&
+  one.key === other.key &&
+  one.replica === other.replica;
 
 const statusOf = ({ status, isLost }: Attempt) => (isLost ? 'lost' : (status ?? '…'));
 

@@ -24,6 +24,8 @@ const STATES: Record<LabState['replicas']['A'], string> = {
 };
 /** Below this width, the diagram has no column for the time. */
 const NARROW_PX = 520;
+/** The width of a character of a label, which is set in a font of fixed width. */
+const CHARACTER_PX = 6.7;
 
 interface Frame {
   width: number;
@@ -41,7 +43,7 @@ export function timeline(
   width: number,
 ): TemplateResult {
   const frame: Frame = { width, left: width < NARROW_PX ? 0 : 48 };
-  const { lines, stretches, height } = diagramOf(events);
+  const { lines, stretches, height } = diagramOf(events, attempts);
   const shown = Math.max(height, 240);
   const startedAt = events[0]?.at ?? 0;
   return html`
@@ -110,7 +112,7 @@ function lineOf(line: Line, attempts: readonly Attempt[], startedAt: number, fra
           : nothing
       }
       ${frame.left > 0 ? svg`<text class="time" x="0" y=${y + 4}>${seconds} s</text>` : nothing}
-      ${labelText(text, Math.min(...xs), Math.max(...xs), y, frame)}
+      ${labelText(text, Math.min(...xs), y, frame)}
       ${hops.map((hop) => arrow(hop, y, frame))}
       ${kind === 'process' ? processMark(event?.state, xs[0] ?? 0, y) : nothing}
       ${kind === 'note' ? svg`<circle class="note-dot" cx=${xs[0] ?? 0} cy=${y} r="3.5" />` : nothing}
@@ -118,11 +120,12 @@ function lineOf(line: Line, attempts: readonly Attempt[], startedAt: number, fra
     </g>`;
 }
 
-/** The label begins at the left end of its arrow, unless it would leave the diagram. */
-function labelText(text: string, left: number, right: number, y: number, { width }: Frame): TemplateResult {
-  const roughWidth = text.length * 6.2 + 8;
-  if (left + roughWidth < width) return svg`<text class="label" x=${left + 8} y=${y - 7}>${text}</text>`;
-  return svg`<text class="label" text-anchor="end" x=${Math.min(width - 4, Math.max(right - 8, roughWidth))} y=${y - 7}>${text}</text>`;
+/** The label begins at the left end of its arrow. If it is too long for that, it ends at the edge of the diagram. */
+function labelText(text: string, left: number, y: number, { width }: Frame): TemplateResult {
+  const isLong = left + 8 + text.length * CHARACTER_PX > width;
+  return isLong
+    ? svg`<text class="label" text-anchor="end" x=${width - 6} y=${y - 7}>${text}</text>`
+    : svg`<text class="label" x=${left + 8} y=${y - 7}>${text}</text>`;
 }
 
 function arrow({ from, to, isLost }: Hop, y: number, frame: Frame): TemplateResult {

@@ -69,7 +69,7 @@ export class DatabaseProxy {
       if (!isMute) client.write(data);
       for (const { bytes } of fromServer.push(data)) {
         const commit = log.answered(bytes);
-        if (commit?.tables.length) this.report(commit.tables, commit.isLost);
+        if (commit?.changes.length) this.report(commit.changes, commit.isLost);
         if (commit?.isLost) client.destroy();
       }
     });
@@ -83,12 +83,12 @@ export class DatabaseProxy {
     }
   }
 
-  private report(tables: readonly string[], isLost: boolean): void {
+  private report(changes: readonly string[], isLost: boolean): void {
     this.events.add({
       kind: 'commit',
       from: this.replica,
       to: 'postgres',
-      text: `commit: ${tables.join(', ')}`,
+      text: `commit: ${changes.join('; ')}`,
       lost: isLost,
     });
   }

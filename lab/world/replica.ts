@@ -44,19 +44,21 @@ export class Replica {
     void program.ended.then(() => {
       if (this.program !== program) return;
       this.port = undefined;
-      this.note('killed', 'The process has ended.', 'kill');
+      if (this.state !== 'killed') this.note('killed', 'The process has ended by itself.', 'kill');
     });
     const url = await program.served().catch((error: unknown) => {
       if (this.program === program) this.state = 'failed';
       throw error;
     });
     this.port = Number(new URL(url).port);
-    this.note('running', 'The process serves.', 'start');
+    this.note('running', 'The process is started.', 'start');
   }
 
   /** Kills the process, which cannot prepare for it: SIGKILL. */
   async kill(): Promise<void> {
-    await this.program?.end();
+    if (!this.program || this.state === 'killed') return;
+    this.note('killed', 'The process is killed.', 'kill');
+    await this.program.end();
   }
 
   /** Stops the process in the middle of what it does: SIGSTOP. */
