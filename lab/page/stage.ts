@@ -86,18 +86,12 @@ function verdict(
 }
 
 function openWords(state: LabState | undefined): string {
-  switch (state?.phase) {
-    case undefined:
-      return 'Press the button: real processes get real requests, and the verdict comes from the rows.';
-    case 'by-hand':
-      return state.unfinished
-        ? 'Not finished yet. Send again, wake or start a replica, or let the lease end.'
-        : 'No verdict yet.';
-    case 'preparing':
-      return 'Both replicas start with empty tables.';
-    default:
-      return 'It is happening. The verdict comes when nothing moves any more.';
-  }
+  if (!state) return 'Press the button: real processes get real requests, and the verdict comes from the rows.';
+  if (state.phase === 'preparing') return 'Both replicas start with empty tables.';
+  if (state.phase !== 'by-hand') return 'It is happening. The verdict comes when nothing moves any more.';
+  return state.unfinished
+    ? 'Not finished yet. Send again, wake or start a replica, or let the lease end.'
+    : 'Nothing to judge yet.';
 }
 
 function nextWords({ scenarios }: Catalogue, { step }: Selection, next: Selection): string {

@@ -14,8 +14,9 @@ interface Column {
 
 const LONGEST_TABLE_ROWS = 6;
 
+const textOf = (value: unknown) => (typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
 const reply = (body: unknown) => {
-  const [, id] = /"id":\s*"([^"]+)"/.exec(String(body ?? '')) ?? [];
+  const [, id] = /"id":\s*"([^"]+)"/.exec(textOf(body)) ?? [];
   return id === undefined ? '' : `{"id":"${shortened(id)}"…`;
 };
 /** A key with a reply needs no lease. */
@@ -90,8 +91,8 @@ function table(
   const existing = columns.filter((column) => rows.length === 0 || rows.some((row) => column.name in row));
   const shown = rows.slice(-LONGEST_TABLE_ROWS);
   const cell = (row: Row, { name: column, show }: Column) => {
-    const value = show ? show(row[column], row, leaseSeconds) : shortened(String(row[column] ?? ''));
-    return html`<td class=${changes.isFresh(name, row, column, now) ? 'fresh' : ''} title=${String(row[column] ?? '')}>
+    const value = show ? show(row[column], row, leaseSeconds) : shortened(textOf(row[column]));
+    return html`<td class=${changes.isFresh(name, row, column, now) ? 'fresh' : ''} title=${textOf(row[column])}>
       ${value}
     </td>`;
   };

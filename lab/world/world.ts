@@ -2,7 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Client } from 'pg';
+import { Pool } from 'pg';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/database/migrate.js';
 import { BankControl } from './bank-control.js';
@@ -20,12 +20,14 @@ const LOOK_INTERVAL_MS = 40;
 const PATIENCE_LEASES = 3;
 /** Longer than a request takes to reach the bank on a busy machine. */
 const GATHERING_MS = 5_000;
+/** One connection for the scenario, and one for the page. */
+const OBSERVERS = 2;
 const DEADLOCK = '40P01';
 
 interface Parts {
   events: EventStream;
   postgres: EmbeddedPostgres;
-  observer: Client;
+  observer: Pool;
   bank: BankControl;
   replicas: Record<ReplicaName, Replica>;
 }
@@ -62,9 +64,8 @@ export class World {
     // The directory is removed when this process ends, also if it is killed.
     const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
     await migrate(postgres.url);
-    const observer = new Client({ connectionString: postgres.url });
+    const observer = new Pool({ connectionString: postgres.url, max: OBSERVERS });
     observer.on('error', () => undefined);
-    await observer.connect();
     const bank = await BankControl.start(postgres.url, events);
     const replicaOf = async (name: ReplicaName) =>
       new Replica(name, await DatabaseProxy.start(name, postgres.url, events), bank.port, events);
