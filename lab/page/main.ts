@@ -50,7 +50,16 @@ function say(text: string): void {
   setTimeout(() => (notice === text ? say('') : undefined), NOTICE_MS);
 }
 
-async function send(command: Command): Promise<void> {
+/** The commands before. The browser could otherwise send two commands on two connections, and the second one could arrive first. */
+let before = Promise.resolve();
+
+function send(command: Command): void {
+  const answered = before.then(() => post(command));
+  // A replica that does not come back must not hold up the commands behind it.
+  if (command.kind === 'play' || command.action !== 'start') before = answered;
+}
+
+async function post(command: Command): Promise<void> {
   const body = JSON.stringify(command);
   const headers = { 'content-type': 'application/json' };
   const answer = await fetch('/commands', { method: 'POST', headers, body }).catch(() => undefined);
@@ -73,7 +82,7 @@ function draw(): void {
   const step = catalogue.steps.find(({ label }) => label === selection.step);
   const now = performance.now();
   const doings = {
-    send: (command: Command) => void send(command),
+    send,
     choose,
     copyLink: () => void copy(location.origin + location.pathname + hashOf(selection), 'Link'),
     copyCurl: () =>

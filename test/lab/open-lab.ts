@@ -7,7 +7,7 @@ import { Program } from '../../harness/processes.js';
 
 const CHROMIUM = '/usr/bin/chromium';
 /** Longer than any scenario takes on a busy machine. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 40_000;
 
 /** A laboratory, as `npm run lab` starts it, and a connection to its PostgreSQL that does not pass the laboratory. */
 export interface Lab {

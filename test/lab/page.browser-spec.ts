@@ -142,7 +142,6 @@ describe('the page of the laboratory', () => {
     await button('Let the lease end').click();
     await page.locator('[data-table=processed_requests]').getByText('over').waitFor();
     await button('Send again', replica('B')).click();
-    await page.getByText('= same bytes').or(page.locator('[data-table=attempts] tbody tr').nth(3)).waitFor();
     await until(async () => (await effectsIn(lab.database, '5')).charges === 2);
     await button('Wake', replica('A')).click();
     const { sentence } = await verdictOf(page);
