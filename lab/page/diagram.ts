@@ -19,7 +19,7 @@ export interface Line {
   waitMs?: number;
 }
 
-/** What a replica does in a part of its lane. */
+/** The state of a replica in a part of its lane, or the time in which it works on a request. */
 export interface Stretch {
   lane: ReplicaName;
   state: 'running' | 'killed' | 'frozen' | 'busy';

@@ -20,7 +20,7 @@ export function shortened(text: string): string {
   return isId ? `${prefix}…${text.slice(-PREFIX_CHARACTERS)}` : text;
 }
 
-/** What a row of the diagram says about its messages. */
+/** The text and the tone of a row of the diagram. */
 export function labelOf({ kind, events, hops }: Line, attempts: readonly Attempt[]): Label {
   const [event] = events;
   if (!event) return { text: '', tone: 'plain' };

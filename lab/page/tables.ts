@@ -64,7 +64,7 @@ const TABLES: { name: keyof Rows; what: string; columns: Column[] }[] = [
   },
 ];
 
-/** What the tables depend on besides their rows. */
+/** Everything that the tables depend on besides their rows. */
 interface Look {
   changes: Changes;
   now: number;
@@ -123,7 +123,7 @@ function table(
 
 const MOST_LINES = 10;
 
-/** What the client has sent and received. Attempts in a row that got the same refusal share a line. */
+/** The attempts of the client with their replies. Attempts in a row that got the same refusal share a line. */
 export function attemptTable(attempts: readonly Attempt[]): TemplateResult {
   const lines: { last: Attempt; first: Attempt }[] = [];
   for (const attempt of attempts) {

@@ -8,7 +8,7 @@ export const REPLICAS: readonly ReplicaName[] = ['A', 'B'];
 export const LANES = ['client', 'proxy', 'A', 'B', 'postgres', 'bank'] as const;
 export type Lane = (typeof LANES)[number];
 
-/** What a person or a scenario can do to the world, besides sending requests. */
+/** Everything that a person or a scenario can do to the world, besides sending requests. */
 export type Fault =
   | 'lose-reply'
   | 'lose-bank-answer'
