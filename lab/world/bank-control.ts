@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import type { BankOrder, BankReport } from './bank-messages.js';
-import type { EventStream } from './events.js';
+import type { EventLog } from './events.js';
 
 const USUAL: BankOrder = { isHolding: false, answersToLose: 0 };
 
@@ -15,12 +15,12 @@ export class BankControl {
   private constructor(
     private readonly program: Program,
     readonly port: number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {
     program.child.on('message', (report: BankReport) => this.note(report));
   }
 
-  static async start(databaseUrl: string, events: EventStream): Promise<BankControl> {
+  static async start(databaseUrl: string, events: EventLog): Promise<BankControl> {
     const program = Program.start(fileURLToPath(new URL('./bank.js', import.meta.url)), {
       name: 'the bank',
       env: { DATABASE_URL: databaseUrl },

@@ -2,7 +2,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { digestOf } from './digest.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, ReplicaName } from './events.js';
 import { ATTEMPT_HEADER, REPLICA_HEADER } from './front-proxy.js';
 
 /** A `POST /charges`. */
@@ -53,7 +53,7 @@ export class LabClient {
 
   constructor(
     private readonly proxyPort: () => number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
 
   nextAttempt(): number {

@@ -1,6 +1,6 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { MessageSplitter } from '../../harness/postgres-messages.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, ReplicaName } from './events.js';
 import { TransactionLog } from './transaction-log.js';
 
 const WRITES_CHARGE = /\b(INTO|UPDATE)\s+"?(\w+"?\.)?"?charges\b/i;
@@ -15,10 +15,10 @@ export class DatabaseProxy {
   private constructor(
     private readonly replica: ReplicaName,
     private readonly target: URL,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
 
-  static async start(replica: ReplicaName, databaseUrl: string, events: EventStream): Promise<DatabaseProxy> {
+  static async start(replica: ReplicaName, databaseUrl: string, events: EventLog): Promise<DatabaseProxy> {
     const proxy = new DatabaseProxy(replica, new URL(databaseUrl), events);
     await new Promise<void>((resolve) => proxy.server.listen(0, '127.0.0.1', resolve));
     return proxy;

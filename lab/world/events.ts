@@ -1,12 +1,9 @@
-import { Subject } from 'rxjs';
-
 /** The replicas, which are processes of the same implementation on the same database. */
 export type ReplicaName = 'A' | 'B';
 export const REPLICAS: readonly ReplicaName[] = ['A', 'B'];
 
 /** The participants, each of which is a lane of a sequence diagram, in the order in which a request meets them. */
-export const LANES = ['client', 'proxy', 'A', 'B', 'postgres', 'bank'] as const;
-export type Lane = (typeof LANES)[number];
+export type Lane = 'client' | 'proxy' | ReplicaName | 'postgres' | 'bank';
 
 /** Everything that a person or a scenario can do to the world, besides sending requests. */
 export type Fault =
@@ -60,18 +57,15 @@ export interface LabEvent {
 
 export type NewEvent = Omit<LabEvent, 'id' | 'at'>;
 
-/** The one stream of everything that happens in a world. */
-export class EventStream {
-  /** All events since the last {@link EventStream.clear}. */
+/** Everything that happens in a world, in its order. */
+export class EventLog {
+  /** All events since the last {@link EventLog.clear}. */
   readonly past: LabEvent[] = [];
-  readonly stream = new Subject<LabEvent>();
   private readonly startedAt = performance.now();
   private count = 0;
 
   add(event: NewEvent): void {
-    const complete = { id: ++this.count, at: Math.round(performance.now() - this.startedAt), ...event };
-    this.past.push(complete);
-    this.stream.next(complete);
+    this.past.push({ id: ++this.count, at: Math.round(performance.now() - this.startedAt), ...event });
   }
 
   /** Adds a sentence about one lane. */

@@ -2,7 +2,7 @@ import { Agent, createServer, type IncomingMessage, request as httpRequest, type
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { digestOf } from './digest.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, ReplicaName } from './events.js';
 
 /** The header in which a client names the replica, as a load balancer with sticky sessions would choose it. */
 export const REPLICA_HEADER = 'x-lab-replica';
@@ -20,13 +20,13 @@ export class FrontProxy {
     private readonly portOf: (replica: ReplicaName) => number | undefined,
     /** Numbers an attempt of a client that does not number its attempts, such as curl. */
     private readonly nextAttempt: () => number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
 
   static async start(
     portOf: (replica: ReplicaName) => number | undefined,
     nextAttempt: () => number,
-    events: EventStream,
+    events: EventLog,
   ): Promise<FrontProxy> {
     const proxy = new FrontProxy(portOf, nextAttempt, events);
     await new Promise<void>((resolve) => proxy.server.listen(0, '127.0.0.1', resolve));

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import { DatabaseProxy } from './database-proxy.js';
-import type { EventStream, Fault, ReplicaName } from './events.js';
+import type { EventLog, Fault, ReplicaName } from './events.js';
 import type { Implementation } from './implementations.js';
 
 /** `failed`: the process was started and has not come back. */
@@ -18,7 +18,7 @@ export class Replica {
     readonly name: ReplicaName,
     readonly database: DatabaseProxy,
     private readonly bankPort: number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
 
   /**

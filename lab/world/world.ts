@@ -8,7 +8,7 @@ import { migrate } from '../../src/database/migrate.js';
 import { BankControl } from './bank-control.js';
 import { LabClient, type LabRequest } from './client.js';
 import { DatabaseProxy } from './database-proxy.js';
-import { EventStream, REPLICAS, type ReplicaName } from './events.js';
+import { EventLog, REPLICAS, type ReplicaName } from './events.js';
 import { FrontProxy } from './front-proxy.js';
 import type { Implementation } from './implementations.js';
 import { Replica } from './replica.js';
@@ -25,7 +25,7 @@ const OBSERVERS = 2;
 const DEADLOCK = '40P01';
 
 interface Parts {
-  events: EventStream;
+  events: EventLog;
   postgres: EmbeddedPostgres;
   observer: Pool;
   bank: BankControl;
@@ -37,7 +37,7 @@ interface Parts {
  * replicas, one in front of PostgreSQL for each replica, and a client. Nothing is simulated except the bank.
  */
 export class World {
-  readonly events: EventStream;
+  readonly events: EventLog;
   readonly bank: BankControl;
   readonly replicas: Record<ReplicaName, Replica>;
   readonly client: LabClient;
@@ -59,7 +59,7 @@ export class World {
 
   /** Starts everything but the replicas, which {@link World.use} starts. */
   static async start(): Promise<World> {
-    const events = new EventStream();
+    const events = new EventLog();
     const directory = await mkdtemp(join(tmpdir(), 'payments-lab-'));
     // The directory is removed when this process ends, also if it is killed.
     const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
@@ -223,7 +223,6 @@ export class World {
     await Promise.all(Object.values(this.replicas).map(({ database }) => database.end()));
     await this.parts.observer.end();
     await this.parts.postgres.stop();
-    this.events.stream.complete();
   }
 
   private reader(): RowReader {
