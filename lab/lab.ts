@@ -17,7 +17,7 @@ async function main(): Promise<never> {
   const server = await PageServer.start(laboratory, await readCatalogue(implementations, scenarios));
   process.stderr.write(`The laboratory is served at ${server.url}, on loopback only. Ctrl-C ends it.\n`);
   await laboratory.open();
-  if (laboratory.databaseUrl) process.stderr.write(`Its rows: psql ${laboratory.databaseUrl}\n`);
+  process.stderr.write(`Its rows: psql ${laboratory.databaseUrl}\n`);
   return new Promise(() => undefined); // a signal ends the laboratory
 }
 

@@ -35,6 +35,8 @@ export interface Diagram {
 
 const ROW = 33;
 const TOP = 28;
+/** The height of a diagram in which nothing has happened yet. */
+const LEAST_HEIGHT = 240;
 /** Additional space for a time in which nothing happens. */
 const WAIT_SPACE = 26;
 const WAIT_MS = 700;
@@ -59,7 +61,7 @@ export function diagramOf(events: readonly LabEvent[], attempts: readonly Attemp
     y += ROW;
     lastAt = Math.max(lastAt, line.events.at(-1)?.at ?? 0);
   }
-  const height = y + ROW / 2;
+  const height = Math.max(LEAST_HEIGHT, y + ROW / 2);
   return { lines, height, stretches: stretchesOf(lines, height) };
 }
 

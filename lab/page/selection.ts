@@ -6,6 +6,7 @@ export interface Selection {
   scenario: string;
 }
 
+/** The name of a run in which a person acts, instead of the name of a scenario. */
 export const BY_HAND = 'by-hand';
 
 /** The view of a link such as `#step=3&scenario=killed-after-capture`. A name that does not exist is replaced by the first one. */

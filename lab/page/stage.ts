@@ -35,12 +35,8 @@ export function stage(
       <button class=${state ? 'run again' : 'run'} ?disabled=${isBusy} @click=${play}>
         ${runWords(lab, state, selection)}
       </button>
-      ${
-        state && state.phase !== 'preparing'
-          ? html`<button class="small" @click=${doings.copyCurl}>Copy as curl</button>`
-          : nothing
-      }
-      <button class="small" @click=${doings.copyLink}>Copy link</button>
+      ${state && state.phase !== 'preparing' ? html`<button @click=${doings.copyCurl}>Copy as curl</button>` : nothing}
+      <button @click=${doings.copyLink}>Copy link</button>
       <span class="notice" role="status">${notice}</span>
     </div>
     ${isByHand && state ? handles(state, doings.send) : nothing} ${verdict(catalogue, selection, state, doings.choose)}
@@ -103,9 +99,7 @@ function nextWords({ scenarios }: Catalogue, { step }: Selection, next: Selectio
 /** The buttons of a person who acts by hand. */
 function handles({ replicas }: LabState, send: Doings['send']): TemplateResult {
   const button = (text: string, action: ActionName, replica: ReplicaName = 'A', isOff = false) =>
-    html`<button class="small" ?disabled=${isOff} @click=${() => send({ kind: 'act', action, replica })}>
-      ${text}
-    </button>`;
+    html`<button ?disabled=${isOff} @click=${() => send({ kind: 'act', action, replica })}>${text}</button>`;
   const ofReplica = (name: ReplicaName) => {
     const [isUp, isFrozen] = [replicas[name] === 'running', replicas[name] === 'frozen'];
     const isDown = replicas[name] === 'killed' || replicas[name] === 'failed';

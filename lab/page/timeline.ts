@@ -44,7 +44,6 @@ export function timeline(
 ): TemplateResult {
   const frame: Frame = { width, left: width < NARROW_PX ? 0 : 48 };
   const { lines, stretches, height } = diagramOf(events, attempts);
-  const shown = Math.max(height, 240);
   const startedAt = events[0]?.at ?? 0;
   return html`
     <div class=${frame.left > 0 ? 'lanes' : 'lanes narrow'}>
@@ -53,9 +52,9 @@ export function timeline(
     <svg
       role="img"
       aria-label="Sequence diagram of ${events.length} events"
-      viewBox="0 0 ${width} ${shown}"
+      viewBox="0 0 ${width} ${height}"
       width=${width}
-      height=${shown}
+      height=${height}
     >
       <defs>
         <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
@@ -63,15 +62,9 @@ export function timeline(
         </marker>
       </defs>
       ${LANES.filter((lane) => lane !== 'A' && lane !== 'B').map(
-        (lane) => svg`<line class="lane" x1=${xOf(lane, frame)} x2=${xOf(lane, frame)} y1="0" y2=${shown} />`,
+        (lane) => svg`<line class="lane" x1=${xOf(lane, frame)} x2=${xOf(lane, frame)} y1="0" y2=${height} />`,
       )}
-      ${
-        lines.length === 0
-          ? (['A', 'B'] as const).map(
-              (lane) => svg`<line class="lane" x1=${xOf(lane, frame)} x2=${xOf(lane, frame)} y1="0" y2=${shown} />`,
-            )
-          : stretches.map((stretch) => stretchOf(stretch, frame))
-      }
+      ${stretches.map((stretch) => stretchOf(stretch, frame))}
       ${lines.map((line) => lineOf(line, attempts, startedAt, frame))}
     </svg>
     ${events.length === 0 ? html`<p class="empty">Nothing has happened yet.</p>` : nothing}
@@ -104,7 +97,7 @@ function lineOf(line: Line, attempts: readonly Attempt[], startedAt: number, fra
       : [xOf(event?.from ?? 'client', frame)];
   const seconds = (((event?.at ?? 0) - startedAt) / 1000).toFixed(2);
   return svg`
-    <g class="line ${kind} ${tone}" data-count=${events.length}>
+    <g class="line ${kind} ${tone}">
       ${
         waitMs
           ? svg`<line class="wait" x1=${frame.left} x2=${frame.width} y1=${y - 32} y2=${y - 32} />
@@ -136,8 +129,7 @@ function arrow({ from, to, isLost }: Hop, y: number, frame: Frame): TemplateResu
   return svg`<line class="arrow" x1=${x1} x2=${middle} y1=${y} y2=${y} />${cross(middle, y)}`;
 }
 
-const cross = (x: number, y: number) =>
-  svg`<path class="cross" d="M${x - 6} ${y - 6}l12 12m0-12l-12 12"><title>lost</title></path>`;
+const cross = (x: number, y: number) => svg`<path class="cross" d="M${x - 6} ${y - 6}l12 12m0-12l-12 12" />`;
 
 /** A commit whose answer is lost: the message has arrived, and what comes back has not. */
 function commitMark(hop: Hop | undefined, y: number, frame: Frame): TemplateResult | typeof nothing {

@@ -1,3 +1,4 @@
+import { BY_HAND } from '../page/selection.js';
 import { play } from '../scenarios/play.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { ACTIONS, type ActionName } from '../world/actions.js';
@@ -5,7 +6,7 @@ import type { LabEvent, ReplicaName } from '../world/events.js';
 import type { Implementation } from '../world/implementations.js';
 import type { Rows } from '../world/rows.js';
 import { World } from '../world/world.js';
-import { BY_HAND, type Command, type LabState, type Phase } from './messages.js';
+import type { Command, LabState, Phase } from './messages.js';
 
 /** Short, because a reader waits for its end. Long enough for a busy machine to finish a request in time. */
 const LEASE_SECONDS = 2;
@@ -36,14 +37,12 @@ export class Laboratory {
     private readonly scenarios: readonly Scenario[],
   ) {}
 
-  /** Starts the world, and the replicas of the first step, so that the first run begins at once. Never throws. */
+  /** Starts the world, and the replicas of the first step, so that the first run begins at once. */
   async open(): Promise<void> {
+    this.world = await World.start();
     const [first] = this.implementations;
-    await this.orFail(async () => {
-      this.world = await World.start();
-      if (first) await this.prepare(this.world, first, LEASE_SECONDS);
-      this.run.phase = 'ready';
-    });
+    if (first) await this.prepare(this.world, first, LEASE_SECONDS);
+    this.run.phase = 'ready';
   }
 
   get state(): LabState {
@@ -61,9 +60,9 @@ export class Laboratory {
     return this.world?.events.past.filter(({ id }) => id >= this.run.since) ?? [];
   }
 
-  /** The address of PostgreSQL, once it runs. */
-  get databaseUrl(): string | undefined {
-    return this.world?.databaseUrl;
+  /** The address of PostgreSQL. It is empty until PostgreSQL runs. */
+  get databaseUrl(): string {
+    return this.world?.databaseUrl ?? '';
   }
 
   /**
@@ -82,7 +81,10 @@ export class Laboratory {
     const { step } = command;
     const leaseSeconds = scenario ? LEASE_SECONDS : LEASE_BY_HAND_SECONDS;
     this.run = { step, scenario: command.scenario, phase: 'preparing', since: world.events.nextId, leaseSeconds };
-    void this.orFail(() => this.begin(world, implementation, scenario));
+    void this.begin(world, implementation, scenario).catch((error: Error) => {
+      this.used = {};
+      this.run = { ...this.run, phase: 'failed', problem: error.message };
+    });
   }
 
   /** Reads the rows, and judges a run by hand. Call it while a page is open. */
@@ -128,15 +130,6 @@ export class Laboratory {
       await ACTIONS[action](world, replica);
     } catch (error) {
       this.run.problem = (error as Error).message;
-    }
-  }
-
-  private async orFail(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      this.used = {};
-      this.run = { ...this.run, phase: 'failed', problem: (error as Error).message };
     }
   }
 }

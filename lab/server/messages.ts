@@ -4,9 +4,6 @@ import type { ReplicaState } from '../world/replica.js';
 import type { Rows } from '../world/rows.js';
 import type { Verdict } from '../world/verdict.js';
 
-/** The name of a run in which a person acts, instead of the name of a scenario. */
-export const BY_HAND = 'by-hand';
-
 /** An order of the page. `step` is the label of an implementation. */
 export type Command =
   { kind: 'play'; step: string; scenario: string } | { kind: 'act'; action: ActionName; replica: ReplicaName };
