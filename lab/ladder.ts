@@ -26,9 +26,9 @@ async function playAll(implementations: readonly Implementation[], scenarios: re
   const waiting = [...implementations];
   const progress = new Progress(implementations.length * scenarios.length);
   const lane = async () => {
-    const world = await World.start({ leaseSeconds: LEASE_SECONDS });
+    const world = await World.start();
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      await world.use(next);
+      await world.use(next, LEASE_SECONDS);
       for (const scenario of scenarios) {
         progress.show(`step ${next.label}: ${scenario.title}`);
         const verdict = await play(world, scenario);

@@ -1,3 +1,4 @@
+import { OF_A_REPETITION } from './decisive-lines.js';
 import type { Scenario } from './scenario.js';
 
 /**
@@ -10,6 +11,7 @@ export const scenario: Scenario = {
   title: 'The browser repeats a POST by itself',
   story:
     'The customer clicks once, the connection closes before the reply, and the browser sends the request again without asking.',
+  decisive: OF_A_REPETITION,
   async play(world) {
     world.proxy.loseNextReply();
     await world.client.sendAsBrowser(world.newRequest());

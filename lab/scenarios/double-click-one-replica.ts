@@ -1,4 +1,5 @@
 import { sendAtOnce } from '../world/moves.js';
+import { OF_A_RACE } from './decisive-lines.js';
 import type { Scenario } from './scenario.js';
 
 export const scenario: Scenario = {
@@ -6,6 +7,7 @@ export const scenario: Scenario = {
   name: 'double-click-one-replica',
   title: 'Double click, one replica',
   story: 'The same request arrives twice at once at one replica.',
+  decisive: OF_A_RACE,
   async play(world) {
     await sendAtOnce(world, world.newRequest(), ['A', 'A']);
     return world.verdict(1);

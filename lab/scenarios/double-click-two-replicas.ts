@@ -1,4 +1,5 @@
 import { sendAtOnce } from '../world/moves.js';
+import { OF_A_RACE } from './decisive-lines.js';
 import type { Scenario } from './scenario.js';
 
 export const scenario: Scenario = {
@@ -6,6 +7,7 @@ export const scenario: Scenario = {
   name: 'double-click-two-replicas',
   title: 'Double click, two replicas',
   story: 'The same request arrives at both replicas at once.',
+  decisive: OF_A_RACE,
   async play(world) {
     await sendAtOnce(world, world.newRequest(), ['A', 'B']);
     return world.verdict(1);

@@ -8,6 +8,14 @@ export const scenario: Scenario = {
   title: 'Frozen longer than the lease, then woken',
   story:
     'The process freezes while the bank answers, the client retries at the other replica, and then the first process continues.',
+  decisive: [
+    'this.bank.capture({',
+    'SET response_body = ',
+    'lock_token = ${token}',
+    'if (!held)',
+    'request.complete(',
+    'store.complete(',
+  ],
   async play(world) {
     const request = world.newRequest();
     const { first } = await sendUntilCaptured(world, request);

@@ -1,4 +1,5 @@
 import { killAfterCapture } from '../world/moves.js';
+import { OF_AN_INTERRUPTION } from './decisive-lines.js';
 import type { Scenario } from './scenario.js';
 
 export const scenario: Scenario = {
@@ -7,6 +8,7 @@ export const scenario: Scenario = {
   title: 'Killed after the bank captured, then retried',
   story:
     'The bank takes the money, the process is killed before it gets the answer, and the client retries at the other replica.',
+  decisive: OF_AN_INTERRUPTION,
   async play(world) {
     const request = world.newRequest();
     await killAfterCapture(world, request);

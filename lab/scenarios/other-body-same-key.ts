@@ -5,6 +5,13 @@ export const scenario: Scenario = {
   name: 'other-body-same-key',
   title: 'Another body with the same key',
   story: 'A client uses one key for two different amounts, by mistake; the second request must be refused.',
+  decisive: [
+    '.request_body !== ',
+    'held.request_body =',
+    '@Body() { amount',
+    'request.claim(',
+    'expectSameRequest(unit',
+  ],
   async play(world) {
     const request = world.newRequest(1999);
     await world.client.send(request);

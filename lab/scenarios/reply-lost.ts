@@ -1,3 +1,4 @@
+import { OF_A_REPETITION } from './decisive-lines.js';
 import type { Scenario } from './scenario.js';
 
 export const scenario: Scenario = {
@@ -5,6 +6,7 @@ export const scenario: Scenario = {
   name: 'reply-lost',
   title: 'Reply lost and retried',
   story: 'The charge succeeds, the reply is lost on its way, and the client sends the request again.',
+  decisive: OF_A_REPETITION,
   async play(world) {
     const request = world.newRequest();
     world.proxy.loseNextReply();

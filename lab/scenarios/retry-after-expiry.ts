@@ -1,3 +1,4 @@
+import { OF_A_REPETITION } from './decisive-lines.js';
 import type { Scenario } from './scenario.js';
 
 /** The steps of the ladder keep keys for ever, so there the world deletes the key, as an operator would. */
@@ -6,6 +7,7 @@ export const scenario: Scenario = {
   name: 'retry-after-expiry',
   title: 'Retry after the key has expired',
   story: 'The key is no longer kept, so the same request is a new one: it must have a charge and a capture of its own.',
+  decisive: OF_A_REPETITION,
   async play(world) {
     await world.shortenRetention();
     const request = world.newRequest();

@@ -10,6 +10,8 @@ export interface Scenario {
   title: string;
   /** One sentence about what happens. */
   story: string;
+  /** The page marks each line of an implementation that contains one of these texts, because these lines decide the scenario. */
+  decisive: readonly string[];
   /** Plays the scenario in a world that was reset, with real faults, and judges the result. */
   play(world: World): Promise<Verdict>;
 }

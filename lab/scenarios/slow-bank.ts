@@ -12,6 +12,7 @@ export const scenario: Scenario = {
   title: 'Slow bank with 40 connections',
   story:
     'The bank does not answer 40 requests, and in the meantime another client repeats a request that was finished long ago.',
+  decisive: ['this.db.transaction(', 'this.bank.capture({', 'this.gateway.authorize(', 'inTransaction(this'],
   async play(world) {
     const finished = world.newRequest();
     await world.client.send(finished);

@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import type { BankOrder, BankReport } from './bank-messages.js';
-import type { EventStream } from './events.js';
+import type { EventLog } from './events.js';
 
-const USUAL: BankOrder = { isHolding: false, answersToLose: 0, delayMs: 0 };
+const USUAL: BankOrder = { isHolding: false, answersToLose: 0 };
 
 /** Starts the process of the bank, reports what the bank does, and makes the bank misbehave. */
 export class BankControl {
@@ -15,12 +15,12 @@ export class BankControl {
   private constructor(
     private readonly program: Program,
     readonly port: number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {
     program.child.on('message', (report: BankReport) => this.note(report));
   }
 
-  static async start(databaseUrl: string, events: EventStream): Promise<BankControl> {
+  static async start(databaseUrl: string, events: EventLog): Promise<BankControl> {
     const program = Program.start(fileURLToPath(new URL('./bank.js', import.meta.url)), {
       name: 'the bank',
       env: { DATABASE_URL: databaseUrl },
@@ -34,16 +34,13 @@ export class BankControl {
   hold(): void {
     this.captured = 0;
     this.give({ isHolding: true });
+    this.events.note('bank', 'The bank is slow: it keeps its answers.', { fault: 'hold-bank' });
   }
 
   /** Captures, and loses the next answer. */
   loseNextAnswer(): void {
     this.give({ answersToLose: 1 });
-  }
-
-  /** Answers each request only after this time. */
-  slow(delayMs: number): void {
-    this.give({ delayMs });
+    this.events.note('bank', 'The next answer of the bank will be lost.', { fault: 'lose-bank-answer' });
   }
 
   get isArmed(): boolean {
@@ -52,6 +49,7 @@ export class BankControl {
 
   /** Ends every fault, and gives the answers that were held. */
   behave(): void {
+    if (this.order.isHolding) this.events.note('bank', 'The bank answers again.', { fault: 'release-bank' });
     this.order = USUAL;
     this.give({});
   }
@@ -92,7 +90,7 @@ export class BankControl {
     if (report.kind === 'captured') {
       this.captured++;
       const text = report.isFirst ? 'The bank takes the money.' : 'The bank knows the key and takes no money.';
-      this.events.add({ kind: 'note', from: 'bank', to: 'bank', text, key: report.key });
+      this.events.note('bank', text, { key: report.key });
       this.listeners.forEach((look) => look());
     }
     if (report.kind === 'answered') {

@@ -6,8 +6,6 @@ export interface BankOrder {
   isHolding: boolean;
   /** Number of answers that the bank loses, after it has captured. */
   answersToLose: number;
-  /** Time between a capture and its answer. */
-  delayMs: number;
 }
 
 /** A message from the bank. */

@@ -25,7 +25,6 @@ interface Capture {
 
 let isHolding = false;
 let answersToLose = 0;
-let delayMs = 0;
 const held = new Set<() => void>();
 
 const report = (message: BankReport) => void process.send?.(message);
@@ -42,7 +41,7 @@ const server = createServer((request, response) => {
       const answer = () => send(response, { replica, key, isFirst: rowCount === 1 });
       report({ kind: 'captured', replica, key, isFirst: rowCount === 1 });
       if (isHolding) held.add(answer);
-      else setTimeout(answer, delayMs);
+      else answer();
     })
     .catch(() => response.destroy());
 });
@@ -58,7 +57,6 @@ function send(response: ServerResponse, about: { replica: 'A' | 'B'; key: string
 process.on('message', (order: BankOrder) => {
   isHolding = order.isHolding;
   answersToLose = order.answersToLose;
-  delayMs = order.delayMs;
   if (isHolding) return;
   held.forEach((answer) => answer());
   held.clear();

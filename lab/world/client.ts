@@ -2,7 +2,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { digestOf } from './digest.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, ReplicaName } from './events.js';
 import { ATTEMPT_HEADER, REPLICA_HEADER } from './front-proxy.js';
 
 /** A `POST /charges`. */
@@ -53,12 +53,16 @@ export class LabClient {
 
   constructor(
     private readonly proxyPort: () => number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
+
+  nextAttempt(): number {
+    return ++this.attempts;
+  }
 
   /** Sends a request once. Never throws. */
   async send(request: LabRequest, replica: ReplicaName = 'A'): Promise<Answer> {
-    const attempt = ++this.attempts;
+    const attempt = this.nextAttempt();
     this.underWay++;
     const answer = await this.post(request, replica, attempt);
     this.underWay--;
@@ -112,8 +116,9 @@ export class LabClient {
   }
 
   private async post(request: LabRequest, replica: ReplicaName, attempt: number): Promise<Answer> {
-    const { key, amount, currency } = request;
-    this.events.add({ kind: 'request', from: 'client', to: 'proxy', text: 'POST /charges', attempt, key });
+    const { key, amount, currency, nth } = request;
+    const body = JSON.stringify({ amount, currency });
+    this.events.add({ kind: 'request', from: 'client', to: 'proxy', text: 'POST /charges', attempt, key, body, nth });
     const headers = {
       'content-type': 'application/json',
       'idempotency-key': key,
@@ -125,7 +130,7 @@ export class LabClient {
     this.open.add(outgoing);
     outgoing.on('close', () => this.open.delete(outgoing));
     const arrived = arrivalOf(outgoing);
-    outgoing.end(JSON.stringify({ amount, currency }));
+    outgoing.end(body);
     try {
       const incoming = await arrived;
       const bytes = await buffer(incoming);

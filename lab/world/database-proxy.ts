@@ -1,21 +1,24 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { MessageSplitter } from '../../harness/postgres-messages.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, ReplicaName } from './events.js';
 import { TransactionLog } from './transaction-log.js';
+
+const WRITES_CHARGE = /\b(INTO|UPDATE)\s+"?(\w+"?\.)?"?charges\b/i;
 
 /** The proxy between a replica and PostgreSQL. It reports every commit, and can lose the answer to a commit. */
 export class DatabaseProxy {
-  private toLose: RegExp | undefined;
+  /** Whether the answer to the next commit that writes a charge is to be lost. */
+  isArmed = false;
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer((client) => this.pass(client));
 
   private constructor(
     private readonly replica: ReplicaName,
     private readonly target: URL,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
 
-  static async start(replica: ReplicaName, databaseUrl: string, events: EventStream): Promise<DatabaseProxy> {
+  static async start(replica: ReplicaName, databaseUrl: string, events: EventLog): Promise<DatabaseProxy> {
     const proxy = new DatabaseProxy(replica, new URL(databaseUrl), events);
     await new Promise<void>((resolve) => proxy.server.listen(0, '127.0.0.1', resolve));
     return proxy;
@@ -27,18 +30,17 @@ export class DatabaseProxy {
     return url.href;
   }
 
-  /** Loses the answer to the next commit of a transaction with a statement that matches. The client's connection breaks instead. */
-  loseCommitAnswer(statement: RegExp): void {
-    this.toLose = statement;
-  }
-
-  get isArmed(): boolean {
-    return this.toLose !== undefined;
+  /** Loses the answer to the next commit that writes a charge. The client's connection breaks instead. */
+  loseCommitAnswer(): void {
+    this.isArmed = true;
+    this.events.note(this.replica, 'The answer to the next COMMIT of a charge will be lost.', {
+      fault: 'lose-commit-answer',
+    });
   }
 
   /** Ends every fault. */
   behave(): void {
-    this.toLose = undefined;
+    this.isArmed = false;
   }
 
   async end(): Promise<void> {
@@ -55,8 +57,8 @@ export class DatabaseProxy {
     client.on('data', (data) => {
       for (const { bytes } of fromClient.push(data)) {
         const commit = log.sent(bytes);
-        if (commit && this.toLose && log.matches(commit, this.toLose)) {
-          this.toLose = undefined;
+        if (this.isArmed && commit && log.matches(commit, WRITES_CHARGE)) {
+          this.isArmed = false;
           isMute = true;
           commit.isLost = true;
         }
@@ -67,7 +69,7 @@ export class DatabaseProxy {
       if (!isMute) client.write(data);
       for (const { bytes } of fromServer.push(data)) {
         const commit = log.answered(bytes);
-        if (commit?.tables.length) this.report(commit.tables, commit.isLost);
+        if (commit?.changes.length) this.report(commit.changes, commit.isLost);
         if (commit?.isLost) client.destroy();
       }
     });
@@ -81,12 +83,12 @@ export class DatabaseProxy {
     }
   }
 
-  private report(tables: readonly string[], isLost: boolean): void {
+  private report(changes: readonly string[], isLost: boolean): void {
     this.events.add({
       kind: 'commit',
       from: this.replica,
       to: 'postgres',
-      text: `commit: ${tables.join(', ')}`,
+      text: `commit: ${changes.join('; ')}`,
       lost: isLost,
     });
   }

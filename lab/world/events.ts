@@ -1,12 +1,22 @@
-import { Subject } from 'rxjs';
-
 /** The replicas, which are processes of the same implementation on the same database. */
 export type ReplicaName = 'A' | 'B';
 export const REPLICAS: readonly ReplicaName[] = ['A', 'B'];
 
 /** The participants, each of which is a lane of a sequence diagram, in the order in which a request meets them. */
-export const LANES = ['client', 'proxy', 'A', 'B', 'postgres', 'bank'] as const;
-export type Lane = (typeof LANES)[number];
+export type Lane = 'client' | 'proxy' | ReplicaName | 'postgres' | 'bank';
+
+/** Everything that a person or a scenario can do to the world, besides sending requests. */
+export type Fault =
+  | 'lose-reply'
+  | 'lose-bank-answer'
+  | 'lose-commit-answer'
+  | 'hold-bank'
+  | 'release-bank'
+  | 'kill'
+  | 'start'
+  | 'freeze'
+  | 'wake'
+  | 'end-leases';
 
 /** Something that has really happened. A sequence diagram can be drawn from the events alone. */
 export interface LabEvent {
@@ -18,7 +28,7 @@ export interface LabEvent {
    * - `request`, `reply`: a message of HTTP from one lane to another.
    * - `commit`: PostgreSQL has committed a transaction of a replica.
    * - `process`: a process has changed its state, see {@link LabEvent.state}. `from` and `to` are its lane.
-   * - `note`: a sentence of the scenario. `from` and `to` are the lane that the sentence is about.
+   * - `note`: a sentence about one lane. `from` and `to` are this lane.
    */
   kind: 'request' | 'reply' | 'commit' | 'process' | 'note';
   from: Lane;
@@ -28,6 +38,10 @@ export interface LabEvent {
   attempt?: number;
   /** The idempotency key of the message, which is the bank's key for messages to and from the bank. */
   key?: string;
+  /** The body of a request of the client. */
+  body?: string;
+  /** 2 for the second request that the client means with this key. */
+  nth?: number;
   status?: number;
   /** The first eight digits of the SHA-256 of the body. Two replies have the same digest if their bytes are equal. */
   digest?: string;
@@ -37,22 +51,31 @@ export interface LabEvent {
   lost?: boolean;
   /** The new state of the process. */
   state?: 'running' | 'killed' | 'frozen' | 'woken';
+  /** The fault that this event reports, so that a reader can repeat the run. */
+  fault?: Fault;
 }
 
 export type NewEvent = Omit<LabEvent, 'id' | 'at'>;
 
-/** The one stream of everything that happens in a world. */
-export class EventStream {
-  /** All events since the last {@link EventStream.clear}. */
+/** Everything that happens in a world, in its order. */
+export class EventLog {
+  /** All events since the last {@link EventLog.clear}. */
   readonly past: LabEvent[] = [];
-  readonly stream = new Subject<LabEvent>();
   private readonly startedAt = performance.now();
   private count = 0;
 
   add(event: NewEvent): void {
-    const complete = { id: ++this.count, at: Math.round(performance.now() - this.startedAt), ...event };
-    this.past.push(complete);
-    this.stream.next(complete);
+    this.past.push({ id: ++this.count, at: Math.round(performance.now() - this.startedAt), ...event });
+  }
+
+  /** Adds a sentence about one lane. */
+  note(lane: Lane, text: string, about: Pick<LabEvent, 'key' | 'fault'> = {}): void {
+    this.add({ kind: 'note', from: lane, to: lane, text, ...about });
+  }
+
+  /** The number that the next event will have. */
+  get nextId(): number {
+    return this.count + 1;
   }
 
   clear(): void {

@@ -2,7 +2,7 @@ import { Agent, createServer, type IncomingMessage, request as httpRequest, type
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { digestOf } from './digest.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, ReplicaName } from './events.js';
 
 /** The header in which a client names the replica, as a load balancer with sticky sessions would choose it. */
 export const REPLICA_HEADER = 'x-lab-replica';
@@ -18,11 +18,17 @@ export class FrontProxy {
   private constructor(
     /** Returns the port of a replica, or undefined if its process does not run. */
     private readonly portOf: (replica: ReplicaName) => number | undefined,
-    private readonly events: EventStream,
+    /** Numbers an attempt of a client that does not number its attempts, such as curl. */
+    private readonly nextAttempt: () => number,
+    private readonly events: EventLog,
   ) {}
 
-  static async start(portOf: (replica: ReplicaName) => number | undefined, events: EventStream): Promise<FrontProxy> {
-    const proxy = new FrontProxy(portOf, events);
+  static async start(
+    portOf: (replica: ReplicaName) => number | undefined,
+    nextAttempt: () => number,
+    events: EventLog,
+  ): Promise<FrontProxy> {
+    const proxy = new FrontProxy(portOf, nextAttempt, events);
     await new Promise<void>((resolve) => proxy.server.listen(0, '127.0.0.1', resolve));
     return proxy;
   }
@@ -34,6 +40,7 @@ export class FrontProxy {
   /** Loses the next reply of a replica to a POST. */
   loseNextReply(): void {
     this.repliesToLose = 1;
+    this.events.note('proxy', 'The next reply will be lost.', { fault: 'lose-reply' });
   }
 
   get isArmed(): boolean {
@@ -52,15 +59,19 @@ export class FrontProxy {
 
   private async pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const replica = request.headers[REPLICA_HEADER] === 'B' ? 'B' : 'A';
+    const isPost = request.method === 'POST';
+    const given = request.headers[ATTEMPT_HEADER];
+    const isForeign = isPost && given === undefined;
     const about = {
-      attempt: Number(request.headers[ATTEMPT_HEADER] ?? 0),
+      attempt: isForeign ? this.nextAttempt() : Number(given),
       key: request.headers['idempotency-key'] as string,
     };
-    const isPost = request.method === 'POST';
     const text = `${request.method} ${request.url}`;
     response.on('error', () => undefined);
     try {
       const body = await buffer(request);
+      if (isForeign)
+        this.events.add({ kind: 'request', from: 'client', to: 'proxy', text, body: body.toString(), ...about });
       if (isPost) this.events.add({ kind: 'request', from: 'proxy', to: replica, text, ...about });
       const answer = await this.ask(replica, request, body);
       const status = answer.statusCode ?? 0;

@@ -1,10 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { Program } from '../../harness/processes.js';
 import { DatabaseProxy } from './database-proxy.js';
-import type { EventStream, ReplicaName } from './events.js';
+import type { EventLog, Fault, ReplicaName } from './events.js';
 import type { Implementation } from './implementations.js';
 
-export type ReplicaState = 'running' | 'killed' | 'frozen' | 'stopped';
+/** `failed`: the process was started and has not come back. */
+export type ReplicaState = 'starting' | 'running' | 'killed' | 'frozen' | 'stopped' | 'failed';
 
 /** One process of an implementation, behind a proxy to PostgreSQL. */
 export class Replica {
@@ -17,7 +18,7 @@ export class Replica {
     readonly name: ReplicaName,
     readonly database: DatabaseProxy,
     private readonly bankPort: number,
-    private readonly events: EventStream,
+    private readonly events: EventLog,
   ) {}
 
   /**
@@ -39,32 +40,39 @@ export class Replica {
       channels: ['ipc'],
     });
     this.program = program;
+    this.state = 'starting';
     void program.ended.then(() => {
       if (this.program !== program) return;
       this.port = undefined;
-      this.note('killed', 'The process has ended.');
+      if (this.state !== 'killed') this.note('killed', 'The process has ended by itself.', 'kill');
     });
-    this.port = Number(new URL(await program.served()).port);
-    this.note('running', 'The process serves.');
+    const url = await program.served().catch((error: unknown) => {
+      if (this.program === program) this.state = 'failed';
+      throw error;
+    });
+    this.port = Number(new URL(url).port);
+    this.note('running', 'The process is started.', 'start');
   }
 
   /** Kills the process, which cannot prepare for it: SIGKILL. */
   async kill(): Promise<void> {
-    await this.program?.end();
+    if (!this.program || this.state === 'killed') return;
+    this.note('killed', 'The process is killed.', 'kill');
+    await this.program.end();
   }
 
   /** Stops the process in the middle of what it does: SIGSTOP. */
   freeze(): void {
     if (this.state !== 'running') return;
     this.program?.signal('SIGSTOP');
-    this.note('frozen', 'The process is frozen.');
+    this.note('frozen', 'The process is frozen.', 'freeze');
   }
 
   /** Lets a frozen process continue: SIGCONT. */
   wake(): void {
     if (this.state !== 'frozen') return;
     this.program?.signal('SIGCONT');
-    this.note('woken', 'The process continues.');
+    this.note('woken', 'The process continues.', 'wake');
   }
 
   /** Ends the process without an event. */
@@ -76,8 +84,8 @@ export class Replica {
     await program?.end();
   }
 
-  private note(state: 'running' | 'killed' | 'frozen' | 'woken', text: string): void {
+  private note(state: 'running' | 'killed' | 'frozen' | 'woken', text: string, fault: Fault): void {
     this.state = state === 'woken' ? 'running' : state;
-    this.events.add({ kind: 'process', from: this.name, to: this.name, text, state });
+    this.events.add({ kind: 'process', from: this.name, to: this.name, text, state, fault });
   }
 }

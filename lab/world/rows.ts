@@ -1,4 +1,4 @@
-import type { Client } from 'pg';
+import type { Pool } from 'pg';
 
 export type Row = Record<string, unknown>;
 
@@ -45,24 +45,24 @@ const watch = (schema: string) => `
   CREATE OR REPLACE TRIGGER lab_watch_note AFTER UPDATE ON ${schema}.processed_requests FOR EACH ROW
     WHEN (OLD.response_body IS NOT NULL AND NEW.response_body IS NOT NULL) EXECUTE FUNCTION lab_watch.note()`;
 
-/** Reads and empties the tables of one implementation, and those of the bank, on a connection of its own. */
+/** Reads and empties the tables of one implementation, and those of the bank. */
 export class RowReader {
   private tables: { name: Table; hasLease: boolean }[] = [];
 
   constructor(
-    private readonly client: Client,
+    private readonly pool: Pool,
     private readonly schema: string,
   ) {}
 
   /** Finds the tables of the implementation, and watches them. Call it once they exist. */
   async open(): Promise<this> {
-    const { rows } = await this.client.query<{ name: Table; has_lease: boolean }>(EXISTING, [
+    const { rows } = await this.pool.query<{ name: Table; has_lease: boolean }>(EXISTING, [
       this.schema,
       Object.keys(TABLES),
     ]);
     this.tables = rows.map(({ name, has_lease }) => ({ name, hasLease: has_lease }));
-    await this.client.query(WATCH);
-    if (this.has('processed_requests')) await this.client.query(watch(this.schema));
+    await this.pool.query(WATCH);
+    if (this.has('processed_requests')) await this.pool.query(watch(this.schema));
     return this;
   }
 
@@ -76,7 +76,7 @@ export class RowReader {
       return `(SELECT coalesce(json_agg(r), '[]') FROM (${rows}) r) AS "${name}"`;
     });
     const captures = `(SELECT coalesce(json_agg(r), '[]') FROM (SELECT * FROM bank.captures ORDER BY captured_at) r) AS "bank.captures"`;
-    const { rows } = await this.client.query<Rows & Row>(`SELECT ${[...selects, captures].join(', ')}`);
+    const { rows } = await this.pool.query<Rows & Row>(`SELECT ${[...selects, captures].join(', ')}`);
     return rows[0] ?? { 'bank.captures': [] };
   }
 
@@ -84,7 +84,7 @@ export class RowReader {
     const keys = this.has('processed_requests')
       ? `(SELECT count(*) FROM ${this.schema}.processed_requests WHERE response_body IS NULL)`
       : '0';
-    const { rows } = await this.client.query<Effects & Row>(`
+    const { rows } = await this.pool.query<Effects & Row>(`
       SELECT (SELECT count(*)::int FROM bank.captures) AS captures,
              (SELECT count(*)::int FROM ${this.schema}.charges WHERE status = 'succeeded') AS charges,
              ((SELECT count(*) FROM ${this.schema}.charges WHERE status = 'pending') + ${keys})::int AS unfinished,
@@ -94,18 +94,26 @@ export class RowReader {
 
   async empty(): Promise<void> {
     const tables = this.tables.map(({ name }) => `${this.schema}.${name}`);
-    await this.client.query(`TRUNCATE ${[...tables, 'bank.captures', 'lab_watch.overwritten'].join(', ')}`);
+    await this.pool.query(`TRUNCATE ${[...tables, 'bank.captures', 'lab_watch.overwritten'].join(', ')}`);
   }
 
   /** Deletes a key, as a job of the operator does that deletes old keys. */
   async deleteKey(key: string): Promise<void> {
     if (!this.has('processed_requests')) return;
-    await this.client.query(`DELETE FROM ${this.schema}.processed_requests WHERE idempotency_key = $1`, [key]);
+    await this.pool.query(`DELETE FROM ${this.schema}.processed_requests WHERE idempotency_key = $1`, [key]);
+  }
+
+  /** Ends the leases of all requests that are in progress, by the clock of the database. */
+  async endLeases(): Promise<void> {
+    if (!this.tables.some(({ name, hasLease }) => name === 'processed_requests' && hasLease)) return;
+    await this.pool.query(
+      `UPDATE ${this.schema}.processed_requests SET locked_until = clock_timestamp() WHERE response_body IS NULL`,
+    );
   }
 
   /** Whether a key exists that was created less than this time ago, by the clock of the database. */
   async isYoung(key: string, seconds: number): Promise<boolean> {
-    const { rowCount } = await this.client.query(
+    const { rowCount } = await this.pool.query(
       `SELECT FROM ${this.schema}.processed_requests
        WHERE idempotency_key = $1 AND created_at > clock_timestamp() - make_interval(secs => $2)`,
       [key, seconds],

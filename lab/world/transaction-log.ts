@@ -1,12 +1,12 @@
 /** A transaction that a client has asked PostgreSQL to commit. */
 export interface Commit {
   statements: readonly string[];
-  /** The tables in which the transaction has changed rows, once PostgreSQL has answered. */
-  tables: readonly string[];
+  /** The changes of rows, such as `insert charges, outbox`, once PostgreSQL has answered. One element for each verb. */
+  changes: readonly string[];
   isLost: boolean;
 }
 
-const WRITTEN = /\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+(?:"?\w+"?\.)?"?(\w+)"?/gi;
+const WRITTEN = /\b(INSERT|UPDATE|DELETE)\s+(?:INTO\s+|FROM\s+)?(?:"?\w+"?\.)?"?(\w+)"?/gi;
 /** The tables that a reader of the lab sees. */
 const SHOWN = ['processed_requests', 'charges', 'outbox'];
 
@@ -54,7 +54,7 @@ export class TransactionLog {
     // A failed statement leaves the transaction open, and ROLLBACK ends it.
     if (bytes[5] === IDLE) this.changes = 0;
     if (!commit || bytes[5] !== IDLE) return undefined;
-    return { ...commit, tables: hasChanged ? commit.tables : [] };
+    return { ...commit, changes: hasChanged ? commit.changes : [] };
   }
 
   matches({ statements }: Commit, pattern: RegExp): boolean {
@@ -80,14 +80,19 @@ export class TransactionLog {
 
   private expect(commits: boolean): Commit | undefined {
     const { statements } = this;
-    const written = statements.flatMap((text) => [...text.matchAll(WRITTEN)].map(([, table = '']) => table));
-    const tables = SHOWN.filter((table) => written.includes(table));
-    const commit = commits ? { statements, tables, isLost: false } : undefined;
+    const changes = new Map<string, Set<string>>();
+    for (const [, verb = '', table = ''] of statements.flatMap((text) => [...text.matchAll(WRITTEN)])) {
+      if (!SHOWN.includes(table)) continue;
+      changes.set(verb, (changes.get(verb) ?? new Set()).add(table));
+    }
+    const commit = commits ? { statements, changes: [...changes].map(inWords), isLost: false } : undefined;
     this.expected.push(commit);
     if (commits) this.statements = [];
     return commit;
   }
 }
+
+const inWords = ([verb, tables]: [string, Set<string>]) => `${verb.toLowerCase()} ${[...tables].join(', ')}`;
 
 /** The status in ReadyForQuery outside of a transaction. */
 const IDLE = 'I'.charCodeAt(0);

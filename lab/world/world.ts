@@ -2,13 +2,13 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Client } from 'pg';
+import { Pool } from 'pg';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 import { migrate } from '../../src/database/migrate.js';
 import { BankControl } from './bank-control.js';
 import { LabClient, type LabRequest } from './client.js';
 import { DatabaseProxy } from './database-proxy.js';
-import { EventStream, type Lane, REPLICAS, type ReplicaName } from './events.js';
+import { EventLog, REPLICAS, type ReplicaName } from './events.js';
 import { FrontProxy } from './front-proxy.js';
 import type { Implementation } from './implementations.js';
 import { Replica } from './replica.js';
@@ -20,17 +20,14 @@ const LOOK_INTERVAL_MS = 40;
 const PATIENCE_LEASES = 3;
 /** Longer than a request takes to reach the bank on a busy machine. */
 const GATHERING_MS = 5_000;
+/** One connection for the scenario, and one for the page. */
+const OBSERVERS = 2;
 const DEADLOCK = '40P01';
 
-export interface WorldOptions {
-  /** The lease of the implementations that have one. */
-  leaseSeconds: number;
-}
-
 interface Parts {
-  events: EventStream;
+  events: EventLog;
   postgres: EmbeddedPostgres;
-  observer: Client;
+  observer: Pool;
   bank: BankControl;
   replicas: Record<ReplicaName, Replica>;
 }
@@ -40,20 +37,20 @@ interface Parts {
  * replicas, one in front of PostgreSQL for each replica, and a client. Nothing is simulated except the bank.
  */
 export class World {
-  readonly events: EventStream;
+  readonly events: EventLog;
   readonly bank: BankControl;
   readonly replicas: Record<ReplicaName, Replica>;
   readonly client: LabClient;
   proxy!: FrontProxy;
   implementation: Implementation | undefined;
+  /** The last request that was made. */
+  lastRequest: LabRequest | undefined;
   private rows: RowReader | undefined;
   private settings: Record<string, string> = {};
+  private leaseSeconds = 0;
   private keys = 0;
 
-  private constructor(
-    readonly options: WorldOptions,
-    private readonly parts: Parts,
-  ) {
+  private constructor(private readonly parts: Parts) {
     this.events = parts.events;
     this.bank = parts.bank;
     this.replicas = parts.replicas;
@@ -61,27 +58,35 @@ export class World {
   }
 
   /** Starts everything but the replicas, which {@link World.use} starts. */
-  static async start(options: WorldOptions): Promise<World> {
-    const events = new EventStream();
+  static async start(): Promise<World> {
+    const events = new EventLog();
     const directory = await mkdtemp(join(tmpdir(), 'payments-lab-'));
     // The directory is removed when this process ends, also if it is killed.
     const postgres = await EmbeddedPostgres.start({ directory, durable: true, throwaway: true });
     await migrate(postgres.url);
-    const observer = new Client({ connectionString: postgres.url });
+    const observer = new Pool({ connectionString: postgres.url, max: OBSERVERS });
     observer.on('error', () => undefined);
-    await observer.connect();
     const bank = await BankControl.start(postgres.url, events);
     const replicaOf = async (name: ReplicaName) =>
       new Replica(name, await DatabaseProxy.start(name, postgres.url, events), bank.port, events);
     const replicas = { A: await replicaOf('A'), B: await replicaOf('B') };
-    const world = new World(options, { events, postgres, observer, bank, replicas });
-    world.proxy = await FrontProxy.start((replica) => replicas[replica].port, events);
+    const world = new World({ events, postgres, observer, bank, replicas });
+    world.proxy = await FrontProxy.start(
+      (replica) => replicas[replica].port,
+      () => world.client.nextAttempt(),
+      events,
+    );
     return world;
   }
 
-  /** Replaces the replicas by processes of this implementation, on empty tables. */
-  async use(implementation: Implementation): Promise<void> {
+  /**
+   * Replaces the replicas by processes of this implementation, on empty tables.
+   *
+   * @param leaseSeconds the lease of a claim, if the implementation has one
+   */
+  async use(implementation: Implementation, leaseSeconds: number): Promise<void> {
     await this.stopReplicas();
+    this.leaseSeconds = leaseSeconds;
     const { observer } = this.parts;
     if (implementation.tables) {
       await observer.query(`DROP SCHEMA IF EXISTS ${implementation.schema} CASCADE; ${implementation.tables}`);
@@ -96,6 +101,7 @@ export class World {
   async reset(): Promise<void> {
     this.behave();
     this.client.forget();
+    this.lastRequest = undefined;
     if (Object.keys(this.settings).length > 0) await this.stopReplicas();
     this.settings = {};
     await this.startReplicas();
@@ -118,6 +124,10 @@ export class World {
     for (const replica of Object.values(this.replicas)) replica.wake();
   }
 
+  get databaseUrl(): string {
+    return this.parts.postgres.url;
+  }
+
   /** The faults that were ordered and have not happened yet. */
   get pendingFaults(): string[] {
     const faults = {
@@ -130,12 +140,7 @@ export class World {
 
   /** A request with a key of its own. */
   newRequest(amount = 1999): LabRequest {
-    return { key: `order_${++this.keys}`, amount, currency: 'eur' };
-  }
-
-  /** Adds a sentence to the events. */
-  note(text: string, lane: Lane = 'client'): void {
-    this.events.add({ kind: 'note', from: lane, to: lane, text });
+    return (this.lastRequest = { key: `order_${++this.keys}`, amount, currency: 'eur' });
   }
 
   /** The rows of the implementation and of the bank now. */
@@ -149,23 +154,29 @@ export class World {
    */
   async shortenRetention(): Promise<void> {
     const { shortRetention } = this.implementation ?? {};
-    if (shortRetention) await this.restartWith(shortRetention.settings);
+    if (!shortRetention) return;
+    this.events.note('client', `Both replicas are restarted: keys expire after ${shortRetention.seconds} s.`);
+    await this.restartWith(shortRetention.settings);
   }
 
   /** Waits until a completed key has expired. If keys are kept for ever, deletes the key, as a job of the operator would. */
   async expire(key: string): Promise<void> {
     const { shortRetention } = this.implementation ?? {};
-    if (!shortRetention) return this.reader().deleteKey(key);
-    while (await this.reader().isYoung(key, shortRetention.seconds)) await pause(LOOK_INTERVAL_MS);
+    if (shortRetention) {
+      while (await this.reader().isYoung(key, shortRetention.seconds)) await pause(LOOK_INTERVAL_MS);
+    } else await this.reader().deleteKey(key);
+    this.events.note('postgres', 'The key has expired.');
   }
 
-  get leaseMs(): number {
-    return this.options.leaseSeconds * 1000;
+  /** Ends all leases, as if their time were over. */
+  async endLeases(): Promise<void> {
+    await this.reader().endLeases();
+    this.events.note('postgres', 'All leases end now.', { fault: 'end-leases' });
   }
 
   /** The time after which an unfinished request counts as stuck. */
   get patienceMs(): number {
-    return PATIENCE_LEASES * this.leaseMs + 1_000;
+    return PATIENCE_LEASES * this.leaseSeconds * 1000 + 1_000;
   }
 
   /**
@@ -197,6 +208,11 @@ export class World {
    */
   async verdict(requests: number, own: readonly OwnCheck[] = []): Promise<Verdict> {
     await this.settled();
+    return this.judge(requests, own);
+  }
+
+  /** Judges what has happened until now. */
+  async judge(requests: number, own: readonly OwnCheck[] = []): Promise<Verdict> {
     return judge({ effects: await this.reader().effects(), answers: this.client.answers, requests, own });
   }
 
@@ -207,7 +223,6 @@ export class World {
     await Promise.all(Object.values(this.replicas).map(({ database }) => database.end()));
     await this.parts.observer.end();
     await this.parts.postgres.stop();
-    this.events.stream.complete();
   }
 
   private reader(): RowReader {
@@ -215,11 +230,14 @@ export class World {
     return this.rows;
   }
 
-  private async startReplicas(): Promise<void> {
+  /** Starts the replicas that do not run. */
+  async startReplicas(only: readonly ReplicaName[] = REPLICAS): Promise<void> {
     const { implementation } = this;
     if (!implementation) return;
-    const settings = { IDEMPOTENCY_LEASE_SECONDS: String(this.options.leaseSeconds), ...this.settings };
-    const down = REPLICAS.map((name) => this.replicas[name]).filter(({ port }) => port === undefined);
+    const settings = { IDEMPOTENCY_LEASE_SECONDS: String(this.leaseSeconds), ...this.settings };
+    const down = only
+      .map((name) => this.replicas[name])
+      .filter(({ port, state }) => port === undefined && state !== 'starting');
     await Promise.all(down.map((replica) => replica.start(implementation, settings)));
   }
 

@@ -1,0 +1,164 @@
+import { html, render } from './lit-html.js';
+import type { Catalogue, Command, LabState, Update } from '../server/messages.js';
+import type { LabEvent } from '../world/events.js';
+import type { Rows } from '../world/rows.js';
+import { attemptsOf } from './attempts.js';
+import { Changes } from './changes.js';
+import { chooser } from './chooser.js';
+import { codePane } from './code.js';
+import { curlOf } from './curl.js';
+import { hashOf, type Selection, selectionOf } from './selection.js';
+import { stage } from './stage.js';
+import { attemptTable, tables } from './tables.js';
+import { timeline } from './timeline.js';
+
+const NOTICE_MS = 2_500;
+/** Highlights fade by themselves, so the page is drawn from time to time although nothing has happened. */
+const REDRAW_MS = 500;
+
+const place = document.getElementById('page') as HTMLElement;
+place.replaceChildren();
+const catalogue = (await (await fetch('/catalogue')).json()) as Catalogue;
+const changes = new Changes();
+
+let lab: LabState | undefined;
+let events: LabEvent[] = [];
+let rows: Rows | undefined;
+let isConnected = true;
+let notice = '';
+let selection: Selection = selectionOf(location.hash, catalogue);
+
+function choose(chosen: Selection): void {
+  selection = chosen;
+  history.replaceState(undefined, '', hashOf(chosen));
+  draw();
+  reveal();
+}
+
+/** Scrolls the lists to what is chosen, and the code to the first line that is marked. */
+function reveal(): void {
+  place.querySelectorAll('.choice:has(:checked)').forEach((chosen) => {
+    chosen.scrollIntoView({ block: 'nearest', inline: 'center' });
+  });
+  const [code, marked] = [place.querySelector('.source'), place.querySelector<HTMLElement>('.marked')];
+  if (code) code.scrollTop = marked ? marked.offsetTop - code.clientHeight / 3 : 0;
+}
+
+function say(text: string): void {
+  notice = text;
+  draw();
+  setTimeout(() => (notice === text ? say('') : undefined), NOTICE_MS);
+}
+
+/** The commands before. The browser could otherwise send two commands on two connections, and the second one could arrive first. */
+let before = Promise.resolve();
+
+function send(command: Command): void {
+  const answered = before.then(() => post(command));
+  // A replica that does not come back must not hold up the commands behind it.
+  if (command.kind === 'play' || command.action !== 'start') before = answered;
+}
+
+async function post(command: Command): Promise<void> {
+  const body = JSON.stringify(command);
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch('/commands', { method: 'POST', headers, body }).catch(() => undefined);
+  if (!answer) say('The laboratory does not answer.');
+  else if (!answer.ok) say(((await answer.json()) as { error: string }).error);
+}
+
+async function copy(text: string, what: string): Promise<void> {
+  await navigator.clipboard.writeText(text).then(
+    () => say(`${what} copied`),
+    () => say('The browser does not allow to copy'),
+  );
+}
+
+function draw(): void {
+  const isThis = lab?.step === selection.step && lab.scenario === selection.scenario;
+  const state = isThis ? lab : undefined;
+  const shown = state ? events : [];
+  const attempts = attemptsOf(shown);
+  const step = catalogue.steps.find(({ label }) => label === selection.step);
+  const now = performance.now();
+  const doings = {
+    send,
+    choose,
+    copyLink: () => void copy(location.origin + location.pathname + hashOf(selection), 'Link'),
+    copyCurl: () =>
+      void copy(curlOf(selection.step, shown, { labUrl: location.origin, proxyUrl: lab?.proxyUrl ?? '' }), 'Commands'),
+  };
+  const width = Math.floor(place.querySelector('.timeline')?.clientWidth ?? 600);
+  const follow = isAtEnd();
+  render(
+    html`
+      <header>
+        <strong>Idempotency lab</strong>
+        <span
+          >One payment, sent by a client that may have to send it again. Choose who serves it and what goes wrong, and
+          count the captures.</span
+        >
+        ${isConnected ? '' : html`<em role="alert">The laboratory has ended. Start it again with <code>npm run lab</code>.</em>`}
+      </header>
+      <nav aria-label="Implementation and failure">${chooser(catalogue, selection, lab?.results ?? {}, choose)}</nav>
+      <main>
+        <section class="stage">${stage(catalogue, selection, lab, state, notice, doings)}</section>
+        <section class="timeline" tabindex="0" aria-label="Timeline">
+          ${timeline(shown, attempts, lab?.replicas, width)}
+        </section>
+        <section class="rows" aria-label="Rows">
+          ${attemptTable(attempts)}${tables(state && rows, { changes, now, leaseSeconds: lab?.leaseSeconds ?? 0 })}
+        </section>
+        <section class="code">
+          ${step ? codePane(step.source, step.code, step.marks[selection.scenario] ?? []) : ''}
+        </section>
+      </main>
+    `,
+    place,
+  );
+  if (follow) scrollToEnd();
+}
+
+const scroller = () => place.querySelector('.timeline');
+function isAtEnd(): boolean {
+  const box = scroller();
+  return !box || box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+}
+function scrollToEnd(): void {
+  const box = scroller();
+  if (box) box.scrollTop = box.scrollHeight;
+}
+
+function connect(): void {
+  const stream = new EventSource('/updates');
+  stream.onopen = () => {
+    isConnected = true;
+    events = [];
+  };
+  stream.onerror = () => {
+    isConnected = false;
+    draw();
+  };
+  stream.onmessage = ({ data }: MessageEvent<string>) => {
+    const update = JSON.parse(data) as Update;
+    if (update.state) {
+      if (update.state.since !== lab?.since) changes.forget();
+      lab = update.state;
+    }
+    const { since } = lab ?? { since: 0 };
+    events = [...events, ...update.events].filter(({ id }) => id >= since);
+    if (update.rows) {
+      rows = update.rows;
+      changes.note(rows, performance.now());
+    }
+    draw();
+  };
+}
+
+addEventListener('hashchange', () => choose(selectionOf(location.hash, catalogue)));
+addEventListener('resize', draw);
+setInterval(draw, REDRAW_MS);
+draw();
+draw(); // the first drawing gives the diagram its width
+reveal();
+connect();

@@ -1,0 +1,3 @@
+import { playEveryScenario } from './every-scenario.js';
+
+playEveryScenario(['5', 'service']);
