@@ -13,7 +13,7 @@ export interface Options {
   /** How the primary of a cluster replicates. Undefined: the database is a single server. */
   readonly replication: Replication | undefined;
   readonly faults: readonly FaultKind[];
-  /** The file for the chart of a random run. Undefined: a file in the directory of the run. */
+  /** A further file for the chart of a random run. */
   readonly chart: string | undefined;
   /** The names of the planted bugs or fail points to run; all if empty. */
   readonly only: readonly string[];
@@ -38,7 +38,7 @@ what clients saw, what the database contains and what the bank wrote into its jo
   --async         with --cluster: no standby has to confirm a commit, so the run is expected to be invalid
   --faults A,B    the kinds of faults to inject (default: all of ${kindsOf().join(', ')};
                   with --cluster also ${FAULT_KINDS.filter(needsCluster).join(', ')}, and not database killed)
-  --chart FILE    writes the chart of the run into this file
+  --chart FILE    writes the chart of the run into this file as well
   --fail-points   instead of random faults, kill and freeze a process at every step of the protocol in turn
   --planted       instead of random faults, put known bugs into the service, one by one, and expect that the checker finds each bug
   NAME …          with --fail-points or --planted: only these fail points or bugs
