@@ -33,12 +33,12 @@ export class PostgresCluster {
   /** Starts a primary with an empty database, and its standbys. `directory` exists and is empty. */
   static async start(directory: string, standbys: number, replication: Replication): Promise<PostgresCluster> {
     const primary = await PostgresNode.create('n1', join(directory, 'n1'));
+    await primary.configure(SETTINGS);
+    await primary.start();
     const [address, url] = [await startLine(primary.port), new URL(await primary.url())];
     url.port = String(address.port);
     const cluster = new PostgresCluster(directory, primary, address, url.href);
     cluster.count = 1;
-    await primary.configure(SETTINGS);
-    await primary.start();
     for (let i = 0; i < standbys; i++) await cluster.addStandby();
     // A new primary must wait for standbys from its first COMMIT on, so the setting is on every node before any of them is promoted.
     const synchronous = { synchronous_standby_names: SYNCHRONOUS_STANDBYS[replication] };

@@ -19,7 +19,7 @@ import { DATABASE, end, freePort, launch, readPassword } from '../src/database/e
 /** Longer than a busy machine takes to answer a query or to start a server. A statement that waits for a standby on purpose needs a connection of its own. */
 const TIMEOUT_MS = 60_000;
 
-/** One PostgreSQL server of a cluster: a primary or a standby. It keeps its port for its whole life. */
+/** One PostgreSQL server of a cluster: a primary or a standby. It keeps its port after its first start. */
 export class PostgresNode {
   private static readonly all = new Set<PostgresNode>();
 
@@ -28,7 +28,8 @@ export class PostgresNode {
 
   private constructor(
     readonly name: string,
-    readonly port: number,
+    /** The port is chosen again if another process has taken it before the first start. */
+    public port: number,
     private readonly site: Site,
   ) {
     PostgresNode.all.add(this);
@@ -83,6 +84,7 @@ export class PostgresNode {
     await until(`${this.name} starts`, async () => {
       const launched = await launch(this.site, this.port);
       if (launched.kind === 'failed') throw new Error(`${this.name} did not start: ${launched.reason}`);
+      if (launched.kind === 'port-taken' && !this.server) this.port = await freePort();
       if (launched.kind === 'started') this.server = launched.server;
       return launched.kind === 'started';
     });
