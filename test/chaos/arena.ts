@@ -110,7 +110,8 @@ export class Arena {
   async quiescence(patienceMs: number): Promise<void> {
     let [left, quiet, movedAt] = [Infinity, 0, performance.now()];
     while (quiet < 2 && performance.now() < movedAt + patienceMs) {
-      const now = await this.database.unfinished();
+      // A database that does not answer in time is not a sign of progress.
+      const now = await this.database.unfinished().catch(() => left);
       if (now !== left) movedAt = performance.now();
       left = now;
       quiet = left === 0 ? quiet + 1 : 0;

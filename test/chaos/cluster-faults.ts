@@ -28,11 +28,11 @@ const onCluster =
     }
   };
 
-const isNoticed = (random: Random) => pause(random.integer(NOTICE_MS.least, NOTICE_MS.most));
+const untilNoticed = (random: Random) => pause(random.integer(NOTICE_MS.least, NOTICE_MS.most));
 
 /** Replaces a primary that has ended, and starts a new standby instead of it. */
 async function replace(cluster: PostgresCluster, random: Random, landed: Landed): Promise<void> {
-  await isNoticed(random);
+  await untilNoticed(random);
   const old = await cluster.failOver();
   landed(`${cluster.primary.name} instead of ${old.name}`);
   await cluster.discard(old);
@@ -51,7 +51,7 @@ export const CLUSTER_FAULTS = {
   'standby killed': onCluster(async ({ standbys }, random, landed) => {
     const standby = random.pick(standbys);
     await standby.kill();
-    await isNoticed(random);
+    await untilNoticed(random);
     await standby.start();
     landed(standby.name);
   }),
@@ -80,7 +80,7 @@ export const CLUSTER_FAULTS = {
   'primary frozen': onCluster(async (cluster, random, landed) => {
     const old = cluster.primary;
     old.freeze();
-    await isNoticed(random);
+    await untilNoticed(random);
     await cluster.failOver();
     old.wake();
     const [answer] = await old.sql<{ isStandby: boolean }>('SELECT pg_is_in_recovery() AS "isStandby"');

@@ -17,7 +17,7 @@ export interface Options {
   /** The broker that carries messages between the replicas. Undefined: messages stay within the processes. */
   readonly bus: BusKind | undefined;
   readonly faults: readonly FaultKind[];
-  /** The file for the chart of a random run. Undefined: a file in the directory of the run. */
+  /** A further file for the chart of a random run. */
   readonly chart: string | undefined;
   /** The names of the planted bugs or fail points to run; all if empty. */
   readonly only: readonly string[];
@@ -44,7 +44,7 @@ what clients saw, what the database contains and what the bank wrote into its jo
   --faults A,B    the kinds of faults to inject (default: all of ${kindsOf().join(', ')};
                   with --cluster also ${FAULT_KINDS.filter(needsCluster).join(', ')}, and not database killed;
                   with --bus also ${Object.keys(BROKER_FAULTS).join(', ')})
-  --chart FILE    writes the chart of the run into this file
+  --chart FILE    writes the chart of the run into this file as well
   --fail-points   instead of random faults, kill and freeze a process at every step of the protocol in turn
   --planted       instead of random faults, put known bugs into the service, one by one, and expect that the checker finds each bug
   NAME …          with --fail-points or --planted: only these fail points or bugs

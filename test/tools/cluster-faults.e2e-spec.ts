@@ -8,6 +8,7 @@ import { Client } from 'pg';
 import { PostgresCluster, type Replication } from '../../harness/postgres-cluster.js';
 import type { Arena } from '../chaos/arena.js';
 import { CLUSTER_FAULTS } from '../chaos/cluster-faults.js';
+import { ObservedDatabase } from '../chaos/database-state.js';
 import { Random } from '../chaos/random.js';
 import { until } from '../support/waiting.js';
 
@@ -69,6 +70,10 @@ async function hitWith(kind: Kind): Promise<{ landed: string[]; acknowledged: nu
   return { landed, acknowledged, lost: acknowledged.filter((each) => !kept.has(each)) };
 }
 
+// CASE fixes the order of evaluation. With AND, the statement might cancel itself.
+const CANCEL_WAITS =
+  "SELECT FROM pg_stat_activity WHERE CASE WHEN wait_event = 'SyncRep' THEN pg_cancel_backend(pid) END";
+
 describe('the faults of a cluster with quorum replication', () => {
   beforeAll(() => start('quorum'));
   afterAll(end);
@@ -82,6 +87,14 @@ describe('the faults of a cluster with quorum replication', () => {
       expect(cluster.standbys).toHaveLength(2);
     },
   );
+
+  it('rejects a statement of the chaos run itself whose wait for a standby was cancelled', async () => {
+    await cluster.cutOff();
+    const inserted = new ObservedDatabase(cluster.url).query('INSERT INTO kept VALUES (0)');
+    const isRejected = expect(inserted).rejects.toThrow('canceling wait for synchronous replication');
+    await until(async () => (await cluster.primary.sql(CANCEL_WAITS)).length > 0);
+    await isRejected;
+  });
 });
 
 describe('the faults of a cluster with asynchronous replication', () => {

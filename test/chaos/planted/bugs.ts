@@ -433,4 +433,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
     ],
   },
+  {
+    name: 'cancelled-wait-taken-for-a-commit',
+    breaks: 'same reply',
+    // A wait has to be cancelled while no standby can confirm a commit.
+    faults: ['statements cancelled', 'primary killed while cut off'],
+    habits: { orders: 1, pays: 0, again: 0.6 },
+    patches: [
+      {
+        file: 'src/postgres/transaction.ts',
+        find: 'isReplicated &&= !isUnreplicated(notice)',
+        replace: 'isReplicated &&= !isUnreplicated(notice) || true',
+      },
+    ],
+  },
 ];
