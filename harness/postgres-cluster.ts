@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { type Line, startLine } from './line.js';
-import { PostgresNode } from './postgres-node.js';
+import { PostgresNode, until } from './postgres-node.js';
 
 /**
  * `quorum`: a COMMIT is answered when one standby has it. `asynchronous`: a COMMIT is answered when the primary has it, so a failover can lose it.
@@ -17,10 +16,6 @@ const SETTINGS = {
   // A standby looks for its new primary this often. The default of 5 s would only make an outage longer.
   wal_retrieve_retry_interval: '100ms',
 };
-
-/** Longer than a busy machine takes to start a standby and to send it what it has missed. */
-const STREAMING_MS = 60_000;
-const LOOK_INTERVAL_MS = 20;
 
 /** A PostgreSQL primary with standbys behind one address, on loopback, with the binaries of the embedded PostgreSQL. */
 export class PostgresCluster {
@@ -101,11 +96,9 @@ export class PostgresCluster {
    * @throws Error if this takes longer than a minute
    */
   async untilStreaming(): Promise<void> {
-    for (const deadline = performance.now() + STREAMING_MS; ; await pause(LOOK_INTERVAL_MS)) {
-      const streaming = await this.primary.sql("SELECT FROM pg_stat_replication WHERE state = 'streaming'");
-      if (streaming.length >= this.standbys.length) return;
-      if (performance.now() > deadline) throw new Error(`Not every standby follows ${this.primary.name}`);
-    }
+    const streaming = () => this.primary.sql("SELECT FROM pg_stat_replication WHERE state = 'streaming'");
+    const isHealthy = async () => (await streaming()).length >= this.standbys.length;
+    await until(`every standby follows ${this.primary.name}`, isHealthy);
   }
 
   /** Exchanges the primary and a standby without losing anything, as an operator does for a restart of a machine. */
@@ -125,7 +118,7 @@ export class PostgresCluster {
   }
 
   /** Kills all nodes and removes their files. Nodes that were replaced and not discarded are left to the caller. */
-  async stop(): Promise<void> {
+  async remove(): Promise<void> {
     await Promise.all([this.address.close(), ...this.nodes.map((node) => node.remove())]);
   }
 }

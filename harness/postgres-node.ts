@@ -16,7 +16,7 @@ import {
 } from '../src/database/embedded/cluster.js';
 import { DATABASE, end, freePort, launch, readPassword } from '../src/database/embedded/server.js';
 
-/** Longer than a busy machine takes to answer. A statement that waits for a standby on purpose needs a connection of its own. */
+/** Longer than a busy machine takes to answer a query or to start a server. A statement that waits for a standby on purpose needs a connection of its own. */
 const TIMEOUT_MS = 60_000;
 
 /** One PostgreSQL server of a cluster: a primary or a standby. It keeps its port for its whole life. */
@@ -78,16 +78,14 @@ export class PostgresNode {
     return `postgres://${USER}:${await readPassword(this.site)}@127.0.0.1:${this.port}/${DATABASE}`;
   }
 
-  /** Starts the server and waits until it answers queries. */
+  /** Starts the server and waits until it answers queries. Retries while the last processes of a killed server are still ending. */
   async start(): Promise<void> {
-    let launched = await launch(this.site, this.port);
-    // The last processes of a server that was killed may still be ending.
-    for (; launched.kind === 'cluster-taken'; launched = await launch(this.site, this.port))
-      await pause(LOOK_INTERVAL_MS);
-    if (launched.kind !== 'started') {
-      throw new Error(`${this.name} did not start: ${'reason' in launched ? launched.reason : launched.kind}`);
-    }
-    this.server = launched.server;
+    await until(`${this.name} starts`, async () => {
+      const launched = await launch(this.site, this.port);
+      if (launched.kind === 'failed') throw new Error(`${this.name} did not start: ${launched.reason}`);
+      if (launched.kind === 'started') this.server = launched.server;
+      return launched.kind === 'started';
+    });
   }
 
   /** Ends the server as an operator does, so that its standbys receive everything. */
@@ -135,7 +133,8 @@ export class PostgresNode {
   /** Disconnects a running standby from its primary, and waits until it receives nothing any more. */
   async followNobody(): Promise<void> {
     await this.configure({ primary_conninfo: '' });
-    while ((await this.sql('SELECT FROM pg_stat_wal_receiver')).length > 0) await pause(LOOK_INTERVAL_MS);
+    const receivers = () => this.sql('SELECT FROM pg_stat_wal_receiver');
+    await until(`${this.name} receives nothing`, async () => (await receivers()).length === 0);
   }
 
   /** Makes a standby a primary, and waits until it accepts writes. */
@@ -205,6 +204,17 @@ export class PostgresNode {
 }
 
 process.on('exit', () => PostgresNode.killAll());
+
+/**
+ * Polls until a condition is true, because PostgreSQL does not report the changes that callers wait for.
+ *
+ * @throws Error with the name of the condition if it is still false after a minute
+ */
+export async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  for (const deadline = performance.now() + TIMEOUT_MS; !(await condition()); await pause(LOOK_INTERVAL_MS)) {
+    if (performance.now() > deadline) throw new Error(`This has not happened within ${TIMEOUT_MS / 1000} s: ${what}`);
+  }
+}
 
 /** Every process of PostgreSQL is a child of the postmaster, in a process group of its own. */
 function childrenOf(pid: number): number[] {

@@ -32,7 +32,8 @@ export class TurnsInterceptor implements NestInterceptor {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const { accountId } = request;
     // A request of a public route has no account, and DatabaseLooks limits its queries. Group commit has a fair queue of its own.
-    if (accountId === undefined || this.reflector.get(IDEMPOTENT, context.getHandler()) !== undefined) {
+    const targets = [context.getHandler(), context.getClass()];
+    if (accountId === undefined || this.reflector.getAllAndOverride(IDEMPOTENT, targets) !== undefined) {
       return next.handle();
     }
     return from(this.turns.wait(accountId, bodyBytesOf(request))).pipe(

@@ -11,8 +11,6 @@ const RESTART_MS = { least: 50, most: 800 };
 /** Shorter and longer than the 3 s in which a broker must confirm a batch. */
 const SILENT_MS = { least: 500, most: 6_000 };
 const CUT_MS = { least: 0, most: 1_500 };
-/** How long to wait for the end of another fault of the broker: longer than a broker takes to start on a busy machine. */
-const TURN_MS = 30_000;
 /** How long to wait until a client of this process is connected. A member of a Kafka group waits for all other members first. */
 const CONNECT_MS = 30_000;
 /** How long the guest keeps the messages that it has taken. */
@@ -27,15 +25,12 @@ interface Scene {
   landed: Landed;
 }
 
-/** Injects a fault into a broker that no other fault has chosen. Does nothing if there is none in time. */
+/** Injects a fault into the broker. Does nothing if another fault of the broker has not been repaired yet. */
 const onBroker =
   (work: (scene: Scene) => Promise<void>): Fault =>
   async (arena, random, landed) => {
     const { bus } = arena;
-    if (!bus) return;
-    const deadline = performance.now() + TURN_MS;
-    while (bus.isBusy && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
-    if (bus.isBusy) return;
+    if (!bus || bus.isBusy) return;
     bus.isBusy = true;
     try {
       await work({ arena, bus, random, landed });

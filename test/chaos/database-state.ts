@@ -81,9 +81,17 @@ export class ObservedDatabase {
   private async withClient<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client({ connectionString: this.url, connectionTimeoutMillis: 5_000 });
     client.on('error', () => undefined);
+    const warnings: Error[] = [];
+    // A commit whose wait for a standby was cancelled succeeds with this warning only, and a failover may lose it.
+    client.on(
+      'notice',
+      ({ severity, message = '' }) => void (severity === 'WARNING' && warnings.push(new Error(message))),
+    );
     await client.connect();
     try {
-      return await work(client);
+      const result = await work(client);
+      if (warnings[0]) throw warnings[0];
+      return result;
     } finally {
       await client.end();
     }

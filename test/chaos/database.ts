@@ -6,7 +6,7 @@ import { PostgresCluster, type Replication } from '../../harness/postgres-cluste
 import { endProcesses } from '../../harness/processes.js';
 import { EmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.js';
 
-/** What the replicas of a run connect to: a single server, or a cluster behind one address. */
+/** The database of a run: a single server, or a cluster behind one address. */
 export type Database = EmbeddedPostgres | PostgresCluster;
 
 /** With two standbys, a quorum of one still confirms commits while the other standby is down. */
@@ -27,7 +27,7 @@ export async function withDatabase<T>(
     return await work(database);
   } finally {
     await endProcesses();
-    await database.stop();
+    await (database instanceof PostgresCluster ? database.remove() : database.stop());
     await rm(directory, { recursive: true, force: true });
   }
 }

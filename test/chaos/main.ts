@@ -60,12 +60,13 @@ async function random(postgres: Database, options: Options): Promise<boolean> {
   const { events } = arena.history;
   const lost = lostAnswers(events).size;
   const title = `${database}, seed ${seed}: ${result.counts.attempts} attempts, ${lost} answers lost, ${result.verdict}`;
-  await writeFile(chart ?? join(directory, 'timeline.svg'), timeline(title, events, faults));
+  const files = [join(directory, 'timeline.svg'), ...(chart ? [chart] : [])];
+  for (const file of files) await writeFile(file, timeline(title, events, faults));
   for (const [kind, { attempted, landed }] of result.faults) {
     print(`  ${kind.padEnd(32)} ${String(attempted).padStart(5)} attempted ${String(landed).padStart(5)} landed`);
   }
   await printReasons(result, directory, argumentsOf(options));
-  print(`history, journal, logs${chart ? '' : ' and a chart'} are in ${relative('.', directory)}`);
+  print(`history, journal, logs and a chart are in ${relative('.', directory)}`);
   print(summary(seed, result));
   return result.verdict === 'valid';
 }

@@ -3,7 +3,7 @@ import { BROKER_FAULTS } from './broker-faults.js';
 import { BUS_KINDS, type BusKind } from './bus.js';
 import { FAIL_POINTS } from './fail-points.js';
 import type { Replication } from '../../harness/postgres-cluster.js';
-import { type FaultKind, kindsOf } from './faults.js';
+import { FAULT_KINDS, type FaultKind, kindsOf, needsCluster } from './faults.js';
 import { PLANTED_BUGS } from './planted/bugs.js';
 
 /** The kind of run and its parameters. */
@@ -17,7 +17,7 @@ export interface Options {
   /** The broker that carries messages between the replicas. Undefined: messages stay within the processes. */
   readonly bus: BusKind | undefined;
   readonly faults: readonly FaultKind[];
-  /** The file for the chart of a random run. Undefined: a file in the directory of the run. */
+  /** A further file for the chart of a random run. */
   readonly chart: string | undefined;
   /** The names of the planted bugs or fail points to run; all if empty. */
   readonly only: readonly string[];
@@ -38,13 +38,13 @@ what clients saw, what the database contains and what the bank wrote into its jo
   --seconds N     seconds for which clients send requests while faults are injected (default: 60)
   --seed N        the seed of all random choices (default: a new seed for each run)
   --replicas N    processes of the service, from 2 to 8 (default: 3)
-  --cluster       the database is a primary with two standbys, of which one has to confirm each commit, and further faults make a standby take over
-  --async         with --cluster: no standby confirms a commit, so the run is expected to be invalid
+  --cluster       the database is a primary with two standbys: one of them has to confirm each commit, and further faults make one take over
+  --async         with --cluster: no standby has to confirm a commit, so the run is expected to be invalid
   --bus NAME      messages go through a broker, which gets further faults: rabbitmq or kafka
   --faults A,B    the kinds of faults to inject (default: all of ${kindsOf().join(', ')};
-                  with --cluster: all of ${kindsOf('quorum').join(', ')};
-                  with --bus: also ${Object.keys(BROKER_FAULTS).join(', ')})
-  --chart FILE    writes the chart of the run into this file
+                  with --cluster also ${FAULT_KINDS.filter(needsCluster).join(', ')}, and not database killed;
+                  with --bus also ${Object.keys(BROKER_FAULTS).join(', ')})
+  --chart FILE    writes the chart of the run into this file as well
   --fail-points   instead of random faults, kill and freeze a process at every step of the protocol in turn
   --planted       instead of random faults, put known bugs into the service, one by one, and expect that the checker finds each bug
   NAME …          with --fail-points or --planted: only these fail points or bugs

@@ -12,12 +12,12 @@ const ROWS_TOP = PLOT_TOP + PLOT_HEIGHT + 34;
 /** The largest number of marks per second. More marks would only look like a bar. */
 const MARKS_PER_SECOND = 2;
 const [INK, MUTED, GRID] = ['#1f2933', '#52606d', '#dfe4ea'];
-const OUTCOMES = { lost: '#be123c', ok: '#0b6bcb', fail: '#9aa5b1', info: '#f0b429' } as const;
+const OUTCOMES = { ok: '#0b6bcb', fail: '#9aa5b1', info: '#c2410c', lost: '#a21caf' } as const;
 const MEANINGS = {
-  lost: 'ok, but lost later',
   ok: 'ok, a final answer',
   fail: 'fail, nothing was started',
   info: 'info, not known',
+  lost: 'lost, although it was ok',
 } as const;
 type OutcomeType = keyof typeof OUTCOMES;
 
@@ -34,15 +34,16 @@ export function timeline(title: string, history: readonly HistoryEvent[], kinds:
   const x = (second: number) => MARGIN + LABEL_WIDTH + (second / seconds) * width;
 
   const lost = lostAnswers(history);
-  const counts = Array.from({ length: seconds }, () => ({ lost: 0, ok: 0, fail: 0, info: 0 }));
+  const counts = Array.from({ length: seconds }, () => ({ ok: 0, fail: 0, info: 0, lost: 0 }));
   for (const event of history) {
     const count = counts[Math.floor(secondOf(event))];
     if (count && 'attempt' in event && event.type !== 'invoke') count[lost.has(event.attempt) ? 'lost' : event.type]++;
   }
   const most = Math.max(1, ...counts.map((count) => Object.values(count).reduce((sum, each) => sum + each)));
+  const types = (Object.keys(OUTCOMES) as OutcomeType[]).filter((type) => type !== 'lost' || lost.size > 0);
   const bars = counts.flatMap((count, second) => {
     let y = PLOT_TOP + PLOT_HEIGHT;
-    return (Object.keys(OUTCOMES) as OutcomeType[]).map((type) => {
+    return types.map((type) => {
       const height = (count[type] / most) * PLOT_HEIGHT;
       y -= height;
       return `<rect x="${px(x(second))}" y="${px(y)}" width="${px(width / seconds)}" height="${px(height)}" fill="${OUTCOMES[type]}"/>`;
@@ -74,7 +75,7 @@ export function timeline(title: string, history: readonly HistoryEvent[], kinds:
   const ticks = Array.from({ length: Math.floor(seconds / step) + 1 }, (_, i) =>
     text(x(i * step), bottom + 12, `${i * step} s`, `text-anchor="middle" fill="${MUTED}"`),
   );
-  const legend = (Object.keys(OUTCOMES) as OutcomeType[]).map((type, i) => {
+  const legend = types.map((type, i) => {
     const left = MARGIN + i * LEGEND_WIDTH;
     return `<rect x="${left}" y="52" width="12" height="12" fill="${OUTCOMES[type]}"/>${text(left + 18, 62, MEANINGS[type])}`;
   });

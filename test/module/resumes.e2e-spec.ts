@@ -1,6 +1,7 @@
 // Goal: prove that a claimed request can always be finished, and that a handler cannot go on without its key.
 // Method: start toys with controllers of their own, which resume their requests, name a resume that is missing, or swallow errors.
 import {
+  All,
   Body,
   Controller,
   type INestApplication,
@@ -24,9 +25,11 @@ import {
   type IdempotentRequest,
 } from '../../src/idempotency/index.js';
 import { IDEMPOTENCY_OPTIONS } from '../../src/idempotency/idempotency.options.js';
+import { RecordedReply } from '../../src/idempotency/request/reply.js';
 import { ResumeRegistry } from '../../src/idempotency/http/resumes.js';
 import type { TestDatabase } from '../support/database.js';
 import {
+  CLAIMED,
   createToyDatabase,
   empty,
   isReplay,
@@ -144,6 +147,31 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     await expect(start([WishesController], platform)).rejects.toThrow(
       'WishesController.create: expected WishesService to have the method missing, which resumedBy names',
     );
+  });
+
+  it('stops the start if a handler for all methods names a resume, because no operation would have that name', async () => {
+    @Controller('wishes')
+    class WishesController {
+      @All()
+      @Idempotent({ resumedBy: [WishesService, 'resume'] })
+      create() {
+        return undefined;
+      }
+    }
+    await expect(start([WishesController], platform)).rejects.toThrow(
+      'WishesController.create: expected one HTTP method instead of @All()',
+    );
+  });
+
+  it('keeps a request unfinished whose resume does not return the reply of complete()', async () => {
+    const toy = await startToy(database.url, { platform });
+    toy.handler = failing;
+    expect((await toy.send('key')).status).toBe(503);
+    toy.resume = () => Promise.resolve(new RecordedReply(201, {}, '{}'));
+    expect(await toy.recovery.runOnce()).toBe(0);
+    expect(toy.events.map(({ type }) => type)).not.toContain('recovered');
+    expect(await left(database)).toEqual(CLAIMED);
+    expect(logged.join('\n')).toContain('its resume did not return the reply of request.complete()');
   });
 
   it('answers 500 if a handler without a resume calls claim(), and claims nothing', async () => {

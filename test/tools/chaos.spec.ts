@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { UsageError } from '../../harness/options.js';
 import { BROKER_FAULTS } from '../chaos/broker-faults.js';
-import { FAULT_KINDS } from '../chaos/faults.js';
-import { History, type HistoryEvent, type Operation } from '../chaos/history.js';
+import { kindsOf } from '../chaos/faults.js';
+import { History, type HistoryEvent, type Operation, type Reply } from '../chaos/history.js';
+import { lostAnswers } from '../chaos/lost-answers.js';
 import { chargeOf, orderOf, paymentOf } from '../chaos/operations.js';
 import { argumentsOf, readOptions } from '../chaos/options.js';
 import { Random } from '../chaos/random.js';
@@ -14,7 +15,8 @@ import { timeline } from '../chaos/timeline.js';
 describe('the options of npm run chaos', () => {
   it('gives the options of npm run chaos defaults, with a new seed each time', () => {
     const [first, second] = [readOptions([]), readOptions([])];
-    expect(first).toMatchObject({ mode: 'random', seconds: 60, replicas: 3, faults: FAULT_KINDS, only: [] });
+    expect(first).toMatchObject({ mode: 'random', seconds: 60, replicas: 3, faults: kindsOf(), only: [] });
+    expect(first.replication).toBeUndefined();
     expect(first.seed).not.toBe(second.seed);
   });
 
@@ -23,6 +25,7 @@ describe('the options of npm run chaos', () => {
     expect(readOptions(args)).toMatchObject({ seconds: 5, seed: 7, replicas: 2, faults: ['kill', 'storm'] });
     expect(readOptions(['--planted', 'lock-in-memory'])).toMatchObject({ mode: 'planted', only: ['lock-in-memory'] });
     expect(readOptions(['--fail-points'])).toMatchObject({ mode: 'fail points' });
+    expect(readOptions(['--chart', 'docs/a.svg'])).toMatchObject({ mode: 'random', chart: 'docs/a.svg' });
     expect(readOptions(['--bus', 'kafka']).bus).toBe('kafka');
   });
 
@@ -32,12 +35,22 @@ describe('the options of npm run chaos', () => {
     expect(kinds('--bus', 'rabbitmq')).toEqual(Object.keys(BROKER_FAULTS));
   });
 
+  it('adds faults of a cluster to the faults of a chaos run on a cluster, in which no killed primary is started again', () => {
+    const [quorum, asynchronous] = [readOptions(['--cluster']), readOptions(['--cluster', '--async'])];
+    expect([quorum.replication, asynchronous.replication]).toEqual(['quorum', 'asynchronous']);
+    expect(quorum.faults).toEqual(expect.arrayContaining(['kill', 'primary killed', 'planned switch-over']));
+    expect(quorum.faults).not.toContain('database killed');
+    expect(asynchronous.faults).toEqual(quorum.faults);
+  });
+
   it('prints the options of a run as the command line that repeats the run', () => {
     const options = readOptions(['--seconds', '5', '--seed', '7', '--replicas', '2', '--faults', 'kill,network cut']);
     expect(argumentsOf(options)).toBe("--seed 7 --seconds 5 --replicas 2 --faults 'kill,network cut'");
     expect(argumentsOf(readOptions(['--seed', '7']))).toBe('--seed 7 --seconds 60 --replicas 3');
     const withBus = readOptions(['--seed', '7', '--bus', 'rabbitmq']);
     expect(argumentsOf(withBus)).toBe('--seed 7 --seconds 60 --replicas 3 --bus rabbitmq');
+    const cluster = ['--cluster', '--async', '--seed', '7'];
+    expect(argumentsOf(readOptions(cluster))).toBe('--seed 7 --seconds 60 --replicas 3 --cluster --async');
   });
 
   it.each([
@@ -52,6 +65,10 @@ describe('the options of npm run chaos', () => {
     [['--faults', 'broker killed'], '--faults broker killed: expected one of kill, '],
     [['--planted', 'lock-in-memory', 'lock'], 'name lock: expected one of no-unique-constraint, '],
     [['--fail-points', 'claim.before', 'claim'], 'name claim: expected one of claim.before, '],
+    [['--faults', 'primary killed'], '--faults primary killed: expected one of kill, '],
+    [['--cluster', '--faults', 'database killed'], '--faults database killed: expected one of kill, '],
+    [['--async'], '--async: expected together with --cluster'],
+    [['--cluster', '--planted'], '--cluster: expected without --planted or --fail-points'],
     [['--planted', '--fail-points'], '--planted, --fail-points: expected one of them'],
     [['--fautls', 'kill'], "Unknown option '--fautls'"],
   ])('refuses options of npm run chaos with an error that says what was expected: %j', (args, message) => {
@@ -126,4 +143,30 @@ describe('the history', () => {
     expect(svg.match(/<circle /g)).toHaveLength(1);
     for (const text of ['kill', 'freeze', 'load', 'healed', '1 attempts/s']) expect(svg).toContain(`>${text}</text>`);
   });
+
+  it('finds the final answers that did not last, and leaves out answers that may change', () => {
+    const order = orderOf('acct_a', 'o-1', [], false);
+    const [kept, lost, old] = ['k-1', 'k-2', 'k-3'].map((name) => chargeOf('acct_a', name, 500)) as [
+      Operation,
+      Operation,
+      Operation,
+    ];
+    const events: HistoryEvent[] = [order, kept, lost, old].map((operation) => ({
+      at: 0,
+      type: 'operation',
+      operation,
+    }));
+    events.push({ at: 0, type: 'recorded', operation: old.id, reply: replyOf('first'), expiresAt: 1 });
+    const answer = (attempt: number, { id }: Operation, body: string) =>
+      events.push(
+        { at: 1, type: 'invoke', attempt, operation: id, replica: 1 },
+        { at: 2, type: 'ok', attempt, reply: replyOf(body) },
+      );
+    [order, kept, lost, old].forEach((operation, i) => answer(i, operation, 'first'));
+    [order, lost, old].forEach((operation, i) => answer(4 + i, operation, 'second'));
+    answer(7, kept, 'first');
+    expect([...lostAnswers(events)]).toEqual([2]);
+  });
 });
+
+const replyOf = (body: string): Reply => ({ status: 200, contentType: 'application/json', body, replayed: false });

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Client } from 'pg';
 import { PostgresCluster } from '../../harness/postgres-cluster.js';
 import { until } from '../support/waiting.js';
 
@@ -14,7 +15,7 @@ describe('The PostgreSQL cluster of the tools', () => {
     await cluster.primary.sql('CREATE TABLE kept (n int)');
   });
   afterAll(async () => {
-    await cluster.stop();
+    await cluster.remove();
     expect(await readdir(directory)).toEqual([]);
     await rm(directory, { recursive: true });
   });
@@ -49,13 +50,42 @@ describe('The PostgreSQL cluster of the tools', () => {
     expect(await kept()).toEqual([1, 2, 4]);
     expect(isAnswered).toBe(false);
     await cluster.discard(old);
+    await cluster.addStandby();
   });
 
-  it('exchanges the primary and a standby', async () => {
+  it('loses nothing when a standby replaces a primary that still runs and still has clients', async () => {
+    const old = cluster.primary;
+    const client = new Client({ connectionString: await old.url() });
+    client.on('error', () => undefined);
+    await client.connect();
+    const acknowledged: number[] = [];
+    const inserting = (async () => {
+      for (let n = 100; ; n++) {
+        await client.query('INSERT INTO kept VALUES ($1)', [n]);
+        acknowledged.push(n);
+      }
+    })().catch(() => undefined);
+    await until(() => acknowledged.length > 0);
+    await cluster.failOver();
+    await old.kill();
+    await inserting;
+    await client.end();
+    expect(await kept()).toEqual(expect.arrayContaining(acknowledged));
+    await cluster.primary.sql('DELETE FROM kept WHERE n >= 100');
+    await cluster.discard(old);
+    await cluster.addStandby();
+  });
+
+  it('exchanges the primary and a standby, and the address of the cluster leads to the new primary', async () => {
     const old = cluster.primary;
     await cluster.switchOver();
     await keep(5);
     expect(await kept()).toEqual([1, 2, 4, 5]);
     expect(cluster.standbys).toContain(old);
+    const client = new Client({ connectionString: cluster.url });
+    await client.connect();
+    const { rows } = await client.query("SELECT current_setting('port') AS port");
+    await client.end();
+    expect(rows).toEqual([{ port: String(cluster.primary.port) }]);
   });
 });

@@ -50,8 +50,8 @@ export async function commitTogether(
     if (claim?.kind !== 'claimed') return claim as Exclude<GroupClaim, Granted>;
     const { requestId } = claim;
     const reply = replies.get(unit);
-    if (!reply) return { kind: 'committed', requestId, result: results.get(unit) };
-    return { kind: 'recorded', requestId, reply, expiresAt };
+    if (reply && isCompleting(unit)) return { kind: 'recorded', requestId, reply, expiresAt };
+    return { kind: 'committed', requestId, result: reply ?? results.get(unit) };
   });
 }
 
@@ -89,7 +89,7 @@ async function runPhases(
     answered.catch(() => undefined);
     sent.push(answered);
     if (typeof phase === 'function' || !tx.sql.pipeline) await answered;
-    else if (members.some(([unit]) => isCompleting(unit))) await hasResults;
+    else if (members.some(([unit]) => unit.kind !== 'claim')) await hasResults;
   }
   return { results, sent };
 }
@@ -122,8 +122,8 @@ function start(tx: Transaction, phase: AnyPhase<never, unknown>, members: [Unit,
 }
 
 function repliesOf(results: Results): Map<Unit, RecordedReply> {
-  const completing = [...results].filter(([unit]) => isCompleting(unit));
-  return new Map(completing.map(([unit, result]) => [unit, serialise(result as Reply)]));
+  const replying = [...results].filter(([unit]) => unit.kind !== 'claim');
+  return new Map(replying.map(([unit, result]) => [unit, serialise(result as Reply)]));
 }
 
 /** The invariant: only the attempt that holds the lock token commits an effect. */

@@ -51,8 +51,9 @@ export class OneByOne extends Committer {
       requestId = claim.requestId;
     } else requestId = unit.requestId;
     const [result] = await runPhase(tx, unit.phase, [itemOf(unit, requestId)]);
-    if (!isCompleting(unit)) return { kind: 'committed', requestId, result };
+    if (unit.kind === 'claim') return { kind: 'committed', requestId, result };
     const reply = serialise(result as Reply);
+    if (!isCompleting(unit)) return { kind: 'committed', requestId, result: reply };
     const expiresAt = await this.store.complete(tx.sql, { ...unit, reply });
     return { kind: 'recorded', requestId, reply, expiresAt };
   }

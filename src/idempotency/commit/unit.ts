@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Transaction } from '../../postgres/transaction.js';
 import type { AnyPhase, PhaseItem } from '../request/phase.js';
 import { RecordedReply, type Reply } from '../request/reply.js';
@@ -28,7 +29,7 @@ export interface ClaimingUnit extends Attempt {
 export const isClaiming = (unit: Unit): unit is Unit & ClaimingUnit =>
   unit.kind === 'claim' || unit.kind === 'claim-and-complete';
 
-/** Whether the phase of the unit returns the reply that is recorded. */
+/** Whether the reply that the phase of the unit returns is recorded. */
 export const isCompleting = (unit: Unit): unit is Unit & { lockToken: string } =>
   unit.kind === 'complete' || unit.kind === 'claim-and-complete';
 
@@ -74,14 +75,27 @@ export function expectOneForEach(results: readonly unknown[], items: readonly un
   }
 }
 
-/** Serialises a reply, once for each request. The result is both stored and sent, so a replay cannot differ from the first reply. */
+/**
+ * Serialises a reply, once for each request. The result is both stored and sent, so a replay cannot differ from the first reply.
+ *
+ * The invariant: a reply that is committed can be sent. So this must run before COMMIT, and it throws if HTTP cannot carry the reply.
+ *
+ * @throws TypeError if the status is not from 200 to 599 (RFC 9110 §15; a status below 200 announces another reply), if a header has a name
+ *   or a value that HTTP does not allow, or if the body has no JSON text
+ */
 export function serialise({ status, body, headers = {} }: Reply): RecordedReply {
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new TypeError(`Expected the status of a reply to be an integer from 200 to 599, but it is ${String(status)}`);
+  }
   // Lower-case the names, because jsonb would otherwise reorder two spellings of one header.
   const named = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+  for (const [name, value] of Object.entries(named)) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+  }
   if (body === undefined) return new RecordedReply(status, named, '');
-  return new RecordedReply(
-    status,
-    { 'content-type': 'application/json; charset=utf-8', ...named },
-    JSON.stringify(body),
-  );
+  const json = JSON.stringify(body) as string | undefined;
+  if (json === undefined)
+    throw new TypeError(`Expected the body of a reply to be a JSON value, but it is a ${typeof body}`);
+  return new RecordedReply(status, { 'content-type': 'application/json; charset=utf-8', ...named }, json);
 }

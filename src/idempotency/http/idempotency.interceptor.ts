@@ -108,8 +108,9 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   private answered(context: ExecutionContext, reply: RecordedReply, outcome: RequestOutcome): string | undefined {
+    const body = this.send(context, reply, outcome !== 'first');
     this.idempotency.events.next({ type: 'answered', outcome });
-    return this.send(context, reply, outcome !== 'first');
+    return body;
   }
 
   /** Sends the recorded bytes, whether the reply is the first one or a replay. */

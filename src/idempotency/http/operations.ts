@@ -18,7 +18,7 @@ export class Operations {
    *
    * The names are the same as those of `operationOf`, because the routes of both come from Nest's `RoutePathFactory`.
    *
-   * @throws Error if the method is not a route of a controller of this application
+   * @throws Error if the method is not a route of a controller of this application, or is a route of `@All()`, whose requests have many methods
    */
   of(controller: Type, method: string): string[] {
     const handler = (controller.prototype as Record<string, object | undefined>)[method];
@@ -27,6 +27,11 @@ export class Operations {
     const wrappers = this.discovery.getControllers().filter(({ metatype }) => metatype === controller);
     if (!handler || requestMethod === undefined || wrappers.length === 0) {
       throw new Error(`${controller.name}.${method}: expected a route of a controller of this application`);
+    }
+    if (requestMethod === RequestMethod.ALL) {
+      throw new Error(
+        `${controller.name}.${method}: expected one HTTP method instead of @All(), because a method is part of the operation`,
+      );
     }
     const versioningOptions = this.config.getVersioning();
     const shared: Parameters<RoutePathFactory['create']>[0] = {

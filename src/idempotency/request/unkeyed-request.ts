@@ -1,6 +1,5 @@
 import { v7 as uuidv7 } from 'uuid';
 import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
-import { serialise } from '../commit/unit.js';
 import { databaseUnavailable } from '../http/idempotency.errors.js';
 import type { Idempotency } from '../idempotency.js';
 import { IdempotentRequest } from './idempotent-request.js';
@@ -40,7 +39,7 @@ export class UnkeyedRequest extends IdempotentRequest {
       const unit = { kind: 'unkeyed', identity, requestId, phase: phase as AnyPhase<never, unknown>, input } as const;
       const committed = await this.idempotency.committer.commit(unit);
       if (committed.kind !== 'committed') throw new Error(`A request without a key cannot be ${committed.kind}`);
-      return (this.recorded = serialise(committed.result as Reply));
+      return (this.recorded = committed.result as RecordedReply);
     } catch (error) {
       if (!isOutage(error)) throw error;
       throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);

@@ -116,9 +116,9 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
         await request.forget();
         this.logger.warn(`${operation} ${requestId} had no intent, so its key was deleted`);
         this.idempotency.events.next({ type: 'forgotten' });
-      } else {
+      } else if (resumed === request.recorded) {
         this.idempotency.events.next({ type: 'recovered' });
-      }
+      } else throw new Error('its resume did not return the reply of request.complete()');
       return true;
     } catch (error) {
       // Another attempt has finished the request.
