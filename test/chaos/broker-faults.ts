@@ -39,7 +39,8 @@ const onBroker =
     }
   };
 
-const within = (random: Random, { least, most }: { least: number; most: number }) => pause(random.integer(least, most));
+const pauseFor = (random: Random, { least, most }: { least: number; most: number }) =>
+  pause(random.integer(least, most));
 
 /** Repeats `look` until it returns true. Returns whether it did in time. */
 async function isTrueInTime(look: () => Promise<boolean> | boolean): Promise<boolean> {
@@ -62,7 +63,7 @@ export const BROKER_FAULTS = {
   /** Kills the broker with SIGKILL. It starts again with the messages that it has stored. */
   'broker killed': onBroker(async ({ bus: { broker }, random, landed }) => {
     await broker.kill();
-    await within(random, RESTART_MS);
+    await pauseFor(random, RESTART_MS);
     await broker.restart();
     landed();
   }),
@@ -70,7 +71,7 @@ export const BROKER_FAULTS = {
   /** SIGSTOP for a while, then SIGCONT. The system still accepts connections for the broker. */
   'broker frozen': onBroker(async ({ bus: { broker }, random, landed }) => {
     broker.signal('SIGSTOP');
-    await within(random, SILENT_MS);
+    await pauseFor(random, SILENT_MS);
     broker.signal('SIGCONT');
     landed();
   }),
@@ -78,7 +79,7 @@ export const BROKER_FAULTS = {
   /** Breaks all connections to the broker, and refuses new ones for a while. */
   'broker cut off': onBroker(async ({ bus: { line }, random, landed }) => {
     line.cut();
-    await within(random, CUT_MS);
+    await pauseFor(random, CUT_MS);
     line.mend();
     landed();
   }),
@@ -86,7 +87,7 @@ export const BROKER_FAULTS = {
   /** The network drops everything between the replicas and the broker for a while, without notifying either side. */
   'broker silent': onBroker(async ({ bus: { line }, random, landed }) => {
     line.stall();
-    await within(random, SILENT_MS);
+    await pauseFor(random, SILENT_MS);
     line.mend();
     landed();
   }),
@@ -120,7 +121,7 @@ export const BROKER_FAULTS = {
         { deliver },
       );
       if (!(await isTrueInTime(() => taken > 0))) return;
-      await within(random, KEEP_MS);
+      await pauseFor(random, KEEP_MS);
       landed(`${taken} deliveries`);
     }),
   ),

@@ -235,9 +235,10 @@ export const needsCluster = (kind: FaultKind) => kind in CLUSTER_FAULTS;
 
 /** The kinds of faults that fit the database and the bus of a run. A cluster replaces a primary that was killed, so it has no 'database killed'. */
 export const kindsOf = (replication?: Replication, bus?: BusKind): readonly FaultKind[] =>
-  FAULT_KINDS.filter((kind) => (replication ? kind !== 'database killed' : !needsCluster(kind))).filter(
-    (kind) => bus !== undefined || !(kind in BROKER_FAULTS),
-  );
+  FAULT_KINDS.filter((kind) => {
+    if (kind in BROKER_FAULTS) return bus !== undefined;
+    return replication ? kind !== 'database killed' : !needsCluster(kind);
+  });
 
 /** The kinds of faults by the names that proxies and the bank report. */
 export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
