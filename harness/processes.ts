@@ -39,17 +39,21 @@ export async function runTool(main: () => Promise<number>): Promise<never> {
 // This handler also runs if an uncaught error ends this process. A frozen child process would otherwise stay frozen forever.
 process.on('exit', () => running.forEach((program) => program.signal('SIGKILL')));
 
-/** How to start a compiled module as a process. */
-export interface ProgramOptions {
-  /** The name in errors. Default: the path. */
+/** How to start a command as a process. */
+export interface CommandOptions {
+  /** The name in errors. Default: the command, or the path of the module. */
   name?: string;
   args?: readonly string[];
   /** The environment besides PATH, which is all that the process inherits. */
   env?: Record<string, string>;
-  /** Options of Node. Default: the options of this process. */
-  execArgv?: readonly string[];
   /** File descriptors from 3 on: `ipc` is a channel for messages, `pipe` is a stream. */
   channels?: readonly ('ipc' | 'pipe')[];
+}
+
+/** How to start a compiled module as a process. */
+export interface ProgramOptions extends CommandOptions {
+  /** Options of Node. Default: the options of this process. */
+  execArgv?: readonly string[];
 }
 
 /** A child process whose output is kept, and which is killed when this process ends. */
@@ -80,9 +84,14 @@ export class Program {
   /** @param path of a compiled module */
   static start(
     path: string,
-    { name = path, args = [], env = {}, execArgv = process.execArgv, channels = [] }: ProgramOptions = {},
+    { name = path, args = [], execArgv = process.execArgv, ...options }: ProgramOptions = {},
   ): Program {
-    const child = spawn(process.execPath, [...execArgv, path, ...args], {
+    return Program.run(process.execPath, { name, args: [...execArgv, path, ...args], ...options });
+  }
+
+  /** @param command a program that does not start further processes, because only the program itself is killed with this process */
+  static run(command: string, { name = command, args = [], env = {}, channels = [] }: CommandOptions = {}): Program {
+    const child = spawn(command, args, {
       // The process runs outside of the project, because a .env file of the project is not meant for a tool.
       cwd: tmpdir(),
       env: { PATH: process.env['PATH'], ...env },
@@ -141,24 +150,37 @@ export class Program {
   }
 
   /**
+   * Waits until the process has written a text.
+   *
+   * @returns the match
+   * @throws Error with the output if the process ends first, or does not write the text within three minutes
+   */
+  said(text: RegExp): Promise<RegExpExecArray> {
+    return this.expect((resolve, reject) => {
+      const look = () => {
+        const match = text.exec(this.output);
+        if (match) resolve(match);
+      };
+      const timer = setTimeout(() => reject(`did not start within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
+      const streams = [this.child.stdout, this.child.stderr];
+      for (const stream of streams) stream?.on('data', look);
+      look();
+      return () => {
+        clearTimeout(timer);
+        for (const stream of streams) stream?.off('data', look);
+      };
+    });
+  }
+
+  /**
    * Waits until the process, which is the service, answers requests.
    *
    * @returns the URL of the service
    * @throws Error with the output if the process ends first, or does not serve within three minutes
    */
-  served(): Promise<string> {
-    return this.expect((resolve, reject) => {
-      const look = () => {
-        const [, url] = /served at (\S+),/.exec(this.output) ?? [];
-        if (url) resolve(url);
-      };
-      const timer = setTimeout(() => reject(`did not serve within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
-      this.child.stderr?.on('data', look);
-      return () => {
-        clearTimeout(timer);
-        this.child.stderr?.off('data', look);
-      };
-    });
+  async served(): Promise<string> {
+    const [, url = ''] = await this.said(/served at (\S+),/);
+    return url;
   }
 }
 

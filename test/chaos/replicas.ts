@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
+import { portToKeep } from '../../harness/free-port.js';
 import { Program } from '../../harness/processes.js';
 import { type Line, startLine } from '../../harness/line.js';
 import { type PostgresProxy, type ProxyFault, startProxy } from '../../harness/proxy.js';
@@ -165,22 +164,3 @@ export class ChaosReplica {
 }
 
 const REPORTS_FD = 4;
-
-/** Below 32,768, where systems begin to assign ports to outgoing connections. */
-const PORTS = { first: 20_000, count: 12_000 };
-
-/** Finds a free port that no outgoing connection takes while the process of a replica is down. */
-async function portToKeep(): Promise<number> {
-  for (;;) {
-    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
-    const server = createServer().listen(port, '127.0.0.1');
-    const isFree = await once(server, 'listening').then(
-      () => true,
-      () => false,
-    );
-    if (!isFree) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
-}
