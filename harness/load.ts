@@ -92,6 +92,11 @@ export class Load {
     }
   }
 
+  /** The refusals in one line. Clients have retried after each of them. */
+  retries(): string {
+    return [...this.refusals].map(([reason, count]) => `${count} x ${reason}`).join(', ') || 'nothing';
+  }
+
   /**
    * The longest time without an acknowledgement, in milliseconds, since a point in time.
    *
@@ -204,8 +209,7 @@ export class Load {
   }
 
   private tooLate(what: string): Error {
-    const got = [...this.refusals].map(([reason, count]) => `${count} x ${reason}`).join(', ');
-    return new Error(`${what} not acknowledged within ${PATIENCE_MS / 1000} s; clients got: ${got || 'no error'}`);
+    return new Error(`${what} not acknowledged within ${PATIENCE_MS / 1000} s; clients retried ${this.retries()}`);
   }
 }
 
