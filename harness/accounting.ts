@@ -12,7 +12,7 @@ export interface Account {
   differing: number;
 }
 
-/** The id of a charge in the client's reply: of a success, or of a declined card. */
+/** The id of a charge, which is also the key that the bank received, in the client's reply: of a success, or of a declined card. */
 const CHARGE_ID = `coalesce(body::jsonb->>'charge_id', body::jsonb->>'id')`;
 
 const LOST_AND_DIFFERING = `
@@ -24,7 +24,7 @@ const LOST_AND_DIFFERING = `
              WHEN a.path = '/orders' THEN EXISTS (
                SELECT FROM orders o WHERE o.account_id = "accountId" AND o.order_id = a.key)
              ELSE EXISTS (
-               SELECT FROM charges c LEFT JOIN bank.captures b ON b.account_id = c.account_id AND b.charge_id = c.id
+               SELECT FROM charges c LEFT JOIN bank.captures b ON b.account_id = c.account_id AND b.idempotency_key = c.id
                WHERE c.account_id = "accountId" AND c.id = ${CHARGE_ID} AND c.description = a.key
                  AND CASE WHEN a.status = 200 THEN c.status = 'succeeded' AND b.charge_id IS NOT NULL
                           ELSE c.status = 'failed' AND b.charge_id IS NULL END)

@@ -6,8 +6,12 @@ const SHOW_INTERVAL_MS = 1_000;
 export interface Case {
   /** A whole sentence. */
   name: string;
-  /** Returns what was measured, in one line. A test that fails throws. */
-  run: () => Promise<string>;
+  /**
+   * Returns what was measured, in one line. A test that fails throws.
+   *
+   * @param show receives the step that begins, for the progress
+   */
+  run: (show: (step: string) => void) => Promise<string>;
 }
 
 /**
@@ -20,9 +24,10 @@ export async function runCases(cases: readonly Case[]): Promise<number> {
   const progress = new Progress(cases.length);
   let failed = 0;
   for (const { name, run } of cases) {
-    const timer = setInterval(() => progress.show(name), SHOW_INTERVAL_MS);
+    let step = 'begins';
+    const timer = setInterval(() => progress.show(`${name}: ${step}`), SHOW_INTERVAL_MS);
     try {
-      const measured = await run();
+      const measured = await run((next) => (step = next));
       progress.finish(name);
       process.stdout.write(`✓ ${name}\n    ${measured}\n`);
     } catch (error) {

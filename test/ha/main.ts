@@ -27,19 +27,29 @@ const SETTINGS = {
 };
 
 /** Injects a fault under load, waits until the cluster is whole again, and compares the replies with the database. */
-async function survive({ inject, confirm, repair }: Fault, cluster: Cluster, urls: readonly string[]): Promise<string> {
+async function survive(
+  { inject, confirm, repair }: Fault,
+  cluster: Cluster,
+  urls: readonly string[],
+  show: (step: string) => void,
+): Promise<string> {
+  show('the load begins');
   const load = await Load.start({ urls, accounts: [ACCOUNT], clients: CLIENTS });
   await load.acknowledges(REQUESTS);
   const old = await cluster.primary();
   const injectedAtMs = performance.now();
+  show('waiting for the failover');
   await inject(old, cluster);
   await cluster.isReplaced(old);
   await confirm?.(old);
+  show('waiting for replies');
   await load.acknowledges(REQUESTS);
   const outageSeconds = load.longestGapMs(injectedAtMs) / 1000;
+  show('waiting for the return of the old primary');
   repair?.(old, cluster);
   // The load goes on, because the return of the old primary must not disturb it.
   await cluster.isWhole();
+  show('comparing the replies with the database');
   await load.stop();
   const { acknowledged, ...faults } = await accountFor(load.acknowledgements, sqlAt(cluster.url));
   const { lost, doubled, differing } = faults;
@@ -58,7 +68,7 @@ async function main(site: Site): Promise<number> {
   return runCases(
     FAULTS.map((fault) => ({
       name: `loses and doubles nothing if ${fault.name}`,
-      run: () => survive(fault, cluster, urls),
+      run: (show) => survive(fault, cluster, urls, show),
     })),
   );
 }
