@@ -52,7 +52,10 @@ export class AppModule {
       module: AppModule,
       global: true,
       imports: [
-        TypeOrmModule.forRoot({ ...dataSourceOptions(databaseUrl, config.DATABASE_POOL_SIZE), retryAttempts: 0 }),
+        TypeOrmModule.forRoot({
+          ...dataSourceOptions(databaseUrl, config.DATABASE_POOL_SIZE, config.DATABASE_SESSION_SETTINGS),
+          retryAttempts: 0,
+        }),
         ScheduleModule.forRoot(),
         IdempotencyModule.forRoot({
           scope: accountOf,

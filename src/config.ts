@@ -68,6 +68,7 @@ const environment = z.object({
     )
     .optional(),
   DATABASE_POOL_SIZE: number('connections', 2, 500).int().default(10),
+  DATABASE_SESSION_SETTINGS: z.enum(['startup', 'role'], 'expected startup or role').default('startup'),
   API_KEYS: apiKeys.optional(),
   RATE_LIMIT_PER_SECOND: number('requests', 0, 1_000_000).int().default(0),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),

@@ -14,7 +14,7 @@ async function start(): Promise<void> {
   const config = configOfProcess();
   const database = await openDatabase(config, say);
   try {
-    const migrated = await migrate(database.url);
+    const migrated = await migrate(database.url, config.DATABASE_SESSION_SETTINGS);
     const app = await createApp(config, AppModule.register(config, database.url));
     endOnSignal(app, database);
     await app.nest.listen(config.PORT, config.HOST).catch((error: unknown) => {

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { IsNull, Repository } from 'typeorm';
+import { DataSource, IsNull, Repository } from 'typeorm';
 import { validationFailed } from '../http/problem.js';
 import type { IdempotentRequest, RecordedReply } from '../idempotency/index.js';
+import { runStatement } from '../postgres/transaction.js';
 import { Customer } from './customer.entity.js';
 import { changeCustomer } from './customers.phases.js';
 import { customerNotFound, versionMismatch, versionRequired } from './customers.problems.js';
@@ -15,7 +16,10 @@ import type { Precondition } from './if-match.js';
 /** Reads, replaces, changes and deletes the customers of one account. */
 @Injectable()
 export class CustomersService {
-  constructor(@InjectRepository(Customer) private readonly customers: Repository<Customer>) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    @InjectRepository(Customer) private readonly customers: Repository<Customer>,
+  ) {}
 
   /** @throws Problem 404 `not_found` */
   async find(accountId: string, id: string): Promise<CustomerResource> {
@@ -39,14 +43,11 @@ export class CustomersService {
   ): Promise<{ customer: CustomerResource; isNew: boolean }> {
     const parameters = [accountId, id, name, email, status];
     if (precondition.kind === 'none') {
-      const [created] = await this.customers.query<[Customer & { is_new: boolean }]>(CREATE_OR_REPLACE, parameters);
+      const [created] = await this.run<Customer & { is_new: boolean }>(CREATE_OR_REPLACE, parameters);
+      if (!created) throw new Error('An upsert returned no row');
       return { customer: toResource(created), isNew: created.is_new };
     }
-    // TypeORM returns the rows of an UPDATE together with their number.
-    const [[replaced]] = await this.customers.query<[Customer[], number]>(REPLACE, [
-      ...parameters,
-      versionsOf(precondition),
-    ]);
+    const [replaced] = await this.run<Customer>(REPLACE, [...parameters, versionsOf(precondition)]);
     if (!replaced) throw versionMismatch(await this.current(accountId, id));
     return { customer: toResource(replaced), isNew: false };
   }
@@ -77,8 +78,12 @@ export class CustomersService {
    * @throws Problem 412 `version_mismatch` if the customer has a version that the precondition does not list
    */
   async remove(accountId: string, id: string, precondition: Precondition): Promise<void> {
-    const [mismatch] = await this.customers.query<Customer[]>(DELETE, [accountId, id, versionsOf(precondition)]);
+    const [mismatch] = await this.run<Customer>(DELETE, [accountId, id, versionsOf(precondition)]);
     if (mismatch) throw versionMismatch(mismatch);
+  }
+
+  private run<Row extends object>(text: string, values: unknown[]): Promise<Row[]> {
+    return runStatement(this.dataSource, text, values);
   }
 
   private async current(accountId: string, id: string): Promise<Customer | undefined> {

@@ -3,6 +3,7 @@ import type { DataSourceOptions } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
 import { Balance } from '../balance/balance.entity.js';
 import { Charge } from '../charges/charge.entity.js';
+import type { Config } from '../config.js';
 import { Customer } from '../customers/customer.entity.js';
 import { InventoryItem } from '../inventory/inventory-item.entity.js';
 import { Order } from '../orders/order.entity.js';
@@ -33,8 +34,8 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
  */
 const IDLE_TIMEOUT_MS = 10_000;
 
-/** The limits that PostgreSQL sets for a session. Migrations switch all of them off, because the session with the migration lock is idle while the migrations run. */
-const SERVER_LIMITS = [
+/** The limits that PostgreSQL sets for a session. Migrations have none of them, because a migration of a large table may take long. */
+export const SERVER_LIMITS = [
   'statement_timeout',
   'lock_timeout',
   'idle_in_transaction_session_timeout',
@@ -54,6 +55,12 @@ class PooledClient extends Client {
   }
 }
 
+/**
+ * Where a session gets its settings. `startup`: the service sends them when it connects. `role`: `ALTER ROLE … SET` has set them, because a
+ * pooler in transaction mode refuses or ignores most settings of a client. The start checks them in both cases.
+ */
+type SessionSettings = Config['DATABASE_SESSION_SETTINGS'];
+
 /** The options of every connection. */
 const CONNECTION = { Client: PooledClient, keepAlive: true };
 
@@ -72,24 +79,32 @@ const RELIED_UPON = '-c datestyle=ISO -c default_transaction_isolation=read\\ co
 const PROBED = '-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3';
 
 /**
- * Adds session settings to a URL. pg ignores the `options` of its configuration if the URL has `options`, so all of them go into the URL.
+ * Adds session settings to a URL, unless the role has them. pg ignores the `options` of its configuration if the URL has `options`, so all of them go into the URL.
  *
  * PostgreSQL uses the last value of a setting. So the options in `url` override `defaults`, and {@link RELIED_UPON} overrides both.
  */
-function withOptions(url: string, defaults: string): string {
+function withOptions(url: string, settings: SessionSettings, defaults: string): string {
+  if (settings === 'role') return url;
   const complete = new URL(url);
   const options = [defaults, complete.searchParams.get('options'), RELIED_UPON].filter(Boolean).join(' ');
   complete.searchParams.set('options', options);
   return complete.href;
 }
 
+/** The limits of a session of the service. */
+const LIMITS = {
+  lock_timeout: LOCK_TIMEOUT_MS,
+  statement_timeout: STATEMENT_TIMEOUT_MS,
+  idle_in_transaction_session_timeout: FROZEN_MS,
+};
+
 /**
  * The options of the data source, for the service and the tests. The query of `url` overrides the limits, as with `?query_timeout=30000`.
  */
-export function dataSourceOptions(url: string, poolSize = 2) {
+export function dataSourceOptions(url: string, poolSize = 2, settings: SessionSettings = 'startup') {
   return {
     type: 'postgres',
-    url: withOptions(url, `${PROBED} -c tcp_user_timeout=${FROZEN_MS}`),
+    url: withOptions(url, settings, `${PROBED} -c tcp_user_timeout=${FROZEN_MS}`),
     entities: [Balance, Charge, Customer, InventoryItem, Order],
     migrations,
     // Only migrations change the schema.
@@ -103,9 +118,7 @@ export function dataSourceOptions(url: string, poolSize = 2) {
     poolErrorHandler: () => undefined,
     extra: {
       ...CONNECTION,
-      lock_timeout: LOCK_TIMEOUT_MS,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      idle_in_transaction_session_timeout: FROZEN_MS,
+      ...(settings === 'startup' && LIMITS),
       query_timeout: QUERY_TIMEOUT_MS,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
       pipeline: true,
@@ -114,13 +127,16 @@ export function dataSourceOptions(url: string, poolSize = 2) {
 }
 
 /**
- * The options of the data source for migrations, without limits on time, because a migration of a large table may take long. The limits in the query of
- * `url` are removed, and the limits that the server sets for the role are switched off with 0.
+ * The options of the data source for migrations. The limits in the query of `url` are removed, and the limits that the server sets for the
+ * role are switched off with 0.
  */
-export function migrationOptions(url: string): DataSourceOptions {
+export function migrationOptions(url: string, settings: SessionSettings = 'startup'): DataSourceOptions {
   const unlimited = new URL(url);
-  for (const name of SERVER_LIMITS) unlimited.searchParams.delete(name);
-  unlimited.searchParams.delete('query_timeout');
+  for (const name of [...SERVER_LIMITS, 'query_timeout']) unlimited.searchParams.delete(name);
   const options = [PROBED, ...SERVER_LIMITS.map((name) => `-c ${name}=0`)].join(' ');
-  return { ...dataSourceOptions(unlimited.href), url: withOptions(unlimited.href, options), extra: CONNECTION };
+  return {
+    ...dataSourceOptions(unlimited.href, undefined, settings),
+    url: withOptions(unlimited.href, settings, options),
+    extra: CONNECTION,
+  };
 }

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { EntityManager } from 'typeorm';
 import { ConfigError } from '../config.js';
 import { faultsOfTables } from '../postgres/tables.js';
 
@@ -27,7 +27,7 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
  *
  * @throws {ConfigError} with the faults of each table
  */
-export async function checkTables(dataSource: DataSource): Promise<void> {
-  const faults = await faultsOfTables(dataSource, TABLES);
+export async function checkTables(manager: EntityManager): Promise<void> {
+  const faults = await faultsOfTables(manager, TABLES);
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `DATABASE_URL: ${fault}`).join('\n'));
 }

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
+import { DataSource, Repository } from 'typeorm';
 import { Problem } from '../http/problem.js';
+import { runStatement } from '../postgres/transaction.js';
 import { type InventoryItemResource, toResource } from './dto/inventory-item.resource.js';
 import { InventoryItem } from './inventory-item.entity.js';
 
@@ -11,7 +12,10 @@ import { InventoryItem } from './inventory-item.entity.js';
  */
 @Injectable()
 export class InventoryService {
-  constructor(@InjectRepository(InventoryItem) private readonly items: Repository<InventoryItem>) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    @InjectRepository(InventoryItem) private readonly items: Repository<InventoryItem>,
+  ) {}
 
   /** @returns the item, and whether this call created it */
   async set(
@@ -19,8 +23,8 @@ export class InventoryService {
     itemId: string,
     stock: number,
   ): Promise<{ item: InventoryItemResource; isNew: boolean }> {
-    const rows = await this.items.query<{ is_new: boolean }[]>(UPSERT, [accountId, itemId, stock]);
-    return { item: toResource({ item_id: itemId, stock }), isNew: rows[0]?.is_new ?? false };
+    const [row] = await runStatement<{ is_new: boolean }>(this.dataSource, UPSERT, [accountId, itemId, stock]);
+    return { item: toResource({ item_id: itemId, stock }), isNew: row?.is_new ?? false };
   }
 
   /** @throws Problem 404 `not_found` */
@@ -32,7 +36,7 @@ export class InventoryService {
 
   /** Removes the item. If it does not exist, nothing changes. */
   async remove(accountId: string, itemId: string): Promise<void> {
-    await this.items.delete({ account_id: accountId, item_id: itemId });
+    await runStatement(this.dataSource, DELETE, [accountId, itemId]);
   }
 }
 
@@ -42,3 +46,5 @@ const UPSERT = `
   INSERT INTO inventory (account_id, item_id, stock) VALUES ($1, $2, $3)
   ON CONFLICT (account_id, item_id) DO UPDATE SET stock = excluded.stock
   RETURNING xmax = 0 AS is_new`;
+
+const DELETE = `DELETE FROM inventory WHERE account_id = $1 AND item_id = $2`;

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { isLockTimeout, sqlState } from '../postgres/database-errors.js';
 import { nameWithin } from '../postgres/lock-order.js';
+import { AWAIT_STANDBYS } from '../postgres/replication.js';
 import { inTransaction, isOutage } from '../postgres/transaction.js';
 import type { Consumer } from './bus.js';
 import type { Message } from './message.js';
@@ -57,6 +58,8 @@ export async function processBatch(
       // `delete` returns true once for each name, so a message that is in the batch twice is processed once.
       const newMessages = concerned.filter((message) => newNames.delete(nameOf(message)));
       if (newMessages.length > 0) await consumer.handle(tx.manager, newMessages);
+      // The bus forgets a message that was processed before, so the row that says so must be replicated.
+      if (newMessages.length < concerned.length) await tx.sql.query(`SELECT ${AWAIT_STANDBYS}`);
       return deadNames;
     });
     return {

@@ -11,6 +11,7 @@ import { DatabaseLooks, kept } from './looks.js';
 interface DatabaseState {
   /** The names of the migrations that have run. */
   migrated: string[];
+  isStandby: boolean;
   isReadOnly: boolean;
 }
 
@@ -55,6 +56,7 @@ export class HealthController {
     if (this.drain.started) throw shuttingDown();
     const database = await this.database();
     if (database === undefined) throw notReady('The database does not answer.');
+    if (database.isStandby) throw notReady('The database is a standby.');
     if (database.isReadOnly) throw notReady('The database is read-only.');
     const missing = migrations.map(({ name }) => name).filter((name) => !database.migrated.includes(name));
     if (missing.length > 0) throw notReady(`The database lacks migrations: ${missing.join(', ')}.`);
@@ -68,7 +70,7 @@ export class HealthController {
       const [state] = await this.looks.take(() =>
         this.dataSource.query<DatabaseState[]>(`
           SELECT ARRAY (SELECT name::text FROM migrations) AS migrated,
-                 pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS "isReadOnly"`),
+                 pg_is_in_recovery() AS "isStandby", current_setting('transaction_read_only') = 'on' AS "isReadOnly"`),
       );
       return state;
     } catch {

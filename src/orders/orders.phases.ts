@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { Problem } from '../http/problem.js';
 import type { Phase, Reply } from '../idempotency/index.js';
+import { AWAIT_STANDBYS } from '../postgres/replication.js';
 import { toResource } from './dto/order.resource.js';
 import type { PlaceOrder } from './dto/place-order.dto.js';
 import { hasSameContent, nameOf, type NewOrder, newOrderOf, type OrderName } from './new-order.js';
@@ -25,6 +26,8 @@ export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, requests) => {
   // Rows are inserted before stock is taken, because the insert decides which names are new.
   const inserted = await insert(tx, firsts);
   const newNames = namesOf(inserted);
+  // An order that exists is acknowledged again, so it must be replicated.
+  if (inserted.length < firsts.length) await tx.query(`SELECT ${AWAIT_STANDBYS}`);
   const isNew = (order: NewOrder) => newNames.has(nameOf(order));
   const { supplied, shortages } = await takeStock(tx, wanted.filter(isNew));
   await keepOnlySupplied(tx, inserted, supplied);

@@ -24,6 +24,15 @@ export const isOutdated = (error: unknown) =>
  */
 export const isReadOnly = (error: unknown) => sqlState(error) === '25006';
 
+/** Whether the next statement would fail in the same way on this connection and would succeed on a new one, so the connection must be closed. */
+export const isConnectionUseless = (error: unknown) => isOutdated(error) || isReadOnly(error);
+
+/**
+ * Whether PostgreSQL warns that it no longer waits for a standby, because the wait was cancelled. PostgreSQL then answers COMMIT as usual,
+ * although a failover may lose the transaction. The check reads the name of the function of PostgreSQL, because the message is translated.
+ */
+export const isUnreplicated = (notice: unknown) => (notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN';
+
 /**
  * Whether the server itself reports that this COMMIT has failed: a deferred constraint (23), or a rollback (40, except 40003,
  * statement_completion_unknown). Any other error, such as a shutdown, may have happened after the commit.

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { EntityManager } from 'typeorm';
 
 interface Table {
   name: string;
@@ -14,10 +14,10 @@ interface Table {
  * @returns one sentence for each fault; an empty list if every effect can be written and survives a crash of the database
  */
 export async function faultsOfTables(
-  dataSource: DataSource,
+  manager: EntityManager,
   needed: Readonly<Record<string, readonly string[]>>,
 ): Promise<string[]> {
-  const tables = await dataSource.query<Table[]>(
+  const tables = await manager.query<Table[]>(
     `SELECT name, relnamespace::regnamespace::text AS schema,
             NOT EXISTS (SELECT FROM pg_class AS part
               WHERE part.relpersistence <> 'p' AND (part.oid = c.oid OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))))

@@ -1,5 +1,12 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { isConflict, isDatabaseUnavailable, isOutdated, isReadOnly, isRolledBack } from './database-errors.js';
+import {
+  isConflict,
+  isConnectionUseless,
+  isDatabaseUnavailable,
+  isOutdated,
+  isRolledBack,
+  isUnreplicated,
+} from './database-errors.js';
 
 /** The part of a `pg` client that is used here. TypeORM hides the raw answer, and only the raw answer to COMMIT says what COMMIT did. */
 export interface SqlClient {
@@ -7,6 +14,8 @@ export interface SqlClient {
   readonly pipeline?: boolean;
   readonly connection: { readonly stream: SqlStream };
   query(statement: { name?: string; text: string; values: unknown[] } | string): Promise<SqlResult>;
+  on(event: 'notice', listener: (notice: object) => void): unknown;
+  off(event: 'notice', listener: (notice: object) => void): unknown;
 }
 
 /** The part of a client's socket that is used here. */
@@ -35,12 +44,15 @@ export interface TransactionOptions {
   attempts?: number;
 }
 
-/** The answer to COMMIT was lost, so the transaction may have been committed or not. Only reading its rows shows which. */
+/**
+ * The answer to COMMIT was lost, so the transaction may have been committed or not. Only reading its rows shows which. Or PostgreSQL has
+ * committed the transaction, but has stopped waiting for its standbys, so a failover may lose the transaction.
+ */
 export class CommitUnknown extends Error {
   override readonly name = 'CommitUnknown';
 }
 
-/** Whether the database was unavailable, or the answer to COMMIT was lost. The same request may succeed later. */
+/** Whether the database was unavailable, or it is unknown whether COMMIT has succeeded. The same request may succeed later. */
 export const isOutage = (error: unknown) => error instanceof CommitUnknown || isDatabaseUnavailable(error);
 
 /**
@@ -66,17 +78,20 @@ export const IS_IN_TRANSACTION = `current_setting('idempotency.in_transaction', 
  *
  * The protocol's statements are prepared once for each connection, and PostgreSQL keeps their plans. A generic plan does not depend on the
  * length of the first lists, and without sequential scans it does not read a whole table only because the table is still small.
+ *
+ * PostgreSQL reports only by a warning that it has stopped waiting for a standby, so warnings must be sent.
  */
 export const BEGIN = `BEGIN ISOLATION LEVEL READ COMMITTED;
   SET LOCAL plan_cache_mode = force_generic_plan;
   SET LOCAL enable_seqscan = off;
+  SET LOCAL client_min_messages = warning;
   SET LOCAL idempotency.in_transaction = on`;
 
 /**
  * Runs `work` in a transaction and commits it.
  *
  * @returns the result of `work`, once PostgreSQL has confirmed the commit
- * @throws CommitUnknown if COMMIT was sent and its answer was lost; every other error means that nothing was committed
+ * @throws CommitUnknown if it is unknown whether COMMIT has succeeded; every other error means that nothing was committed
  */
 export function inTransaction<T>(
   dataSource: DataSource,
@@ -96,13 +111,28 @@ export function inTransaction<T>(
 }
 
 /**
+ * Runs one statement that writes, as a transaction of its own, which saves the round trips of BEGIN and COMMIT. `DataSource.query` would
+ * return a useless connection to the pool, and would not notice that PostgreSQL has stopped waiting for a standby.
+ *
+ * @returns the rows of the statement
+ */
+export async function runStatement<Row extends object>(
+  dataSource: DataSource,
+  text: string,
+  values: unknown[],
+): Promise<Row[]> {
+  const { rows } = await runTransaction(dataSource, ({ sql }) => sql.query({ text, values }));
+  return rows as Row[];
+}
+
+/**
  * Lends a connection to `steps`, which must send BEGIN, the work and COMMIT. If `steps` throws, the transaction is rolled back. If the
  * transaction has only lost a race, `steps` runs again.
  */
 export async function runTransaction<T>(
   dataSource: DataSource,
   steps: (tx: Transaction) => Promise<T>,
-  { attempts = ATTEMPTS }: TransactionOptions,
+  { attempts = ATTEMPTS }: TransactionOptions = {},
 ): Promise<T> {
   for (let failures = 0; ;) {
     try {
@@ -123,17 +153,22 @@ async function runOnce<T>(dataSource: DataSource, steps: (tx: Transaction) => Pr
   // With these two fields set, save() joins the transaction, and a nested transaction() is a savepoint. TypeORM's own
   // startTransaction() would send two statements more.
   Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
+  let isReplicated = true;
+  const onNotice = (notice: object) => void (isReplicated &&= !isUnreplicated(notice));
+  sql.on('notice', onNotice);
   try {
-    return await steps({ sql, manager: runner.manager });
+    const result = await steps({ sql, manager: runner.manager });
+    if (!isReplicated) throw new CommitUnknown('PostgreSQL has stopped waiting for a standby');
+    return result;
   } catch (error) {
-    // The next transaction would fail in the same way on this connection, and would succeed on a new connection.
-    if (isOutdated(error) || isReadOnly(error)) await cut(sql);
+    if (isConnectionUseless(error)) await cut(sql);
     // ROLLBACK is sent after a failed COMMIT too, because PostgreSQL leaves the transaction open if COMMIT itself was cancelled. The
     // invariant: no connection goes back to the pool within a transaction.
     else await sql.query('ROLLBACK').catch(() => cut(sql));
     throw error;
   } finally {
     clearTimeout(limit);
+    sql.off('notice', onNotice);
     await runner.release();
   }
 }

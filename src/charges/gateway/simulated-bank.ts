@@ -4,8 +4,8 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import DataLoader from 'dataloader';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config, ConfigError } from '../../config.js';
-import { isDatabaseUnavailable } from '../../postgres/database-errors.js';
 import { faultsOfTables } from '../../postgres/tables.js';
+import { isOutage, runStatement } from '../../postgres/transaction.js';
 import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
 import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
@@ -35,7 +35,7 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
 
   /** Checks the rights on the table at the start, because otherwise a capture would fail after the charge is stored as pending. */
   async onModuleInit(): Promise<void> {
-    const faults = await faultsOfTables(this.dataSource, { 'bank.captures': ['SELECT', 'INSERT'] });
+    const faults = await faultsOfTables(this.dataSource.manager, { 'bank.captures': ['SELECT', 'INSERT'] });
     if (faults.length > 0) throw new ConfigError(faults.map((fault) => `DATABASE_URL: ${fault}`).join('\n'));
   }
 
@@ -60,13 +60,13 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
   /** @returns `true` for the first capture of the charge; `false` for a repetition, which captures nothing */
   private capture(charge: Charge): Promise<boolean> {
     return this.captures.load(charge).catch((error: unknown) => {
-      throw isDatabaseUnavailable(error) ? gatewayUnavailable(error) : error;
+      throw isOutage(error) ? gatewayUnavailable(error) : error;
     });
   }
 
   /** @returns for each charge, in order, whether this statement has captured it */
   private async write(charges: readonly Charge[]): Promise<boolean[]> {
-    const captured = await this.dataSource.query<{ id: string }[]>(CAPTURE, [JSON.stringify(charges)]);
+    const captured = await runStatement<{ id: string }>(this.dataSource, CAPTURE, [JSON.stringify(charges)]);
     const first = new Set(captured.map(({ id }) => id));
     return charges.map(({ id }) => first.delete(id));
   }

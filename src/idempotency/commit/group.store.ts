@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { isLockTimeout, sqlState } from '../../postgres/database-errors.js';
+import { AWAIT_STANDBYS } from '../../postgres/replication.js';
 import { IS_IN_TRANSACTION, type SqlClient } from '../../postgres/transaction.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { RecordedReply } from '../request/reply.js';
@@ -199,7 +200,11 @@ export const CLAIM_ALL = `
          seen.held_fingerprint, seen.held_token, seen.response_status,
          CASE WHEN seen.is_small THEN seen.response_headers END AS response_headers,
          CASE WHEN seen.is_small THEN seen.response_body END AS response_body,
-         extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds
+         extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds,
+         -- The attempt is answered finally because of this row, so the answer must wait until the row is replicated. The subquery runs at
+         -- most once for the group.
+         CASE WHEN NOT seen.claimable AND (seen.response_status IS NOT NULL OR seen.held_fingerprint <> seen.fingerprint)
+              THEN (SELECT ${AWAIT_STANDBYS}) END
   FROM seen LEFT JOIN claimed USING (account_id, idempotency_key)`;
 
 // $1 accounts, $2 keys, $3 lock tokens, $4 statuses, $5 headers, $6 bodies, $7 number of requests, $8 retention s

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { isLockTimeout } from '../../postgres/database-errors.js';
+import { AWAIT_STANDBYS } from '../../postgres/replication.js';
 import { inTransaction, type SqlClient, type SqlResult } from '../../postgres/transaction.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { RecordedReply } from '../request/reply.js';
@@ -90,7 +91,7 @@ export class IdempotencyStore {
 
   private async read(sql: SqlClient, { identity, lockToken }: Attempt): Promise<Claim | { kind: 'free' }> {
     const askedAt = performance.now();
-    const values = [identity.accountId, identity.key, lockToken, this.retentionSeconds];
+    const values = [identity.accountId, identity.key, lockToken, this.retentionSeconds, identity.fingerprint];
     const { rows } = await sql.query({ name: 'idempotency_read', text: READ, values });
     const [row] = rows as unknown as KeyRow[];
     if (!row || row.has_expired) return { kind: 'free' };
@@ -182,12 +183,14 @@ interface KeyStatusRow {
   expires_at: Date;
 }
 
-// $1 account, $2 key, $3 lock token, $4 retention s
+// $1 account, $2 key, $3 lock token, $4 retention s, $5 fingerprint
 const READ = `
   SELECT fingerprint, lock_token, response_status, response_headers, response_body,
          completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $4) AS has_expired,
          locked_until > clock_timestamp() AND lock_token <> $3 AS is_held,
-         extract(epoch FROM created_at - clock_timestamp())::float8 + $4 AS lives_seconds
+         extract(epoch FROM created_at - clock_timestamp())::float8 + $4 AS lives_seconds,
+         -- The attempt is answered finally because of this row, so the answer must wait until the row is replicated.
+         CASE WHEN response_status IS NOT NULL OR fingerprint <> $5 THEN ${AWAIT_STANDBYS} END
   FROM processed_requests WHERE account_id = $1 AND idempotency_key = $2`;
 
 // $1 account, $2 key. The lock ends with the transaction.

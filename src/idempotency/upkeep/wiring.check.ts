@@ -99,8 +99,9 @@ export class WiringCheck implements OnModuleInit {
     const [settings] = await this.dataSource.query<Record<string, string>[]>(`
       SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('statement_timeout') AS statement_timeout,
              current_setting('idle_in_transaction_session_timeout') AS idle_in_transaction_session_timeout,
-             current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync`);
-    const { synchronous_commit, fsync, ...limits } = settings ?? {};
+             current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
+             current_setting('synchronous_standby_names') AS synchronous_standby_names`);
+    const { synchronous_commit, fsync, synchronous_standby_names, ...limits } = settings ?? {};
     const unlimited = Object.keys(limits).filter((name) => limits[name] === '0');
     if (unlimited.length > 0) {
       throw new Error(
@@ -110,6 +111,11 @@ export class WiringCheck implements OnModuleInit {
     if (synchronous_commit === 'off' || fsync === 'off') {
       this.logger.warn(
         'synchronous_commit or fsync is off: a crash of the database can lose replies that were acknowledged',
+      );
+    }
+    if (synchronous_commit === 'local' && synchronous_standby_names) {
+      this.logger.warn(
+        'synchronous_commit is local although synchronous_standby_names is set: a failover can lose replies that were acknowledged',
       );
     }
   }
