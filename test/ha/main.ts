@@ -17,12 +17,11 @@ const REQUESTS = 200;
 
 const ACCOUNT = { id: 'acct_a', secret: randomBytes(16).toString('hex') };
 
-/** The lease is short, because requests that a fault has interrupted wait for its end. All other settings are the defaults. */
+/** The lease is short, because requests that a fault has interrupted wait for its end. It is longer than the timeout of the gateway. */
 const SETTINGS = {
   PORT: '0',
   API_KEYS: `${ACCOUNT.id}:${ACCOUNT.secret}`,
-  IDEMPOTENCY_LEASE_SECONDS: '5',
-  GATEWAY_TIMEOUT_MS: '3000',
+  IDEMPOTENCY_LEASE_SECONDS: '12',
   LOG_LEVEL: 'error',
 };
 
