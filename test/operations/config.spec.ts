@@ -9,6 +9,7 @@ const DEFAULTS = {
   PORT: 3000,
   HOST: '127.0.0.1',
   DATABASE_POOL_SIZE: 10,
+  DATABASE_SESSION_SETTINGS: 'startup',
   RATE_LIMIT_PER_SECOND: 0,
   IDEMPOTENCY_RETENTION_HOURS: 24,
   IDEMPOTENCY_LEASE_SECONDS: 30,
@@ -123,6 +124,7 @@ describe('a bad value', () => {
     ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
+    ['DATABASE_SESSION_SETTINGS', 'session', /expected startup or role/],
     ['LOG_LEVEL', 'loud', /"info"/],
   ])('names the bad setting and the expected form: %s=%s', (name, value, expected) => {
     const refusal = refusalOf({ [name]: value });

@@ -114,16 +114,6 @@ describe('an open connection of a service', () => {
     await database.sql('ALTER TABLE charges ALTER COLUMN id TYPE text COLLATE "POSIX"');
     expect((await service.charge('after')).status).toBe(200);
   });
-
-  it('replaces a read-only connection, because a new connection may be writable', async () => {
-    await database.sql(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
-    const service = await start(database.url);
-    expectProblem(await service.charge('key'), 503, 'database_unavailable');
-    await database.sql(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
-    // The pool may have several old connections, and each attempt may get one of them.
-    await until(async () => (await service.charge('key')).status === 200);
-    expect((await service.http.get('/health/ready')).status).toBe(200);
-  });
 });
 
 describe('a service on a database with another DateStyle', () => {

@@ -14,6 +14,7 @@ const ACCEPTED: Record<string, readonly string[]> = {
   PORT: ['0'],
   HOST: ['127.0.0.1', 'localhost'],
   DATABASE_POOL_SIZE: ['2', '3', '500'],
+  DATABASE_SESSION_SETTINGS: ['startup', 'role'],
   API_KEYS: ['acct_demo:sk_demo', `${'a'.repeat(64)}:${'s'.repeat(255)},acct_demo:sk_demo`],
   RATE_LIMIT_PER_SECOND: ['0', '1', '1000000'],
   IDEMPOTENCY_RETENTION_HOURS: ['0.0001', '0.37', '1.1', '23.99', '0.3333333333333333', '8759.123', '8760'],
