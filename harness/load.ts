@@ -107,8 +107,7 @@ export class Load {
     const times = this.acknowledgements
       .filter(({ atMs, accountId }) => atMs > sinceMs && (accountIds?.includes(accountId) ?? true))
       .map(({ atMs }) => atMs);
-    const gaps = [...times, performance.now()].map((atMs, i) => atMs - (times[i - 1] ?? sinceMs));
-    return Math.max(...gaps);
+    return longestGap([sinceMs, ...times, performance.now()]);
   }
 
   /**
@@ -212,6 +211,10 @@ export class Load {
     return new Error(`${what} not acknowledged within ${PATIENCE_MS / 1000} s; clients retried ${this.retries()}`);
   }
 }
+
+/** The longest distance between two neighbours of an ascending list. */
+export const longestGap = (times: readonly number[]): number =>
+  times.reduce((longest, time, i) => Math.max(longest, time - (times[i - 1] ?? time)), 0);
 
 /** The code of a problem, or the beginning of a body that is not a problem. */
 function codeOf(body: string): string {

@@ -95,7 +95,7 @@ export class Machine {
     this.running().patroni.signal('SIGCONT');
   }
 
-  /** What the programs wrote last. */
+  /** The end of what the programs wrote. */
   get output(): string {
     const { etcd, patroni } = this.running();
     return `${etcd.name}:\n${etcd.output}\n${patroni.name}:\n${patroni.output}`;

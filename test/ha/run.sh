@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs the tests of the failover on the configuration of deploy/ha: three machines on loopback, each with etcd, Patroni and PostgreSQL, and HAProxy
 # in front. At the end, also after a signal, no process and no file is left.
-# Needs Debian's postgresql-15, etcd-server, haproxy and python3-venv, and Patroni from PyPI.
+# Needs Debian's postgresql, etcd-server, haproxy and python3-venv, and Patroni from PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 need() { # a file or command, and the package that contains it
   [ -x "$1" ] || command -v "$1" > /dev/null || { echo "test:ha needs $1: apt-get install $2" >&2; exit 1; }
 }
-bin=/usr/lib/postgresql/15/bin
-need "$bin/pg_rewind" postgresql-15
+# The newest PostgreSQL of Debian's packages. The one from npm lacks pg_basebackup and pg_rewind.
+bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort --version-sort | tail -n 1)
+need "$bin/pg_rewind" postgresql
 need etcd etcd-server
 need haproxy haproxy
 
