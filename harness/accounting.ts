@@ -1,5 +1,6 @@
+import { strict as assert } from 'node:assert';
 import type { RunSql } from './effects.js';
-import { type Acknowledgement, STOCK } from './load.js';
+import { type Acknowledgement, type Load, STOCK } from './load.js';
 
 /** The account of acknowledged requests after a comparison with a database. Everything but `acknowledged` must be 0. */
 export interface Account {
@@ -54,4 +55,22 @@ export async function accountFor(acknowledgements: readonly Acknowledgement[], s
   const [effects] = await sql<Pick<Account, 'doubled'>>(DOUBLED);
   if (!kept || !effects) throw new Error('A SELECT of aggregates returned no row');
   return { ...kept, ...effects };
+}
+
+/**
+ * Stops a load and compares its replies with the database.
+ *
+ * @returns the account in one line
+ * @throws AssertionError with the account if a reply was lost, doubled or changed, or if a client got an `internal_error`
+ */
+export async function settle(load: Load, sql: RunSql): Promise<string> {
+  await load.stop();
+  const { acknowledged, ...faults } = await accountFor(load.acknowledgements, sql);
+  const { lost, doubled, differing } = faults;
+  const account =
+    `acknowledged ${acknowledged}, lost ${lost}, doubled ${doubled}, different ${differing}; ` +
+    `clients retried ${load.retries()}`;
+  assert.deepEqual(faults, { lost: 0, doubled: 0, differing: 0 }, account);
+  assert.doesNotMatch(load.retries(), /internal_error/, account);
+  return account;
 }

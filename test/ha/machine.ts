@@ -27,7 +27,7 @@ export interface Passwords {
   payments: string;
 }
 
-/** One machine of the cluster: a member of etcd, Patroni, and the PostgreSQL that Patroni starts. */
+/** One machine of the cluster: a member of etcd, Patroni, and the PostgreSQL that Patroni starts. `run.sh` ends a PostgreSQL that is left. */
 export class Machine {
   private programs: { etcd: Program; patroni: Program } | undefined;
 
@@ -65,7 +65,7 @@ export class Machine {
   /** Kills all processes of PostgreSQL at once. */
   killPostgres(): void {
     const postmaster = this.postmaster();
-    // A stopped postmaster starts no other process while its processes are being killed.
+    // Every process of PostgreSQL is a child of the postmaster. A stopped postmaster starts no other process while they are being killed.
     signal(postmaster, 'SIGSTOP');
     for (const pid of [...childrenOf(postmaster), postmaster]) signal(pid, 'SIGKILL');
   }
@@ -97,8 +97,9 @@ export class Machine {
 
   /** The end of what the programs wrote. */
   get output(): string {
-    const { etcd, patroni } = this.running();
-    return `${etcd.name}:\n${etcd.output}\n${patroni.name}:\n${patroni.output}`;
+    return Object.values(this.programs ?? {})
+      .map(({ name, output }) => `${name}:\n${output}`)
+      .join('\n');
   }
 
   private running() {
@@ -162,7 +163,6 @@ export class Machine {
   }
 }
 
-/** Every process of PostgreSQL is a child of the postmaster. */
 const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(/\s+/).filter(Boolean).map(Number);
 
