@@ -46,6 +46,11 @@ export interface CommandOptions {
   args?: readonly string[];
   /** The environment besides PATH, which is all that the process inherits. */
   env?: Record<string, string>;
+  /** The working directory. Default: outside of the project, because a .env file of the project is not meant for a tool. */
+  cwd?: string;
+  /** The user that runs the process. Default: the user of this process. */
+  uid?: number;
+  gid?: number;
   /** File descriptors from 3 on: `ipc` is a channel for messages, `pipe` is a stream. */
   channels?: readonly ('ipc' | 'pipe')[];
 }
@@ -90,10 +95,13 @@ export class Program {
   }
 
   /** @param command a program that does not start further processes, because only the program itself is killed with this process */
-  static run(command: string, { name = command, args = [], env = {}, channels = [] }: CommandOptions = {}): Program {
+  static run(
+    command: string,
+    { name = command, args = [], env = {}, channels = [], cwd = tmpdir(), ...user }: CommandOptions = {},
+  ): Program {
     const child = spawn(command, args, {
-      // The process runs outside of the project, because a .env file of the project is not meant for a tool.
-      cwd: tmpdir(),
+      cwd,
+      ...user,
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'pipe', 'pipe', ...channels],
     });

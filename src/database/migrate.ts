@@ -2,6 +2,7 @@ import { DataSource, type EntityManager, MigrationExecutor } from 'typeorm';
 import { type Config, ConfigError } from '../config.js';
 import { isReadOnly } from '../postgres/database-errors.js';
 import { migrationOptions, SERVER_LIMITS } from './data-source.js';
+import { checkPooler } from './pooler.check.js';
 import { checkSession } from './session.check.js';
 import { checkTables } from './table.check.js';
 
@@ -26,6 +27,7 @@ const WITHOUT_LIMITS = SERVER_LIMITS.map((name) => `SET LOCAL ${name} = 0`).join
 export async function migrate(url: string, settings?: Config['DATABASE_SESSION_SETTINGS']): Promise<string[]> {
   const dataSource = await new DataSource(migrationOptions(url, settings)).initialize();
   try {
+    await checkPooler(dataSource);
     const runner = dataSource.createQueryRunner();
     await runner.startTransaction('READ COMMITTED');
     await runner.query(WITHOUT_LIMITS);

@@ -28,6 +28,17 @@ export const isReadOnly = (error: unknown) => sqlState(error) === '25006';
 export const isConnectionUseless = (error: unknown) => isOutdated(error) || isReadOnly(error);
 
 /**
+ * Whether the session has a prepared statement of another client, or lacks one of this client: duplicate_prepared_statement and
+ * invalid_sql_statement_name. The cause is a pooler that lends sessions without their prepared statements, because nothing else
+ * prepares or forgets statements on a connection of this service.
+ */
+export const isForeignSession = (error: unknown) => ['42P05', '26000'].includes(sqlState(error) ?? '');
+
+/** The remedy for {@link isForeignSession}. */
+export const EXPECTED_POOLER =
+  'expected a pooler that keeps the prepared statements of its clients apart, such as PgBouncer 1.21 or later with max_prepared_statements';
+
+/**
  * Whether PostgreSQL warns that it no longer waits for a standby, because the wait was cancelled. PostgreSQL then answers COMMIT as usual,
  * although a failover may lose the transaction. The check reads the name of the function of PostgreSQL, because the message is translated.
  */
@@ -42,8 +53,8 @@ export const isRolledBack = (error: unknown) => /^(23|40(?!003))/.test(sqlState(
 // 08 connection, 53 resources, 57 shutdown or statement_timeout, 25P03 and 25P04 a transaction that was open too long, 55P03 lock_timeout,
 // 25006 a standby that is not promoted yet. 28, 3D000 and 55000: the server refuses every connection, for example while a password, a
 // certificate or the whole database is being replaced; no statement of this service fails with these states. 40001 and 40P01: the
-// transaction lost a race at every attempt, because the database is too busy.
-const UNAVAILABLE_STATE = /^(08...|53...|57...|40001|40P01|25P03|25P04|55P03|25006|28...|3D000|55000)$/;
+// transaction lost a race at every attempt, because the database is too busy. 42P05 and 26000: a pooler has lent a foreign session.
+const UNAVAILABLE_STATE = /^(08...|53...|57...|40001|40P01|25P03|25P04|55P03|25006|28...|3D000|55000|42P05|26000)$/;
 // ENOENT: the Unix socket is missing while the server restarts. The last three: this process has no file descriptor or port left.
 const UNAVAILABLE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET|ENOENT|EMFILE|ENFILE|EADDRNOTAVAIL)/;
 // Errors of pg, pg-pool and TypeORM that have no code.

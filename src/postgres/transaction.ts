@@ -1,8 +1,10 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import {
+  EXPECTED_POOLER,
   isConflict,
   isConnectionUseless,
   isDatabaseUnavailable,
+  isForeignSession,
   isOutdated,
   isRolledBack,
   isUnreplicated,
@@ -165,7 +167,9 @@ async function runOnce<T>(dataSource: DataSource, steps: (tx: Transaction) => Pr
     // ROLLBACK is sent after a failed COMMIT too, because PostgreSQL leaves the transaction open if COMMIT itself was cancelled. The
     // invariant: no connection goes back to the pool within a transaction.
     else await sql.query('ROLLBACK').catch(() => cut(sql));
-    throw error;
+    throw isForeignSession(error)
+      ? new Error(`The session is that of another client: ${EXPECTED_POOLER}`, { cause: error })
+      : error;
   } finally {
     clearTimeout(limit);
     sql.off('notice', onNotice);

@@ -1,5 +1,6 @@
 // Goal: prove that the service works behind a pooler in transaction mode, which passes no settings on and gives each transaction to any connection.
 // Method: let the role set the limits, and look at the sessions of the server.
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions, migrationOptions } from '../../src/database/data-source.js';
@@ -52,6 +53,21 @@ describe('DATABASE_SESSION_SETTINGS=role', () => {
       body: '{"amount": 1999, "currency": "eur"}',
     });
     expect(charge.status).toBe(200);
+  });
+
+  it('gets from role.sql of the pooler the same limits that the service would send itself', async () => {
+    const limitsOf = async (settings: 'startup' | 'role') => {
+      const dataSource = await new DataSource(dataSourceOptions(url, 2, settings)).initialize();
+      const limits = await dataSource.query<object[]>(
+        "SELECT name, setting FROM pg_settings WHERE name ~ '^(lock|statement|idle_in_transaction_session)_timeout$' ORDER BY name",
+      );
+      await dataSource.destroy();
+      return limits;
+    };
+    const client = await connect(url);
+    await client.query(readFileSync('deploy/pgbouncer/role.sql', 'utf8'));
+    await client.end();
+    expect(await limitsOf('role')).toEqual(await limitsOf('startup'));
   });
 
   it('refuses to start if the role has no limits, and names the limits', async () => {
