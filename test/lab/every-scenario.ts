@@ -29,12 +29,8 @@ export function playEveryScenario(steps: readonly string[]): void {
       const shown = await run(page);
 
       expect(await effectsIn(lab.database, step)).toEqual({ captures: shown.captures, charges: shown.charges });
-      const [state = '', captures, charges] = (cells[labels.indexOf(step)] ?? '').split(/ (?:\/ )?/);
-      expect(shown).toMatchObject({
-        held: state === 'held',
-        captures: Number(captures),
-        charges: Number(charges),
-      });
+      // Only whether the step holds: `npm run ladder -- --check` compares the numbers of the document.
+      expect(shown.held).toBe(cells[labels.indexOf(step)]?.startsWith('held'));
       expect(await page.locator('.code-line.marked').count()).toBeGreaterThan(0);
       expect(errors).toEqual([]);
     });

@@ -9,6 +9,4 @@ export default {
   testMatch: ['**/*.browser-spec.ts'],
   globalSetup: undefined,
   globalTeardown: undefined,
-  // Three files run at a time, because most of their time they wait for a lease to end.
-  maxWorkers: 3,
 };
