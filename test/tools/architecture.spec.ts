@@ -50,7 +50,7 @@ const featuresOf = (sources: Sources) =>
 const MAY_IMPORT: Record<string, string[]> = {
   src: ['src/', 'migrations/'],
   migrations: ['migrations/'],
-  harness: ['harness/'],
+  harness: ['harness/', 'src/database/embedded/'],
   conformance: ['conformance/', 'harness/options.'],
   bench: ['bench/', 'harness/', 'src/'],
   lab: ['lab/', 'harness/', 'src/'],
