@@ -1,7 +1,7 @@
 import { v7 as uuidv7 } from 'uuid';
-import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
+import { CommitUnknown } from '../../postgres/transaction.js';
 import { serialise } from '../commit/unit.js';
-import { databaseUnavailable } from '../http/idempotency.errors.js';
+import { answerToOutage } from '../http/idempotency.errors.js';
 import type { Idempotency } from '../idempotency.js';
 import { IdempotentRequest } from './idempotent-request.js';
 import type { AnyPhase } from './phase.js';
@@ -42,8 +42,7 @@ export class UnkeyedRequest extends IdempotentRequest {
       if (committed.kind !== 'committed') throw new Error(`A request without a key cannot be ${committed.kind}`);
       return (this.recorded = serialise(committed.result as Reply));
     } catch (error) {
-      if (!isOutage(error)) throw error;
-      throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);
+      throw answerToOutage(error, error instanceof CommitUnknown ? 'unknown' : 'not_started') ?? error;
     } finally {
       giveBackMemory();
     }
