@@ -67,8 +67,8 @@ function flatness(samples: readonly MemorySample[], charges: number): Verdict {
   return verdict(text, quarter(QUARTERS) / quarter(2), { atMost: FLAT_AT_MOST });
 }
 
-/** Resident memory from /proc, or from ps on systems without /proc. */
-async function residentBytes(pid: number): Promise<number> {
+/** Resident memory of a process from /proc, or from ps on systems without /proc. */
+export async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
   const ps = () => spawnSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' }).stdout;
   return Number(status === undefined ? ps() : /VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * KIB;

@@ -38,7 +38,7 @@ export class CustomersController {
   })
   @ApiCreatedResponse({ type: CustomerResource, description: 'The customer was created', headers: ETAG })
   @ApiOkResponse({ type: CustomerResource, description: 'The existing customer was replaced', headers: ETAG })
-  @ApiProblems(...BODY_PROBLEMS, 'database_unavailable')
+  @ApiProblems(...BODY_PROBLEMS, 'database_unavailable', 'account_moving')
   async put(
     @CurrentAccount() accountId: string,
     @Param('id', ClientId) id: string,
@@ -96,7 +96,7 @@ export class CustomersController {
       'Idempotent without a key: if the customer does not exist, the reply is 204 as well, even with If-Match. With If-Match, only the version that If-Match names is deleted.',
   })
   @ApiNoContentResponse({ description: 'The customer does not exist, or no longer exists' })
-  @ApiProblems('validation_failed', 'unauthorized', 'version_mismatch', 'database_unavailable')
+  @ApiProblems('validation_failed', 'unauthorized', 'version_mismatch', 'database_unavailable', 'account_moving')
   remove(
     @CurrentAccount() accountId: string,
     @Param('id', ClientId) id: string,

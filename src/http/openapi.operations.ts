@@ -20,6 +20,7 @@ const KEY_PROBLEMS: ProblemCode[] = [
   'idempotency_key_in_progress',
   'idempotency_key_reused',
   'database_unavailable',
+  'account_moving',
 ];
 /** The problems of every operation that needs an account, because each account has limits. */
 const LIMIT_PROBLEMS: ProblemCode[] = ['rate_limited', 'overloaded'];

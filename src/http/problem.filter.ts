@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { answerToOutage } from '../idempotency/http/idempotency.errors.js';
 import { IdempotencyError } from '../idempotency/index.js';
-import { isOutage } from '../postgres/transaction.js';
 import { Problem, type ProblemCode } from './problem.js';
 
 const READING = ['GET', 'HEAD', 'OPTIONS'];
@@ -39,9 +39,8 @@ export function toProblem(error: unknown, method: string): Problem {
   if (error instanceof IdempotencyError) return Problem.of(error);
   // The error does not say how far the request got, so a write may have taken effect.
   const outcome = READING.includes(method) ? 'not_started' : 'unknown';
-  if (isOutage(error)) {
-    return new Problem('database_unavailable', 'The database is unavailable.', { outcome, retryAfterSeconds: 1 });
-  }
+  const outage = answerToOutage(error, outcome);
+  if (outage) return Problem.of(outage);
   const status = error instanceof HttpException ? error.getStatus() : (error as { statusCode?: number })?.statusCode;
   const known = BY_STATUS[status ?? 500];
   if (known) return new Problem(...known);

@@ -1,4 +1,5 @@
 import {
+  accountMoving,
   databaseUnavailable,
   idempotencyKeyInProgress,
   idempotencyKeyInvalid,
@@ -22,6 +23,7 @@ export const IDEMPOTENCY_ERRORS: Readonly<Record<IdempotencyError['code'], Idemp
   idempotency_key_in_progress: idempotencyKeyInProgress(),
   idempotency_key_reused: idempotencyKeyReused(),
   database_unavailable: databaseUnavailable('not_started', undefined),
+  account_moving: accountMoving('not_started', undefined),
   overloaded: overloaded(),
 };
 
@@ -156,6 +158,12 @@ export const PROBLEMS = {
     status: statusOf('database_unavailable'),
     title: 'The database is unavailable',
     advice: 'Send the same request with the same key again. `outcome` says whether this attempt may take effect.',
+  },
+  account_moving: {
+    status: statusOf('account_moving'),
+    title: 'The account is being moved',
+    advice:
+      'Send the same request with the same key again. The account moves to another database, which takes a few seconds. `outcome` says whether this attempt may take effect.',
   },
   overloaded: {
     status: statusOf('overloaded'),

@@ -38,6 +38,7 @@ export class InventoryController {
     'body_too_large',
     'unsupported_media_type',
     'database_unavailable',
+    'account_moving',
   )
   async put(
     @CurrentAccount() accountId: string,
@@ -70,7 +71,7 @@ export class InventoryController {
     description: 'Idempotent without a key: if the item does not exist, the reply is 204 as well.',
   })
   @ApiNoContentResponse({ description: 'The item does not exist, or no longer exists' })
-  @ApiProblems('validation_failed', 'unauthorized', 'database_unavailable')
+  @ApiProblems('validation_failed', 'unauthorized', 'database_unavailable', 'account_moving')
   remove(@CurrentAccount() accountId: string, @Param('item_id', ClientId) itemId: string): Promise<void> {
     return this.inventory.remove(accountId, itemId);
   }

@@ -78,3 +78,10 @@ export function isDatabaseUnavailable(error: unknown): boolean {
     UNAVAILABLE_CODE.test(String(code)) || UNAVAILABLE_MESSAGE.test(String(message)) || isDatabaseUnavailable(cause)
   );
 }
+
+/** The constraint that a write breaks if its account is being moved to another database. `deploy/cells` adds it for the time of the move. */
+export const ACCOUNT_MOVING = 'account_moving';
+
+/** Whether this database does not accept the write, because its account is being moved or has been moved to another database: check_violation. */
+export const isAccountMoving = (error: unknown) =>
+  sqlState(error) === '23514' && (error as { constraint?: unknown }).constraint === ACCOUNT_MOVING;

@@ -157,7 +157,8 @@ const STOCK_UP = `
   INSERT INTO inventory (account_id, item_id, stock)
   SELECT account, item, $3 FROM unnest($1::text[]) AS account, unnest($2::text[]) AS item`;
 
-const startBank = (journal: string): Program =>
+/** Starts a bank that writes its decisions to a journal. Its first message names its port. */
+export const startBank = (journal: string): Program =>
   Program.start(fileURLToPath(new URL('./bank.js', import.meta.url)), {
     name: 'the bank',
     args: [journal, String(1.5 * GATEWAY_TIMEOUT_MS)],

@@ -7,6 +7,12 @@ import { secretOf } from './replicas.js';
 const TIMEOUT_MS = 8_000;
 const agent = new Agent({ keepAlive: true, maxSockets: 256 });
 
+/** Where a request is sent: the number of the replica or proxy, for the history, and its port for clients. */
+export interface Address {
+  readonly number: number;
+  readonly clientPort: number;
+}
+
 export interface AttemptOptions {
   /** After this time the client closes the connection. */
   hangUpAfterMs?: number;
@@ -14,15 +20,11 @@ export interface AttemptOptions {
   onHungUp?: () => void;
 }
 
-/**
- * Sends an operation once, and adds the attempt and its outcome to the history.
- *
- * @param replica the number of the replica and the port for its clients
- */
+/** Sends an operation once, and adds the attempt and its outcome to the history. */
 export async function attempt(
   history: History,
   operation: Operation,
-  replica: { number: number; clientPort: number },
+  replica: Address,
   options: AttemptOptions = {},
 ): Promise<Outcome> {
   const number = history.invoke(operation.id, replica.number);

@@ -1,9 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { attempt, type AttemptOptions } from './attempt.js';
+import { type Address, attempt, type AttemptOptions } from './attempt.js';
 import type { History, Operation, Outcome } from './history.js';
 import { chargeOf, ITEMS, orderOf, paymentOf } from './operations.js';
 import type { Random } from './random.js';
-import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 
 /** The pause between two attempts. A shorter pause would overload the service. */
 const PAUSE_MS = { least: 20, most: 250 };
@@ -13,6 +12,8 @@ const THINK_MS = { least: 5, most: 60 };
 const HANG_UP_MS = { least: 1, most: 40 };
 /** The pause before a client that has its reply sends the request again. */
 const AGAIN_MS = { least: 0, most: 2_000 };
+
+const RESEND_AT_ONCE = 16;
 
 /** How clients behave, as shares of all operations. All other operations are charges that are sent until they are answered, and then not again. */
 export interface Habits {
@@ -31,7 +32,9 @@ export const USUAL: Habits = { orders: 0.4, pays: 0.7, givesUp: 0.1, twins: 0.1,
 export interface ClientOptions {
   habits: Habits;
   history: History;
-  replicas: readonly ChaosReplica[];
+  /** Clients take turns in belonging to these. */
+  accounts: readonly string[];
+  replicas: readonly Address[];
   /** Whether clients may hang up now, and functions that are called each time a client does. */
   hangUps: { enabled: boolean; attempted(): void; landed(): void };
 }
@@ -49,6 +52,24 @@ export async function drive(
     await pause(random.integer(PAUSE_MS.least, PAUSE_MS.most));
   }
   return undefined;
+}
+
+/**
+ * Sends every operation until it is answered, including those that clients gave up. Stops if no operation at all is answered for
+ * `patienceMs`. The checker then reports the operations without an answer.
+ */
+export async function resend(options: ClientOptions, random: Random, patienceMs: number): Promise<void> {
+  const waiting: Operation[] = options.history.events.flatMap((event) =>
+    event.type === 'operation' ? [event.operation] : [],
+  );
+  let answeredAt = performance.now();
+  const sendAll = async () => {
+    for (let next = waiting.pop(); next; next = waiting.pop()) {
+      const outcome = await drive(options, next, random, () => answeredAt + patienceMs);
+      if (outcome) answeredAt = performance.now();
+    }
+  };
+  await Promise.all(Array.from({ length: RESEND_AT_ONCE }, sendAll));
 }
 
 function hangUp(hangUps: ClientOptions['hangUps'], random: Random): AttemptOptions {
@@ -70,8 +91,9 @@ export class Client {
     private readonly options: ClientOptions,
     private readonly random: Random,
   ) {
-    this.account = ACCOUNTS[index % ACCOUNTS.length] as string;
-    this.name = `c${Math.floor(index / ACCOUNTS.length)}`;
+    const { accounts } = options;
+    this.account = accounts[index % accounts.length] as string;
+    this.name = `c${Math.floor(index / accounts.length)}`;
   }
 
   /** Sends operations until `stopped` returns true, and finishes the operation that it has begun. */

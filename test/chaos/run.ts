@@ -3,17 +3,16 @@ import type { Progress } from '../../harness/progress.js';
 import type { Arena } from './arena.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
-import { Client, type ClientOptions, drive, type Habits, USUAL } from './clients.js';
+import { Client, type ClientOptions, type Habits, resend, USUAL } from './clients.js';
 import { type FaultKind, FAULTS, KINDS_OF_PARTS, releaseLate } from './faults.js';
-import type { Operation } from './history.js';
 import { Random } from './random.js';
+import { ACCOUNTS } from './replicas.js';
 import { PATIENCE_MS } from './timing.js';
 
 /** Four clients of each account. They wait most of the time, so two cores are enough for the whole run. */
 const CLIENTS = 12;
 /** The time from the start of one fault to the start of the next one. Faults overlap. */
 const FAULT_GAP_MS = { least: 300, most: 1_100 };
-const RESEND_AT_ONCE = 16;
 
 /** The least amount of load. A busy machine takes longer for it. */
 export interface Load {
@@ -73,7 +72,7 @@ export async function run({
     attempted: () => note('client hangs up', 'attempted'),
     landed: () => note('client hangs up', 'landed'),
   };
-  const options: ClientOptions = { history, replicas, habits, hangUps };
+  const options: ClientOptions = { history, accounts: ACCOUNTS, replicas, habits, hangUps };
 
   history.add({ type: 'phase', name: 'load' });
   const startedAt = performance.now();
@@ -145,21 +144,3 @@ export async function run({
 
 /** Indexes for `Random.fork` beyond those of the clients. */
 const [SCHEDULE, RESEND, LATE] = [1_001, 1_002, 1_003];
-
-/**
- * Sends every operation until it is answered, including those that clients gave up. Stops if no operation at all is answered for
- * `patienceMs`. The checker then reports the operations without an answer.
- */
-async function resend(options: ClientOptions, random: Random, patienceMs: number): Promise<void> {
-  const waiting: Operation[] = options.history.events.flatMap((event) =>
-    event.type === 'operation' ? [event.operation] : [],
-  );
-  let answeredAt = performance.now();
-  const sendAll = async () => {
-    for (let next = waiting.pop(); next; next = waiting.pop()) {
-      const outcome = await drive(options, next, random, () => answeredAt + patienceMs);
-      if (outcome) answeredAt = performance.now();
-    }
-  };
-  await Promise.all(Array.from({ length: RESEND_AT_ONCE }, sendAll));
-}

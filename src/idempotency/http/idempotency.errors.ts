@@ -1,4 +1,6 @@
 import { HttpException } from '@nestjs/common';
+import { isAccountMoving } from '../../postgres/database-errors.js';
+import { isOutage } from '../../postgres/transaction.js';
 
 /**
  * The conclusion that a client may draw from an error about its request. `not_started`: this attempt has done nothing. `unknown`: the request
@@ -12,6 +14,7 @@ export type IdempotencyErrorCode =
   | 'idempotency_key_in_progress'
   | 'idempotency_key_reused'
   | 'database_unavailable'
+  | 'account_moving'
   | 'overloaded';
 
 /** An answer of this module. It is never recorded, so the client can still use the key. */
@@ -80,6 +83,23 @@ export const databaseUnavailable = (outcome: Outcome, cause: unknown) =>
     1,
     cause,
   );
+
+/** 503: the database refuses the rows of this account, because the account is being moved to another database. */
+export const accountMoving = (outcome: Outcome, cause: unknown) =>
+  new IdempotencyError(
+    'account_moving',
+    503,
+    'The account is being moved to another database. Send the same request again.',
+    outcome,
+    1,
+    cause,
+  );
+
+/** The answer to an error with which the database has refused or lost a request that may succeed later; `undefined` for every other error. */
+export function answerToOutage(error: unknown, outcome: Outcome): IdempotencyError | undefined {
+  if (isAccountMoving(error)) return accountMoving(outcome, error);
+  return isOutage(error) ? databaseUnavailable(outcome, error) : undefined;
+}
 
 /** 503: the requests of this account that are in flight already take all the memory that the account may use. */
 export const overloaded = () =>

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
-import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
+import { CommitUnknown } from '../../postgres/transaction.js';
 import { BackOff } from '../../timing/back-off.js';
 import type { CommitResult } from '../commit/committer.js';
 import type { ClaimingUnit, Unit } from '../commit/unit.js';
 import {
-  databaseUnavailable,
+  answerToOutage,
   IdempotencyError,
   idempotencyKeyInProgress,
   idempotencyKeyReused,
@@ -195,7 +195,7 @@ export class KeyedRequest extends IdempotentRequest {
       // An answer of this module keeps its own outcome. For example, the outcome is `unknown` if a recorded reply could not be read, although
       // this attempt has not claimed the key.
       const isAnswer = error instanceof IdempotencyError;
-      const answer = !isAnswer && isOutage(error) ? databaseUnavailable(outcome, error) : error;
+      const answer = isAnswer ? error : (answerToOutage(error, outcome) ?? error);
       if (answer instanceof Duplicate || answer instanceof IdempotencyError) this.ended = answer;
       throw answer;
     }

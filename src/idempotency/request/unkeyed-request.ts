@@ -1,6 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
-import { CommitUnknown, isOutage } from '../../postgres/transaction.js';
-import { databaseUnavailable } from '../http/idempotency.errors.js';
+import { CommitUnknown } from '../../postgres/transaction.js';
+import { answerToOutage } from '../http/idempotency.errors.js';
 import type { Idempotency } from '../idempotency.js';
 import { IdempotentRequest } from './idempotent-request.js';
 import type { AnyPhase } from './phase.js';
@@ -41,8 +41,7 @@ export class UnkeyedRequest extends IdempotentRequest {
       if (committed.kind !== 'committed') throw new Error(`A request without a key cannot be ${committed.kind}`);
       return (this.recorded = committed.result as RecordedReply);
     } catch (error) {
-      if (!isOutage(error)) throw error;
-      throw databaseUnavailable(error instanceof CommitUnknown ? 'unknown' : 'not_started', error);
+      throw answerToOutage(error, error instanceof CommitUnknown ? 'unknown' : 'not_started') ?? error;
     } finally {
       giveBackMemory();
     }

@@ -1,0 +1,49 @@
+import type { CellDatabase } from './cell-database.js';
+
+export type Write = 'INSERT' | 'UPDATE' | 'DELETE';
+
+/** A table with rows of accounts, and what the move has to know about it. */
+export interface AccountTable {
+  /** The name with its schema where necessary, quoted for SQL. */
+  name: string;
+  /** The time since which a row has not changed and will not change; the column is NULL while the row may still change. */
+  finalAt?: string;
+  /** Writes with which new work begins. Every other write is part of work that has begun before. */
+  begins: readonly Write[];
+  /**
+   * The time at which a worker may start from an unfinished row. In a cell where the row is still arriving, the column is 'infinity', so that
+   * no worker starts.
+   */
+  dueAt?: string;
+}
+
+/** Facts about some tables. A table that is not listed here has rows that may always change, and no work begins in it. */
+const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
+  processed_requests: { finalAt: 'completed_at', begins: ['INSERT'], dueAt: 'locked_until' },
+  outbox: { finalAt: 'published_at', dueAt: 'available_at' },
+  processed_messages: { finalAt: 'processed_at' },
+  charges: { finalAt: 'settled_at' },
+  'bank.captures': { finalAt: 'captured_at' },
+  // Orders, stock and customers may be written without an idempotency key.
+  orders: { finalAt: 'paid_at', begins: ['INSERT'] },
+  inventory: { begins: ['INSERT', 'UPDATE', 'DELETE'] },
+  customers: { begins: ['INSERT', 'UPDATE', 'DELETE'] },
+};
+
+/** The consumers, by name, and an SQL condition on a message `m` of the outbox that says whether it concerns the consumer. */
+export const CONSUMERS: Readonly<Record<string, string>> = {
+  balance: `m.type = 'charge.succeeded'`,
+  orders: `m.type = 'charge.succeeded' AND m.data->>'order_id' IS NOT NULL`,
+};
+
+/** Finds the tables with rows of accounts: by the rule of the schema, their primary key begins with `account_id`. */
+export async function accountTables(database: CellDatabase): Promise<AccountTable[]> {
+  const tables = await database.query<{ name: string }>(`
+    SELECT c.oid::regclass::text AS name
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indrelid AND NOT c.relispartition
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] AND a.attname = 'account_id'
+    WHERE i.indisprimary AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'cells')
+    ORDER BY name`);
+  return tables.map(({ name }) => ({ name, begins: [], ...SPECIAL[name] }));
+}

@@ -1,0 +1,195 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { ACCOUNT_MOVING, isLockTimeout } from '../../../src/postgres/database-errors.js';
+import type { AccountTable } from './account-tables.js';
+import { type CellDatabase, literal, type Sql } from './cell-database.js';
+
+/**
+ * The guard of a cell: triggers that refuse writes of an account for which the cell is not the home. They exist only in cells from or to which an
+ * account was moved, and run only for such accounts.
+ *
+ * `cells.homes` has the cell in which an account lives. Its row is replicated behind all other rows of the account. So the commit that changes it
+ * closes the old cell, and its arrival opens the new cell, with everything that was committed before.
+ *
+ * `cells.watched` has the accounts for which the triggers run here, and the end of the time in which the account may not begin new work. A time
+ * that ends by itself opens the account again if the move has been killed.
+ */
+const SCHEMA = `
+  CREATE SCHEMA IF NOT EXISTS cells;
+  CREATE TABLE IF NOT EXISTS cells.homes (account_id text PRIMARY KEY, cell text NOT NULL);
+  CREATE TABLE IF NOT EXISTS cells.watched (account_id text PRIMARY KEY, closed_until timestamptz)`;
+
+/** The first number of the advisory locks of accounts. PostgreSQL keeps locks of two numbers apart from those of one, which the service uses. */
+const LOCK_CLASS = 4_117_204;
+
+// SECURITY DEFINER, because the role of the service has no rights on the schema. Each write of a watched account holds a shared lock until its
+// transaction ends, so that `handOver`, which takes the lock alone, waits for writes that have passed this check.
+const guardOf = (cell: string) => `
+  CREATE OR REPLACE FUNCTION cells.guard() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $guard$
+  DECLARE
+    account text := coalesce(NEW.account_id, OLD.account_id);
+    begins boolean := TG_OP = ANY (TG_ARGV[0]::text[]);
+    is_home boolean;
+    is_closed boolean;
+  BEGIN
+    PERFORM pg_advisory_xact_lock_shared(${LOCK_CLASS}, hashtext(account));
+    SELECT coalesce(h.cell = ${literal(cell)}, false), coalesce(w.closed_until > clock_timestamp(), false) INTO is_home, is_closed
+    FROM cells.watched AS w LEFT JOIN cells.homes AS h USING (account_id) WHERE w.account_id = account;
+    IF NOT FOUND OR is_home AND NOT (is_closed AND begins) THEN
+      IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+      RETURN NEW;
+    END IF;
+    -- A sweep deletes rows of many accounts at once. It skips those of an account that is not at home, and goes on with the others.
+    IF TG_OP = 'DELETE' AND NOT begins THEN RETURN NULL; END IF;
+    RAISE EXCEPTION 'the account % is being moved, or lives in another cell', account
+      USING ERRCODE = 'check_violation', CONSTRAINT = ${literal(ACCOUNT_MOVING)};
+  END $guard$;
+  CREATE OR REPLACE FUNCTION cells.hold() RETURNS trigger LANGUAGE plpgsql AS $hold$
+  BEGIN
+    RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[0], 'infinity'));
+  END $hold$`;
+
+/** Milliseconds for which a trigger waits for the transactions that write its table. All other transactions wait behind it. */
+const LOCK_TIMEOUT_MS = 100;
+const LOCK_PAUSE_MS = 200;
+/** Longer than an autovacuum of a large table, which holds a lock that the trigger has to wait for. */
+const LOCK_PATIENCE_MS = 600_000;
+
+/** Creates the tables and functions of the guard, unless they exist. */
+export async function installGuard(database: CellDatabase): Promise<void> {
+  await database.query(`${SCHEMA}; ${guardOf(database.name)}`);
+}
+
+/** Starts to guard the account in a cell where it lives. Its writes are accepted as before. */
+export async function watchAtHome(
+  database: CellDatabase,
+  tables: readonly AccountTable[],
+  account: string,
+): Promise<void> {
+  await database.inTransaction(async (sql) => {
+    await sql.query('INSERT INTO cells.homes VALUES ($1, $2) ON CONFLICT (account_id) DO NOTHING', [
+      account,
+      database.name,
+    ]);
+    await sql.query(WATCH, [account]);
+  });
+  await createTriggers(database, tables);
+}
+
+/** Starts to guard the account in a cell to which it will move. Its writes are refused until its row of `cells.homes` has arrived and names this cell. */
+export async function watchAway(
+  database: CellDatabase,
+  tables: readonly AccountTable[],
+  account: string,
+): Promise<void> {
+  await database.query(WATCH, [account]);
+  await createTriggers(database, tables);
+}
+
+/** Forgets what an earlier move from this cell has left. Call this before the row arrives, and after {@link watchAway}, which refuses all writes until then. */
+export async function forgetHome(database: CellDatabase, account: string): Promise<void> {
+  await database.query('DELETE FROM cells.homes WHERE account_id = $1', [account]);
+}
+
+/** Ends the guard of an account that has arrived. */
+export async function unwatch(database: CellDatabase, tables: readonly AccountTable[], account: string): Promise<void> {
+  await createTriggers(database, tables, account);
+  await database.inTransaction(async (sql) => {
+    await sql.query('DELETE FROM cells.watched WHERE account_id = $1', [account]);
+    await sql.query('DELETE FROM cells.homes WHERE account_id = $1', [account]);
+  });
+}
+
+const WATCH = 'INSERT INTO cells.watched VALUES ($1) ON CONFLICT (account_id) DO NOTHING';
+
+/**
+ * Creates the triggers of every table for all watched accounts. Each table has a transaction of its own, and a short limit for its lock, so that
+ * the requests of other accounts wait for no longer than that.
+ */
+async function createTriggers(database: CellDatabase, tables: readonly AccountTable[], except = ''): Promise<void> {
+  const watched = await database.query<{ account_id: string }>(
+    'SELECT account_id FROM cells.watched WHERE account_id <> $1 ORDER BY account_id',
+    [except],
+  );
+  const accounts = `ANY (${literal(`{${watched.map(({ account_id }) => `"${account_id}"`).join()}}`)}::text[])`;
+  for (const table of tables) {
+    await withLock(`${database.name}: ${table.name}`, () =>
+      database.inTransaction(async (sql) => {
+        await sql.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}; ${triggersOf(table, accounts)}`);
+      }),
+    );
+  }
+}
+
+function triggersOf({ name, begins, finalAt, dueAt }: AccountTable, accounts: string): string {
+  const argument = literal(`{${begins.join()}}`);
+  const guard = `
+    CREATE OR REPLACE TRIGGER cells_guard BEFORE INSERT OR UPDATE ON ${name} FOR EACH ROW
+      WHEN (NEW.account_id = ${accounts}) EXECUTE FUNCTION cells.guard(${argument});
+    CREATE OR REPLACE TRIGGER cells_guard_delete BEFORE DELETE ON ${name} FOR EACH ROW
+      WHEN (OLD.account_id = ${accounts}) EXECUTE FUNCTION cells.guard(${argument});`;
+  if (!dueAt) return guard;
+  // A replica trigger runs only for rows that arrive from another cell.
+  return `${guard}
+    CREATE OR REPLACE TRIGGER cells_hold BEFORE INSERT OR UPDATE ON ${name} FOR EACH ROW
+      WHEN (NEW.account_id = ${accounts} AND NEW.${finalAt} IS NULL) EXECUTE FUNCTION cells.hold(${literal(dueAt)});
+    ALTER TABLE ${name} ENABLE REPLICA TRIGGER cells_hold;`;
+}
+
+async function withLock(what: string, work: () => Promise<void>): Promise<void> {
+  for (const deadline = performance.now() + LOCK_PATIENCE_MS; ; await pause(LOCK_PAUSE_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isLockTimeout(error)) throw error;
+      if (performance.now() > deadline)
+        throw new Error(`${what}: no lock in ${LOCK_PATIENCE_MS / 1000} s`, { cause: error });
+    }
+  }
+}
+
+/** The cell in which the account lives, by the rows of this cell; undefined if the account was never moved from or to it. */
+export async function homeOf(database: CellDatabase, account: string): Promise<string | undefined> {
+  const { exists } = await database.one<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
+  if (!exists) return undefined;
+  const [row] = await database.query<{ cell: string }>('SELECT cell FROM cells.homes WHERE account_id = $1', [account]);
+  return row?.cell;
+}
+
+/** Refuses new work of the account for this long. Work that has begun goes on. */
+export async function close(database: CellDatabase, account: string, forMs: number): Promise<void> {
+  await database.query(
+    `UPDATE cells.watched SET closed_until = clock_timestamp() + make_interval(secs => $2::float8 / 1000) WHERE account_id = $1`,
+    [account, forMs],
+  );
+}
+
+export async function reopen(database: CellDatabase, account: string): Promise<void> {
+  await database.query('UPDATE cells.watched SET closed_until = NULL WHERE account_id = $1', [account]);
+}
+
+/**
+ * Makes another cell the home of the account, for ever: from this commit on, every write of the account is refused here.
+ *
+ * @param isIdle checks that the account has nothing unfinished, while no transaction of the account is open
+ * @returns false, without a change, if the account is not idle, or no longer closed
+ */
+export function handOver(
+  database: CellDatabase,
+  account: string,
+  to: string,
+  isIdle: (sql: Sql) => Promise<boolean>,
+): Promise<boolean> {
+  return database.inTransaction(async (sql) => {
+    // Shorter than the deadlock timeout of PostgreSQL, so that a deadlock ends this transaction and none of the service.
+    await sql.query(`SET LOCAL lock_timeout = '500ms'`);
+    await sql.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [LOCK_CLASS, account]);
+    if (!(await isIdle(sql))) return false;
+    const moved = await sql.query(
+      `UPDATE cells.homes SET cell = $2 WHERE account_id = $1
+       AND EXISTS (SELECT FROM cells.watched WHERE account_id = $1 AND closed_until > clock_timestamp())
+       RETURNING 1`,
+      [account, to],
+    );
+    return moved.length === 1;
+  });
+}

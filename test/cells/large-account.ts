@@ -1,0 +1,42 @@
+import { REFUSED_MS } from './expectations.js';
+import type { World } from './world.js';
+
+const CHARGES = 100_000;
+/** Runs after the verdict, because the bank does not know these charges. */
+const ACCOUNT = 'acct_12';
+
+/** Moves an account with a long history. Rows that are final are compared before the account is closed, so it is closed for as short as a small one. */
+export async function moveLargeAccount(world: World): Promise<string> {
+  const from = await world.cellOf(ACCOUNT);
+  const to = from === 'cell1' ? 'cell2' : 'cell1';
+  await world.cells[from].database.query(SEED, [ACCOUNT, CHARGES]);
+  const startedAt = performance.now();
+  const program = world.move(ACCOUNT, to);
+  const end = await program.ended;
+  if (end !== 0) throw new Error(`${program.name} ended with ${end}\n${program.output}`);
+  const seconds = Math.round((performance.now() - startedAt) / 1000);
+  const closedMs = Number(/(\d+) ms after it was closed/.exec(program.output)?.[1]);
+  const deleted = Number(/cleaned: (\d+) rows/.exec(program.output)?.[1]);
+  if (!(closedMs < REFUSED_MS)) throw new Error(`closed for ${closedMs} ms\n${program.output}`);
+  return `${deleted} rows in ${seconds} s, closed for ${closedMs} ms`;
+}
+
+// $1 account, $2 number of charges. The rows that a charge leaves, an hour after it.
+const SEED = `
+  WITH seeded AS MATERIALIZED (
+    SELECT gen_random_uuid() AS request_id, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, $2::int)
+  ), charged AS (
+    INSERT INTO charges (account_id, id, amount, currency, source, metadata, status, created_at, settled_at)
+    SELECT $1, 'ch_' || replace(request_id::text, '-', ''), 1999, 'eur', 'tok_visa', '{}', 'succeeded', at, at FROM seeded
+  ), sent AS (
+    INSERT INTO outbox (account_id, id, type, data, created_at, available_at, published_at)
+    SELECT $1, 'charge.succeeded.ch_' || replace(request_id::text, '-', ''), 'charge.succeeded',
+           '{"amount": 1999, "currency": "eur", "order_id": null}', at, at, at FROM seeded
+  ), received AS (
+    INSERT INTO processed_messages (account_id, consumer, message_id, processed_at)
+    SELECT $1, 'balance', 'charge.succeeded.ch_' || replace(request_id::text, '-', ''), at FROM seeded
+  )
+  INSERT INTO processed_requests (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, response_status,
+                                  response_headers, response_body, created_at, completed_at)
+  SELECT $1, request_id::text, request_id, 'POST /charges', sha256('seeded'), gen_random_uuid(), 200,
+         '{"content-type": "application/json; charset=utf-8"}', repeat('x', 300), at, at FROM seeded`;
