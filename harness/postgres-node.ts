@@ -97,6 +97,8 @@ export class PostgresNode {
 
   /** Kills all processes of the server at once, as the end of its machine does. */
   async kill(): Promise<void> {
+    // A server does not keep this process alive, so this process could end before the server has ended.
+    this.server?.ref();
     this.killProcesses();
     if (this.server) await hasEnded(this.server);
   }
