@@ -30,10 +30,13 @@ const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   customers: { begins: ['INSERT', 'UPDATE', 'DELETE'] },
 };
 
+const PAYS_ORDER = `m.type = 'charge.succeeded' AND m.data->>'order_id' IS NOT NULL`;
+
 /** The consumers, by name, and an SQL condition on a message `m` of the outbox that says whether it concerns the consumer. */
 export const CONSUMERS: Readonly<Record<string, string>> = {
   balance: `m.type = 'charge.succeeded'`,
-  orders: `m.type = 'charge.succeeded' AND m.data->>'order_id' IS NOT NULL`,
+  notifications: PAYS_ORDER,
+  orders: PAYS_ORDER,
 };
 
 /** Finds the tables with rows of accounts: by the rule of the schema, their primary key begins with `account_id`. */
