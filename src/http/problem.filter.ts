@@ -2,6 +2,7 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { answerToOutage } from '../idempotency/http/idempotency.errors.js';
 import { IdempotencyError } from '../idempotency/index.js';
+import { isAccountMoving } from '../postgres/database-errors.js';
 import { Problem, type ProblemCode } from './problem.js';
 
 const READING = ['GET', 'HEAD', 'OPTIONS'];
@@ -39,7 +40,8 @@ export function toProblem(error: unknown, method: string): Problem {
   if (error instanceof IdempotencyError) return Problem.of(error);
   // The error does not say how far the request got, so a write may have taken effect.
   const outcome = READING.includes(method) ? 'not_started' : 'unknown';
-  const outage = answerToOutage(error, outcome);
+  // A refused account is refused by the first statement that writes, so nothing was started.
+  const outage = answerToOutage(error, isAccountMoving(error) ? 'not_started' : outcome);
   if (outage) return Problem.of(outage);
   const status = error instanceof HttpException ? error.getStatus() : (error as { statusCode?: number })?.statusCode;
   const known = BY_STATUS[status ?? 500];

@@ -9,6 +9,7 @@ import {
   isRolledBack,
   isUnreplicated,
 } from './database-errors.js';
+import { AWAIT_STANDBYS } from './replication.js';
 
 /** The part of a `pg` client that is used here. TypeORM hides the raw answer, and only the raw answer to COMMIT says what COMMIT did. */
 export interface SqlClient {
@@ -123,7 +124,9 @@ export async function runStatement<Row extends object>(
   text: string,
   values: unknown[],
 ): Promise<Row[]> {
-  const { rows } = await runTransaction(dataSource, ({ sql }) => sql.query({ text, values }));
+  const { rows, rowCount } = await runTransaction(dataSource, ({ sql }) => sql.query({ text, values }));
+  // A statement that changed nothing did not wait for the standbys. A later commit waits for everything that the statement has read.
+  if (rowCount === 0) await runTransaction(dataSource, ({ sql }) => sql.query(`SELECT ${AWAIT_STANDBYS}`));
   return rows as Row[];
 }
 

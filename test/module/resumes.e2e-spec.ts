@@ -163,11 +163,14 @@ describe.each(VARIANTS.slice(0, 2))('a handler that claims, on $name', ({ platfo
     );
   });
 
-  it('keeps a request unfinished whose resume does not return the reply of complete()', async () => {
+  it.each([
+    ['nothing', undefined as never],
+    ['a reply of its own', new RecordedReply(201, {}, '{}')],
+  ])('keeps a request unfinished whose resume returns %s instead of the reply of complete()', async (_, resumed) => {
     const toy = await startToy(database.url, { platform });
     toy.handler = failing;
     expect((await toy.send('key')).status).toBe(503);
-    toy.resume = () => Promise.resolve(new RecordedReply(201, {}, '{}'));
+    toy.resume = () => Promise.resolve(resumed);
     expect(await toy.recovery.runOnce()).toBe(0);
     expect(toy.events.map(({ type }) => type)).not.toContain('recovered');
     expect(await left(database)).toEqual(CLAIMED);

@@ -48,12 +48,12 @@ describe('a connection that PostgreSQL ends as soon as it is ready', () => {
   });
 
   it('names the reason when a connection that ends at birth stops the start', async () => {
-    // Ends the third connection. The first one reads the encoding, and the second one holds the lock of the migrations.
+    // Ends the third connection. The first one reads the encoding, and the next two ask whether a pooler mixes up prepared statements.
     proxy.endAtBirth(2);
     const output = await spawnService(proxy.url, QUIET).then((service) => service.output.join('\n'), String);
     expect(proxy.landed).toBe(1);
     expect(output).not.toContain("Unhandled 'error' event");
-    expect(output).toContain('QueryFailedError: ');
+    expect(output).toMatch(/^Error: .*connection/im);
   });
 });
 

@@ -118,6 +118,7 @@ describe('an account that is closed for a move', () => {
       await send('PUT', '/customers/ada', { body: customer }),
     ]) {
       expectProblem(refused, 503, 'account_moving');
+      expect(refused.body).toMatchObject({ outcome: 'not_started' });
     }
     expect((await send('GET', '/inventory/beans')).body).toMatchObject({ stock: 5 });
   });

@@ -76,6 +76,18 @@ const pausesOf = async (account: string, from: Date) =>
   ).map(({ pause }) => pause ?? NaN);
 const noAnswer = () => Promise.reject(new Error('no answer'));
 
+describe('a key that has expired and is taken by a new request', () => {
+  it('recovers the new request at once, although the request before it was postponed', async () => {
+    toy.handler = failing;
+    expect((await toy.send('key')).status).toBe(503);
+    expect(await toy.recovery.runOnce()).toBe(1);
+    await database.sql("UPDATE processed_requests SET created_at = now() - interval '24 hours 1 second'");
+    expect((await toy.send('key')).status).toBe(503);
+    expect(await toy.recovery.runOnce()).toBe(1);
+    expect(await left(database)).toEqual({ keys: 1, completed: 1, intents: 2, effects: 2 });
+  });
+});
+
 describe('recovery of several accounts', () => {
   it('resumes the request of an account in its turn, although another account has 120 that cannot be finished', async () => {
     await abandon('a', 120);

@@ -113,6 +113,24 @@ describe.each(COMMITTERS_ALONE)('requests that are committed %s:', (committer) =
     expect(response.status).toBe(200);
     expect(response.headers['idempotent-replayed']).toBeUndefined();
   });
+
+  it('acknowledges a repeated DELETE only if a standby knows that the item is deleted', async () => {
+    const service = await start();
+    await service.http.put('/inventory/pen').send({ stock: 1 });
+    await theStandby().kill();
+    const first = service.http.delete('/inventory/pen').then(({ status }) => status);
+    await breakOffWaits('pg_cancel_backend');
+    expect(await first).toBe(503);
+    let isAnswered = false;
+    const second = service.http
+      .delete('/inventory/pen')
+      .then(({ status }) => status)
+      .finally(() => (isAnswered = true));
+    await until(async () => isAnswered || (await waits()).length === 1);
+    expect(isAnswered).toBe(false);
+    await theStandby().start();
+    expect(await second).toBe(204);
+  });
 });
 
 describe('the inbox', () => {

@@ -205,6 +205,7 @@ export const TAKE_IF_FREE = `ON CONFLICT (account_id, idempotency_key) DO UPDATE
   -- Taking over an unfinished request keeps its request id. An expired key gets the id of the new request.
   request_id = CASE WHEN held.completed_at IS NULL THEN held.request_id ELSE excluded.request_id END,
   created_at = CASE WHEN held.completed_at IS NULL THEN held.created_at ELSE excluded.created_at END,
+  recover_at = CASE WHEN held.completed_at IS NULL THEN held.recover_at END,
   operation = excluded.operation,
   fingerprint = excluded.fingerprint,
   lock_token = excluded.lock_token,

@@ -116,7 +116,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
         await request.forget();
         this.logger.warn(`${operation} ${requestId} had no intent, so its key was deleted`);
         this.idempotency.events.next({ type: 'forgotten' });
-      } else if (resumed === request.recorded) {
+      } else if (request.recorded && resumed === request.recorded) {
         this.idempotency.events.next({ type: 'recovered' });
       } else throw new Error('its resume did not return the reply of request.complete()');
       return true;
