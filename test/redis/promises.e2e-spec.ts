@@ -156,7 +156,7 @@ async function connect(server: RedisServer): Promise<Client> {
     expect(await charges()).toBe(1);
   });
 
-  /** What the process has sent before a crash takes effect, so an attempt that crashes only leaves out its last step. */
+  /** A crash does not undo earlier steps, so an attempt that crashes only leaves out its last step. */
   type Crash = 'no crash' | 'crash before the last step';
 
   it('makes an effect twice if the process crashes between COMMIT and SET', async () => {

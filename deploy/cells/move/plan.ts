@@ -4,7 +4,7 @@ import { homeOf } from './guard.js';
 import { isPublished, isSubscribed } from './replication.js';
 import type { Router } from './router.js';
 
-/** What is left of a move. It depends only on the databases and the router, so running a killed move again resumes it. */
+/** The rest of a move. It depends only on the databases and the router, so running a killed move again resumes it. */
 export type Stage =
   /** The account lives in the old cell, and its rows may be on their way. */
   | 'copy'
