@@ -67,7 +67,7 @@ async function oldCell(
   for (const cell of cells.values()) {
     if (!(await isPublished(cell, account))) continue;
     if (cell !== to && (cell === routed || routed === to)) return cell;
-    throw new Error(`${account}: a move from ${cell.name} is not finished; run this move again first`);
+    throw new Error(`${account}: an earlier move from ${cell.name} is not finished; run the earlier move again first`);
   }
   return routed;
 }
@@ -85,7 +85,7 @@ async function checkCells({ account, from, to, tables }: Plan): Promise<void> {
       throw new Error(`${cell.name}: expected a superuser, because replication and triggers need its rights`);
   }
   if (await isSubscribed(from, account))
-    throw new Error(`${account}: ${from.name} still receives the account from an earlier move; finish this move first`);
+    throw new Error(`${account}: ${from.name} still receives the account from an earlier move; finish the earlier move first`);
   if (await isSubscribed(to, account)) return;
   for (const { name } of tables) {
     const [row] = await to.query(`SELECT FROM ${name} WHERE account_id = $1 LIMIT 1`, [account]);
