@@ -85,7 +85,9 @@ async function checkCells({ account, from, to, tables }: Plan): Promise<void> {
       throw new Error(`${cell.name}: expected a superuser, because replication and triggers need its rights`);
   }
   if (await isSubscribed(from, account))
-    throw new Error(`${account}: ${from.name} still receives the account from an earlier move; finish the earlier move first`);
+    throw new Error(
+      `${account}: ${from.name} still receives the account from an earlier move; finish the earlier move first`,
+    );
   if (await isSubscribed(to, account)) return;
   for (const { name } of tables) {
     const [row] = await to.query(`SELECT FROM ${name} WHERE account_id = $1 LIMIT 1`, [account]);
