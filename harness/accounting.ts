@@ -2,8 +2,8 @@ import { strict as assert } from 'node:assert';
 import type { RunSql } from './effects.js';
 import { type Acknowledgement, type Load, STOCK } from './load.js';
 
-/** The account of acknowledged requests after a comparison with a database. Everything but `acknowledged` must be 0. */
-export interface Account {
+/** The result of comparing acknowledged requests with a database. Every number but `acknowledged` must be 0. */
+export interface Comparison {
   acknowledged: number;
   /** Acknowledged requests without their recorded reply, or without their effect. */
   lost: number;
@@ -50,9 +50,9 @@ const DOUBLED = `
  * Compares acknowledged requests with the database that must have their effects. Call this after the load has stopped, because a request that
  * is under way has a capture before its charge succeeds.
  */
-export async function accountFor(acknowledgements: readonly Acknowledgement[], sql: RunSql): Promise<Account> {
-  const [kept] = await sql<Omit<Account, 'doubled'>>(LOST_AND_DIFFERING, [JSON.stringify(acknowledgements)]);
-  const [effects] = await sql<Pick<Account, 'doubled'>>(DOUBLED);
+export async function compare(acknowledgements: readonly Acknowledgement[], sql: RunSql): Promise<Comparison> {
+  const [kept] = await sql<Omit<Comparison, 'doubled'>>(LOST_AND_DIFFERING, [JSON.stringify(acknowledgements)]);
+  const [effects] = await sql<Pick<Comparison, 'doubled'>>(DOUBLED);
   if (!kept || !effects) throw new Error('A SELECT of aggregates returned no row');
   return { ...kept, ...effects };
 }
@@ -60,17 +60,17 @@ export async function accountFor(acknowledgements: readonly Acknowledgement[], s
 /**
  * Stops a load and compares its replies with the database.
  *
- * @returns the account in one line
- * @throws AssertionError with the account if a reply was lost, doubled or changed, or if a client got an `internal_error`
+ * @returns the result in one line
+ * @throws AssertionError with the result if a reply was lost, doubled or changed, or if a client got an `internal_error`
  */
 export async function settle(load: Load, sql: RunSql): Promise<string> {
   await load.stop();
-  const { acknowledged, ...faults } = await accountFor(load.acknowledgements, sql);
+  const { acknowledged, ...faults } = await compare(load.acknowledgements, sql);
   const { lost, doubled, differing } = faults;
-  const account =
+  const result =
     `acknowledged ${acknowledged}, lost ${lost}, doubled ${doubled}, different ${differing}; ` +
     `clients retried ${load.retries()}`;
-  assert.deepEqual(faults, { lost: 0, doubled: 0, differing: 0 }, account);
-  assert.doesNotMatch(load.retries(), /internal_error/, account);
-  return account;
+  assert.deepEqual(faults, { lost: 0, doubled: 0, differing: 0 }, result);
+  assert.doesNotMatch(load.retries(), /internal_error/, result);
+  return result;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Longer than a request waits for the database, so that the service answers before the client gives up. */
+/** Longer than the service waits for the database, so that the service answers before the client gives up. */
 const ATTEMPT_TIMEOUT_MS = 20_000;
 /** The pause between two attempts. Shorter than any outage, so that the pause does not lengthen the outage that is measured. */
 const RETRY_PAUSE_MS = 50;
@@ -10,7 +10,7 @@ const PATIENCE_MS = 90_000;
 /** Statuses of replies that are final and that the requests of this load can get: a success, and a declined card. */
 const FINAL = [200, 402];
 
-/** The stock of the item of a load. More than the orders of a load take. */
+/** The stock of the item of a load: more than its orders take. */
 export const STOCK = 1_000_000;
 
 export interface LoadAccount {
@@ -51,7 +51,7 @@ type LoadRequest = Pick<Acknowledgement, 'key' | 'path' | 'sent'> & { account: L
 export class Load {
   /** In the order in which the replies arrived. */
   readonly acknowledgements: Acknowledgement[] = [];
-  /** Everything else that clients got, such as `503 database_unavailable`, with its number. */
+  /** Every other answer that clients got, such as `503 database_unavailable`, and how often. */
   readonly refusals = new Map<string, number>();
   /** The item that the orders of this load take, which no other load takes. */
   readonly item = `item_${randomUUID().slice(0, 8)}`;
@@ -92,7 +92,7 @@ export class Load {
     }
   }
 
-  /** The refusals in one line. Clients have retried after each of them. */
+  /** The answers after which clients have retried, in one line. */
   retries(): string {
     return [...this.refusals].map(([reason, count]) => `${count} x ${reason}`).join(', ') || 'nothing';
   }

@@ -67,7 +67,7 @@ export class PostgresCluster {
   }
 
   /**
-   * Promotes the running standby that has received most, because only that one is certain to have everything that was acknowledged. The
+   * Promotes the running standby that has received most, because only this standby is certain to have everything that was acknowledged. The
    * other standbys follow it, and new connections to the address reach it. The old primary is left as it is, and no longer belongs to the
    * cluster.
    *

@@ -28,7 +28,7 @@ export class PostgresNode {
 
   private constructor(
     readonly name: string,
-    /** The port is chosen again if another process has taken it before the first start. */
+    /** Another port is chosen if another process has taken this one before the first start. */
     public port: number,
     private readonly site: Site,
   ) {
@@ -97,7 +97,7 @@ export class PostgresNode {
 
   /** Kills all processes of the server at once, as the end of its machine does. */
   async kill(): Promise<void> {
-    // A server does not keep this process alive, so this process could end before the server has ended.
+    // Without ref(), this process could end before the server has ended.
     this.server?.ref();
     this.killProcesses();
     if (this.server) await hasEnded(this.server);
@@ -113,8 +113,8 @@ export class PostgresNode {
   }
 
   /**
-   * Stops the processes that send to standbys, as a network that breaks. A standby whose receiver were stopped instead would still read what
-   * its socket holds when it wakes.
+   * Stops the processes that send to standbys, as if the network were cut. The receiver of a standby is not stopped instead, because
+   * it would still read what its socket holds when it wakes.
    */
   async freezeSenders(): Promise<void> {
     for (const { pid } of await this.sql<{ pid: number }>('SELECT pid FROM pg_stat_replication')) {
@@ -232,8 +232,8 @@ function childrenOf(pid: number): number[] {
 }
 
 /**
- * Copies the files of a running server. A file may change or disappear during the copy, because the standby replays the WAL since
- * `pg_backup_start`, which repairs such a file. tar keeps the owner of each file.
+ * Copies the files of a running server. A file may change or disappear during the copy: the standby repairs such a file when it
+ * replays the WAL since `pg_backup_start`. tar keeps the owner of each file.
  */
 async function copyFiles(from: string, to: string): Promise<void> {
   const excluded = ['./pg_wal/*', './postmaster.pid', './postmaster.opts', './standby.signal', './backup_label'];

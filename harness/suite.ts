@@ -16,7 +16,7 @@ export interface Case {
 
 /**
  * Runs cases one after the other, because they share servers, and prints each with what it has measured, or with its error. The last line has the
- * numbers, in the form of jest.
+ * numbers, as jest prints them.
  *
  * @returns the exit code of the tool
  */

@@ -73,14 +73,14 @@ ${markdownTable(
   ],
 )}
 
-Disk is measured with indexes, and before PostgreSQL has vacuumed. Each key and each message leaves one dead row when it is completed, whose space is used again later.
-The rate does not depend on the number of keys: [growth](growth.md) measures it with five million. One account alone reaches this rate, so an account is not
-limited before its cell is.
+Disk is measured with indexes, and before PostgreSQL has vacuumed. Each key and each message leaves one dead row when it is completed. PostgreSQL reuses the space of dead rows later.
+The rate does not depend on the number of keys: [growth](growth.md) measures it with five million. One account alone reached this rate, so an account has no limit below
+the limit of its cell.
 
 ## The next limit, and what to do
 
 ${textTable(
-  ['limit', 'you see it by', 'what to do'],
+  ['limit', 'how you notice it', 'what to do'],
   [
     ['CPU of one process', 'one core is busy; latency grows with the load', 'more replicas on the same PostgreSQL'],
     [
@@ -91,13 +91,13 @@ ${textTable(
     [
       'disk of the keys',
       'the size of `processed_requests`',
-      'a shorter `IDEMPOTENCY_RETENTION_HOURS`, or a cell more; keys that expire are swept',
+      'a shorter `IDEMPOTENCY_RETENTION_HOURS`, or one more cell; expired keys are swept',
     ],
     ['disk of the messages', 'the size of `outbox` and `processed_messages`', 'a shorter `MESSAGE_RETENTION_HOURS`'],
     [
       'disk of the charges',
       'the size of `charges`, which are never deleted',
-      'move old charges to another store; nothing here does that',
+      'move old charges to another store; the service does not do this',
     ],
     [
       'PostgreSQL: CPU, WAL, vacuum',
@@ -107,9 +107,9 @@ ${textTable(
     [
       'one account is larger than a cell',
       'its cell has no other account',
-      'a larger machine; an account is not divided',
+      'a larger machine, because an account cannot be divided',
     ],
-    ['the router', 'HAProxy has a busy core', 'several of them: they share nothing but the two maps'],
+    ['the router', 'HAProxy has a busy core', 'several routers, which share only the two maps'],
   ],
 )}
 
@@ -131,7 +131,7 @@ ${textTable(
       `a cell is planned for ${PLANNED_SHARE * 100} % of its rate, and has a machine like the one below; a larger machine needs fewer cells`,
     ],
     ['million keys', '-', `the load lasts all day, and a key is kept for ${KEY_HOURS} hours, the default`],
-    ['TiB of keys', 'disk for a million keys', 'replies of the usual size, and dead rows as they were here'],
+    ['TiB of keys', 'disk for a million keys', 'replies of the usual size, and as many dead rows as here'],
     ['TiB of messages', 'disk for a million messages', `a message is kept for ${MESSAGE_HOURS} hours, the default`],
     ['TiB of charges a day', 'disk for a million charges', 'charges are never deleted, so this adds up'],
     [
@@ -142,7 +142,7 @@ ${textTable(
   ],
 )}
 
-Cells share nothing, so the table assumes that n cells do n times as much. \`npm run test:cells\` shows that a cell does not notice another cell that is down. It does not measure
+Cells share nothing, so the table assumes that n cells do n times as much. \`npm run test:cells\` shows that a cell does not notice that another cell is down. No test measures
 n machines.
 
 ## The machine

@@ -1,5 +1,5 @@
 -- The settings of a session, for the role that runs this file, because a pooler in transaction mode does not pass on the settings that a client
--- sends. The service runs with DATABASE_SESSION_SETTINGS=role then, and checks these settings at its start.
+-- sends. The service must run with DATABASE_SESSION_SETTINGS=role, and checks these settings at its start.
 -- src/database/data-source.ts has the reason for each value.
 ALTER ROLE CURRENT_USER SET lock_timeout = '2s';
 ALTER ROLE CURRENT_USER SET statement_timeout = '10s';

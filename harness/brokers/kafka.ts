@@ -27,8 +27,8 @@ async function classPath(directory: string): Promise<string> {
 /**
  * Starts a Kafka, with Debian's packages of Maven and Java.
  *
- * A Kafka client connects to the address that the broker advertises, also if it was given another address. This broker advertises the
- * client port, so that a proxy there can cut the connections. Without a proxy, no client can connect.
+ * A Kafka client connects to the address that the broker advertises, even if the client was given another address. This broker advertises
+ * the client port, so that a proxy on this port can cut the connections. Without a proxy, no client can connect.
  */
 export async function startKafka(): Promise<Broker> {
   need('java', 'default-jre-headless');

@@ -3,7 +3,7 @@ import { portToKeep } from '../free-port.js';
 import { Program } from '../processes.js';
 import { Broker, need } from './broker.js';
 
-/** The script /usr/sbin/rabbitmq-server is not used, because it runs only as root or rabbitmq, and changes to the home of rabbitmq. */
+/** Not /usr/sbin/rabbitmq-server, because this script runs only as root or rabbitmq, and changes to the home of rabbitmq. */
 const SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server';
 
 /** Starts a RabbitMQ, from Debian's package rabbitmq-server. The user is guest with the password guest. */

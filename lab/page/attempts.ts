@@ -4,7 +4,7 @@ import type { LabEvent, ReplicaName } from '../world/events.js';
 export interface Attempt {
   number: number;
   key: string;
-  /** 2 for the second request that the client means with this key. */
+  /** 2 for the second request to which the client has given the same key. */
   nth: number;
   body: string;
   replica?: ReplicaName;

@@ -8,8 +8,8 @@ export interface Addresses {
 }
 
 /**
- * The run as commands for a shell. The commands act by hand on the same step. An attempt that was still under way when the next thing
- * happened runs in the background.
+ * The run as commands for a shell. The commands act by hand on the same step. An attempt that was still in flight when the next command
+ * was given runs in the background.
  */
 export function curlOf(step: string, events: readonly LabEvent[], { labUrl, proxyUrl }: Addresses): string {
   const attempts = attemptsOf(events);

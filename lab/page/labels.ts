@@ -9,15 +9,15 @@ export interface Label {
   tone: Tone;
 }
 
-const PREFIX_CHARACTERS = 8;
+const SHOWN_DIGITS = 8;
 
-/** The beginning of an id, which is enough to recognise it. A short text is returned as it is. */
+/** A short form of an id: its prefix and its last digits. Every other text is returned as it is. */
 export function shortened(text: string): string {
   const [prefix] = /^[a-z]+_(?=[0-9a-f]{12})/.exec(text) ?? [''];
   const isId = /^([a-z]+_)?[0-9a-f]{8}[0-9a-f-]{8,}/.test(text);
   if (text.startsWith('none_')) return 'none';
-  // The last digits differ, because the first ones are the time.
-  return isId ? `${prefix}…${text.slice(-PREFIX_CHARACTERS)}` : text;
+  // The last digits, because the first ones are the time and so are often equal.
+  return isId ? `${prefix}…${text.slice(-SHOWN_DIGITS)}` : text;
 }
 
 /** The text and the tone of a row of the diagram. */

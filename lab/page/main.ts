@@ -50,7 +50,7 @@ function say(text: string): void {
   setTimeout(() => (notice === text ? say('') : undefined), NOTICE_MS);
 }
 
-/** The commands before. The browser could otherwise send two commands on two connections, and the second one could arrive first. */
+/** Resolves after the earlier commands. Without it, the browser could send two commands on two connections, and the second could arrive first. */
 let before = Promise.resolve();
 
 function send(command: Command): void {
@@ -70,7 +70,7 @@ async function post(command: Command): Promise<void> {
 async function copy(text: string, what: string): Promise<void> {
   await navigator.clipboard.writeText(text).then(
     () => say(`${what} copied`),
-    () => say('The browser does not allow to copy'),
+    () => say('The browser does not allow copying'),
   );
 }
 

@@ -26,8 +26,8 @@ export function selectionOf(hash: string, { steps, scenarios }: Pick<Catalogue, 
 export const hashOf = ({ step, scenario }: Selection) => `#${new URLSearchParams({ step, scenario })}`;
 
 /**
- * The view to go to next: after a failure, the same scenario on the next step. If a step holds, the first scenario that breaks it. If none
- * does, the next scenario.
+ * The view to go to next. If the step broke: the same scenario on the next step. If the step held: the first scenario that breaks this step or,
+ * if there is none, the next scenario.
  */
 export function nextOf(
   { step, scenario }: Selection,

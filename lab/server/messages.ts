@@ -4,7 +4,7 @@ import type { ReplicaState } from '../world/replica.js';
 import type { Rows } from '../world/rows.js';
 import type { Verdict } from '../world/verdict.js';
 
-/** An order of the page. `step` is the label of an implementation. */
+/** A command of the page. `step` is the label of an implementation. */
 export type Command =
   { kind: 'play'; step: string; scenario: string } | { kind: 'act'; action: ActionName; replica: ReplicaName };
 

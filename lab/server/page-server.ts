@@ -132,8 +132,8 @@ class Page {
 }
 
 /**
- * Whether a request comes from the page of this server, or from a program that is not a browser. The check of `Host` refuses a name of
- * another site that was bound to the address of loopback (DNS rebinding). A browser sends `Origin` with each POST, so another site cannot
+ * Whether a request comes from the page of this server, or from a program that is not a browser. The check of `Host` refuses another
+ * site whose name resolves to the loopback address (DNS rebinding). A browser sends `Origin` with each POST, so another site cannot
  * send commands. A program has to name the origin as well.
  */
 function isOwn({ method, headers, socket }: FastifyRequest): boolean {

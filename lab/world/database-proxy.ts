@@ -30,7 +30,7 @@ export class DatabaseProxy {
     return url.href;
   }
 
-  /** Loses the answer to the next commit that writes a charge. The client's connection breaks instead. */
+  /** Loses the answer to the next commit that writes a charge. The connection of the replica breaks instead. */
   loseCommitAnswer(): void {
     this.isArmed = true;
     this.events.note(this.replica, 'The answer to the next COMMIT of a charge will be lost.', {

@@ -40,7 +40,7 @@ export interface LabEvent {
   key?: string;
   /** The body of a request of the client. */
   body?: string;
-  /** 2 for the second request that the client means with this key. */
+  /** 2 for the second request to which the client has given the same key. */
   nth?: number;
   status?: number;
   /** The first eight digits of the SHA-256 of the body. Two replies have the same digest if their bytes are equal. */
@@ -57,7 +57,7 @@ export interface LabEvent {
 
 export type NewEvent = Omit<LabEvent, 'id' | 'at'>;
 
-/** Everything that happens in a world, in its order. */
+/** Everything that happens in a world, in order. */
 export class EventLog {
   /** All events since the last {@link EventLog.clear}. */
   readonly past: LabEvent[] = [];

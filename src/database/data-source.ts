@@ -34,7 +34,7 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
  */
 const IDLE_TIMEOUT_MS = 10_000;
 
-/** The limits that PostgreSQL sets for a session. Migrations have none of them, because a migration of a large table may take long. */
+/** The limits that PostgreSQL sets for a session. Migrations run without them, because a migration of a large table may take long. */
 export const SERVER_LIMITS = [
   'statement_timeout',
   'lock_timeout',

@@ -5,7 +5,7 @@ import { ConfigError } from '../config.js';
 const RELIED_UPON = { DateStyle: 'ISO', default_transaction_isolation: 'read committed' };
 
 /**
- * Checks the settings of a session that the code relies on. They can be wrong only if the service does not send them itself.
+ * Checks the settings of a session that the code relies on. They can be wrong if the service does not send them, or if a pooler ignores them.
  *
  * @throws {ConfigError} with the name of each setting and the expected value
  */

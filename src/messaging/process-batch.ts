@@ -58,7 +58,7 @@ export async function processBatch(
       // `delete` returns true once for each name, so a message that is in the batch twice is processed once.
       const newMessages = concerned.filter((message) => newNames.delete(nameOf(message)));
       if (newMessages.length > 0) await consumer.handle(tx.manager, newMessages);
-      // The bus forgets a message that was processed before, so the row that says so must be replicated.
+      // The bus will not deliver a message that was processed before again, so its row in the inbox must be replicated.
       if (newMessages.length < concerned.length) await tx.sql.query(`SELECT ${AWAIT_STANDBYS}`);
       return deadNames;
     });

@@ -1,4 +1,4 @@
-/** A mail that tells an account that one of its orders was charged. */
+/** A mail to an account about a charge for one of its orders. */
 export interface Mail {
   readonly accountId: string;
   readonly orderId: string;

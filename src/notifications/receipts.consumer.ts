@@ -10,8 +10,8 @@ interface ChargeSucceeded {
 /**
  * Sends a mail about an order when it is charged, at most one a day.
  *
- * A mail is not part of the transaction, so the inbox cannot undo it: a mail is sent again if the transaction rolls back after it. The limit
- * also covers what the inbox cannot know: several charges of one order are different messages.
+ * A rollback of the transaction cannot undo a mail, so the mail is sent again when the message is delivered again. The inbox cannot limit
+ * the mails of an order, because several charges of one order are different messages.
  */
 export const receiptsConsumer = (limit: MailLimit, mailer: Mailer): Consumer => ({
   name: 'notifications',

@@ -26,7 +26,7 @@ export const placeOrder: Phase<PlaceOrder, Reply> = async (tx, requests) => {
   // Rows are inserted before stock is taken, because the insert decides which names are new.
   const inserted = await insert(tx, firsts);
   const newNames = namesOf(inserted);
-  // An order that exists is acknowledged again, so it must be replicated.
+  // The answer acknowledges orders that exist already, so they must be replicated.
   if (inserted.length < firsts.length) await tx.query(`SELECT ${AWAIT_STANDBYS}`);
   const isNew = (order: NewOrder) => newNames.has(nameOf(order));
   const { supplied, shortages } = await takeStock(tx, wanted.filter(isNew));

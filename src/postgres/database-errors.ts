@@ -40,7 +40,7 @@ export const EXPECTED_POOLER =
 
 /**
  * Whether PostgreSQL warns that it no longer waits for a standby, because the wait was cancelled. PostgreSQL then answers COMMIT as usual,
- * although a failover may lose the transaction. The check reads the name of the function of PostgreSQL, because the message is translated.
+ * although a failover may lose the transaction. The check reads the name of PostgreSQL's function, because servers may translate the message.
  */
 export const isUnreplicated = (notice: unknown) => (notice as { routine?: unknown }).routine === 'SyncRepWaitForLSN';
 

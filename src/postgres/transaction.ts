@@ -48,8 +48,8 @@ export interface TransactionOptions {
 }
 
 /**
- * The answer to COMMIT was lost, so the transaction may have been committed or not. Only reading its rows shows which. Or PostgreSQL has
- * committed the transaction, but has stopped waiting for its standbys, so a failover may lose the transaction.
+ * It is unknown whether COMMIT has succeeded, for one of two reasons. Its answer was lost, and only reading the rows shows whether the transaction
+ * was committed. Or PostgreSQL has committed, but has stopped waiting for its standbys, so a failover may lose the transaction.
  */
 export class CommitUnknown extends Error {
   override readonly name = 'CommitUnknown';
@@ -171,7 +171,7 @@ async function runOnce<T>(dataSource: DataSource, steps: (tx: Transaction) => Pr
     // invariant: no connection goes back to the pool within a transaction.
     else await sql.query('ROLLBACK').catch(() => cut(sql));
     throw isForeignSession(error)
-      ? new Error(`The session is that of another client: ${EXPECTED_POOLER}`, { cause: error })
+      ? new Error(`The pooler has lent the session of another client: ${EXPECTED_POOLER}`, { cause: error })
       : error;
   } finally {
     clearTimeout(limit);

@@ -34,7 +34,7 @@ export async function replay(port: number, acknowledged: readonly Acknowledgemen
   return differing;
 }
 
-/** A router that does not know of the move must not be able to write in the old cell. */
+/** Checks that a router with an old map cannot write in the old cell. */
 export async function expectRefusedBy({ name, replicas, database }: Cell, account: string): Promise<void> {
   const [{ clientPort }] = replicas;
   const body = JSON.stringify({ amount: 1, currency: 'eur' });

@@ -2,10 +2,10 @@ import { REFUSED_MS } from './expectations.js';
 import type { World } from './world.js';
 
 const CHARGES = 100_000;
-/** Runs after the verdict, because the bank does not know these charges. */
+/** Its charges are inserted after the verdict, because the bank does not know them. */
 const ACCOUNT = 'acct_12';
 
-/** Moves an account with a long history. Rows that are final are compared before the account is closed, so it is closed for as short as a small one. */
+/** Moves an account with a long history. Final rows are compared before the account is closed, so a large account is closed no longer than a small one. */
 export async function moveLargeAccount(world: World): Promise<string> {
   const from = await world.cellOf(ACCOUNT);
   const to = from === 'cell1' ? 'cell2' : 'cell1';
@@ -21,7 +21,7 @@ export async function moveLargeAccount(world: World): Promise<string> {
   return `${deleted} rows in ${seconds} s, closed for ${closedMs} ms`;
 }
 
-// $1 account, $2 number of charges. The rows that a charge leaves, an hour after it.
+// $1 account, $2 number of charges. Inserts the rows that charges have left an hour ago.
 const SEED = `
   WITH seeded AS MATERIALIZED (
     SELECT gen_random_uuid() AS request_id, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, $2::int)

@@ -29,7 +29,7 @@ const LOOK_INTERVAL_MS = 50;
 /** Longer than HAProxy takes to find out that a replica serves again, on a busy machine. */
 const PATIENCE_MS = 60_000;
 
-/** The lease is shorter than the wait of a duplicate, so that a request whose replica was killed is answered by another replica and not refused. */
+/** The lease is shorter than the wait of a duplicate. So another replica can answer a request whose replica was killed. */
 const SETTINGS = {
   API_KEYS: ACCOUNTS.map((account) => `${account}:${secretOf(account)}`).join(),
   IDEMPOTENCY_LEASE_SECONDS: '4',

@@ -11,7 +11,7 @@ const RESTART_MS = { least: 50, most: 800 };
 /** Shorter and longer than the 3 s in which a broker must confirm a batch. */
 const SILENT_MS = { least: 500, most: 6_000 };
 const CUT_MS = { least: 0, most: 1_500 };
-/** How long to wait until a client of this process is connected. A member of a Kafka group waits for all other members first. */
+/** How long to wait until a client of this process is connected. In Kafka, a new member waits for all other members of its group. */
 const CONNECT_MS = 30_000;
 /** How long the guest keeps the messages that it has taken. */
 const KEEP_MS = { least: 0, most: 1_000 };

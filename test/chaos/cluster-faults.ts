@@ -7,7 +7,7 @@ import type { Random } from './random.js';
 const NOTICE_MS = { least: 50, most: 800 };
 /** How long the primary goes on without its standbys. Requests that are in flight reach their COMMIT in this time. */
 const CUT_MS = 700;
-/** How long a primary that was restarted, or that has been replaced, still serves its clients. Clients retry several times in this time. */
+/** How long a primary that was restarted or replaced still serves its clients, which retry several times in this time. */
 const SERVES_MS = 1_500;
 
 /**

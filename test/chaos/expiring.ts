@@ -47,8 +47,8 @@ async function untilInserted(insert: () => Promise<unknown>): Promise<void> {
   }
 }
 
-// An earlier try may have succeeded although its answer was lost. The charge exists then, and this statement inserts nothing. The logical
-// message makes its COMMIT wait until a standby has the rows of that try.
+// An earlier try may have succeeded although its answer was lost. Then the charge exists, and this statement inserts nothing. The logical
+// message makes its COMMIT wait until a standby has the rows of the earlier try.
 // $1 account, $2 key, $3 request id, $4 fingerprint, $5 reply, $6 created at, $7 charge, $8 amount, $9 currency, $10 description
 const RECORD = `
   WITH charge AS (

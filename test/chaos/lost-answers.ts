@@ -1,7 +1,7 @@
 import type { HistoryEvent } from './history.js';
 
 /**
- * The numbers of the attempts that got a final answer which did not last, because a later attempt of the same operation got another one.
+ * The numbers of the attempts whose final answer was lost: a later attempt of the same operation got another answer.
  * Operations whose answer may change are left out: orders without a key, and keys that expire during the run.
  */
 export function lostAnswers(history: readonly HistoryEvent[]): ReadonlySet<number> {

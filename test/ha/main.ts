@@ -11,7 +11,7 @@ import type { Site } from './machine.js';
 
 const REPLICAS = 2;
 const CLIENTS = 16;
-/** Requests that are acknowledged before the fault and after the failover, so that the load is known to run. */
+/** Requests that are acknowledged before the fault and after the failover, to be sure that the load runs. */
 const REQUESTS = 200;
 
 const ACCOUNT = { id: 'acct_a', secret: randomBytes(16).toString('hex') };

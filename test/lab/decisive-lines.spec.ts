@@ -1,4 +1,4 @@
-// Goal: the page marks the right lines also after an edit of a step or of the service.
+// Goal: the page marks the right lines even after an edit of a step or of the service.
 // Method: look for the texts of each scenario in the sources.
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';

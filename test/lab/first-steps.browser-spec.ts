@@ -1,4 +1,4 @@
 import { playEveryScenario } from './every-scenario.js';
 
-// Two files, because two files run at a time.
+// The steps are in two files, because jest runs two files at a time.
 playEveryScenario(['1', '3']);

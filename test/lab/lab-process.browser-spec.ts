@@ -24,7 +24,7 @@ const send = (command: object, headers: Record<string, string>) =>
   supertest(new URL(lab.url).origin).post('/commands').set(headers).send(command);
 const isAlive = (pid: number) => existsSync(`/proc/${pid}`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
 
-/** The processes that a process has started, and theirs. */
+/** The processes that descend from a process. */
 function descendantsOf(pid: number): number[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
     .trim()

@@ -16,7 +16,7 @@ const REPLICAS = 3;
 /** More than the server connections of the pooler, so that connections are lent to one client after the other. */
 const CLIENTS = 48;
 const REQUESTS = 500;
-/** PgBouncer before 1.21 behaves so: it lends connections without the prepared statements of the client. */
+/** Makes PgBouncer behave as before 1.21: it lends connections without the prepared statements of the client. */
 const OLD = 'max_prepared_statements = 0';
 
 /** The lease is short, because requests that a fault has interrupted wait for its end. It is longer than the timeout of the gateway. */
@@ -87,7 +87,7 @@ function casesOf(pooler: Pooler, postgres: EmbeddedPostgres): Case[] {
     {
       name: 'does not start behind a pooler that mixes up prepared statements, and names what it expects',
       run: async () => {
-        // Without other clients, so that the pooler lends the same session to both clients of the check.
+        // The replicas have stopped, so that the pooler lends the same session to both clients of the check.
         await Promise.all(replicas.map((replica) => replica.end()));
         await pooler.restart(OLD);
         const replica = startReplica(pooler);

@@ -10,14 +10,14 @@ import { until } from '../support/waiting.js';
 type Client = Awaited<ReturnType<RedisServer['connect']>>;
 
 const DAY = { type: 'EX', value: 86_400 } as const;
-/** So short that the test need not wait, and long enough for the holder to read it. */
+/** Short, so that the test need not wait. Long enough for the holder to read it. */
 const SHORT_LEASE = { type: 'PX', value: 100 } as const;
 /** How long `WAIT` waits for replicas that cannot answer. */
 const REPLICATION_MS = 200;
 
 const namesOf = (kind: string, count: number) => Array.from({ length: count }, (_, i) => `${kind}_${i}`);
 
-/** Claims each name as a client of Redis does that wants to do something once, and returns the names that were granted. */
+/** Claims each name, as a client that wants to do something once. Returns the names that were granted. */
 async function claimAll(client: Client, names: readonly string[]): Promise<string[]> {
   const answers = await Promise.all(
     names.map((name) => client.set(name, 'done', { condition: 'NX', expiration: DAY })),
@@ -110,7 +110,7 @@ async function connect(server: RedisServer): Promise<Client> {
   });
 });
 
-(MISSING_REDIS ? describe.skip : describe)('an effect in PostgreSQL under a key in Redis', () => {
+(MISSING_REDIS ? describe.skip : describe)('a key in Redis for an effect in PostgreSQL', () => {
   let database: TestDatabase;
   let client: Client;
   beforeAll(async () => {
@@ -133,7 +133,7 @@ async function connect(server: RedisServer): Promise<Client> {
     (await client.set(payment, randomUUID(), { condition: 'NX', expiration: SHORT_LEASE })) === 'OK';
   const untilExpired = (payment: string) => until(async () => (await client.exists(payment)) === 0);
 
-  it('is made twice if the first holder pauses for longer than its lease', async () => {
+  it('makes an effect twice if the first holder pauses for longer than its lease', async () => {
     expect(await take('payment_1')).toBe(true);
     // The first holder pauses here: garbage collection, a slow network, a frozen virtual machine.
     await untilExpired('payment_1');
@@ -144,7 +144,7 @@ async function connect(server: RedisServer): Promise<Client> {
     expect(await charges()).toBe(2);
   });
 
-  it('is made once, by the second holder, if PostgreSQL checks a token that grows with each lease', async () => {
+  it('makes an effect once, by the second holder, if PostgreSQL checks a token that grows with each lease', async () => {
     const chargeUnder = (token: number) => database.sql(CHARGE_UNLESS_STALE, ['payment_1', token]);
     expect(await take('payment_1')).toBe(true);
     const first = await client.incr('token');
@@ -156,10 +156,10 @@ async function connect(server: RedisServer): Promise<Client> {
     expect(await charges()).toBe(1);
   });
 
-  /** A crash leaves what the process has sent before it, so an attempt that crashes leaves out its last step. */
+  /** A crash does not undo earlier steps, so an attempt that crashes only leaves out its last step. */
   type Crash = 'no crash' | 'crash before the last step';
 
-  it('is made twice if the process crashes between COMMIT and SET', async () => {
+  it('makes an effect twice if the process crashes between COMMIT and SET', async () => {
     const attempt = async (crash: Crash) => {
       if ((await client.get('payment_1')) === 'done') return;
       await charge('payment_1');
@@ -170,7 +170,7 @@ async function connect(server: RedisServer): Promise<Client> {
     expect(await charges()).toBe(2);
   });
 
-  it('is never made if the process crashes between SET and COMMIT, although every retry finds the key', async () => {
+  it('never makes an effect if the process crashes between SET and COMMIT, because every retry finds the key', async () => {
     const attempt = async (crash: Crash) => {
       if ((await claimAll(client, ['payment_1'])).length === 0) return;
       if (crash === 'no crash') await charge('payment_1');
@@ -180,7 +180,7 @@ async function connect(server: RedisServer): Promise<Client> {
     expect(await charges()).toBe(0);
   });
 
-  it('is made once in spite of a crash if key and effect are one commit in PostgreSQL', async () => {
+  it('makes an effect once in spite of a crash if key and effect are one commit in PostgreSQL', async () => {
     const attempt = async (crash: Crash) => {
       await database.sql('BEGIN');
       const claimed = await database.sql('INSERT INTO keys VALUES ($1) ON CONFLICT DO NOTHING RETURNING payment', [

@@ -1,18 +1,18 @@
 // Goal: the suites of several machines (failover, pooler, cells) find what a database has lost, doubled or changed.
-// Method: run the load against the service, change rows behind its back, and read the account.
+// Method: run the load against the service, change rows behind its back, and compare again.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { accountFor } from '../../harness/accounting.js';
+import { compare } from '../../harness/accounting.js';
 import { Load, longestGap } from '../../harness/load.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startService, type TestService } from '../support/service.js';
 
 const REQUESTS = 40;
 
-describe('the load and its account', () => {
+describe('the load and its comparison with the database', () => {
   let database: TestDatabase;
   let service: TestService;
   let load: Load;
-  const account = () => accountFor(load.acknowledgements, database.sql);
+  const result = () => compare(load.acknowledgements, database.sql);
 
   beforeAll(async () => {
     database = await createDatabase();
@@ -27,19 +27,19 @@ describe('the load and its account', () => {
     await database.drop();
   });
 
-  /** The account after a statement that is undone. */
-  async function accountAfter(statement: string) {
+  /** The result after a statement that is undone. */
+  async function resultAfter(statement: string) {
     await database.sql('BEGIN');
     try {
       await database.sql(statement);
-      return await account();
+      return await result();
     } finally {
       await database.sql('ROLLBACK');
     }
   }
 
   it('finds nothing lost, doubled or different after a load without faults', async () => {
-    const { acknowledged, ...faults } = await account();
+    const { acknowledged, ...faults } = await result();
     expect(acknowledged).toBe(load.acknowledgements.length);
     expect(acknowledged).toBeGreaterThanOrEqual(REQUESTS);
     expect(faults).toEqual({ lost: 0, doubled: 0, differing: 0 });
@@ -55,9 +55,9 @@ describe('the load and its account', () => {
       `DELETE FROM charges WHERE description = '${declined}'`,
       `DELETE FROM bank.captures WHERE charge_id = (SELECT id FROM charges WHERE description = '${charge}')`,
     ]) {
-      expect({ statement, ...(await accountAfter(statement)) }).toMatchObject({ statement, lost: 1, doubled: 0 });
+      expect({ statement, ...(await resultAfter(statement)) }).toMatchObject({ statement, lost: 1, doubled: 0 });
     }
-    expect(await accountAfter(`DELETE FROM orders WHERE order_id = '${order}'`)).toMatchObject({ lost: 1, doubled: 1 });
+    expect(await resultAfter(`DELETE FROM orders WHERE order_id = '${order}'`)).toMatchObject({ lost: 1, doubled: 1 });
   });
 
   it('counts a second charge, a capture without a charge, and stock that was taken twice as doubled', async () => {
@@ -68,14 +68,14 @@ describe('the load and its account', () => {
        VALUES ('acct_demo', 'ch_none', 'ch_none', 1, 'eur')`,
       'UPDATE inventory SET stock = stock - 1',
     ]) {
-      expect({ statement, ...(await accountAfter(statement)) }).toMatchObject({ statement, lost: 0, doubled: 1 });
+      expect({ statement, ...(await resultAfter(statement)) }).toMatchObject({ statement, lost: 0, doubled: 1 });
     }
   });
 
   it('counts a recorded reply that is not the reply of the client as different', async () => {
     const change = `UPDATE processed_requests SET response_body = response_body || ' '
                     WHERE idempotency_key = '${load.acknowledgements[0]?.key}'`;
-    expect(await accountAfter(change)).toMatchObject({ lost: 0, doubled: 0, differing: 1 });
+    expect(await resultAfter(change)).toMatchObject({ lost: 0, doubled: 0, differing: 1 });
   });
 
   it('gets the same bytes for every request that it sends again', async () => {

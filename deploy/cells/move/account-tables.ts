@@ -8,7 +8,7 @@ export interface AccountTable {
   name: string;
   /** The time since which a row has not changed and will not change; the column is NULL while the row may still change. */
   finalAt?: string;
-  /** Writes with which new work begins. Every other write is part of work that has begun before. */
+  /** Writes that begin new work. Every other write is part of work that has already begun. */
   begins: readonly Write[];
   /**
    * The time at which a worker may start from an unfinished row. In a cell where the row is still arriving, the column is 'infinity', so that
@@ -17,7 +17,7 @@ export interface AccountTable {
   dueAt?: string;
 }
 
-/** Facts about some tables. A table that is not listed here has rows that may always change, and no work begins in it. */
+/** Facts about some tables. In every other table, rows may always change, and no work begins. */
 const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   processed_requests: { finalAt: 'completed_at', begins: ['INSERT'], dueAt: 'locked_until' },
   outbox: { finalAt: 'published_at', dueAt: 'available_at' },

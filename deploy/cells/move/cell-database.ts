@@ -1,10 +1,10 @@
 import { Client, Pool, type QueryResultRow } from 'pg';
 
-/** Connections for the comparison of tables. A control statement uses one of them. */
+/** Maximum number of connections. Only the comparison of tables uses more than one. */
 const CONNECTIONS = 4;
 /** Longer than a new connection takes on a busy machine. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Any number that names the lock of a move. Moves run one at a time, because they rewrite triggers that they share. */
+/** The number of the advisory lock of a move. Any number is possible. Moves run one at a time, because they rewrite the same triggers. */
 const MOVE_LOCK = 4_117_203;
 
 /** Settings that decide how PostgreSQL writes a row as text, so that two servers write equal rows equally. */

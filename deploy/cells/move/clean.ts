@@ -5,7 +5,7 @@ import type { CellDatabase } from './cell-database.js';
 const BATCH_ROWS = 5_000;
 
 /**
- * Deletes the rows of an account that has moved. Call this after the replication has ended, because it would delete the rows of the new cell too.
+ * Deletes the rows of an account that has moved. Call this after the replication has ended, because the replication would delete the rows of the new cell too.
  *
  * @returns the number of deleted rows
  */

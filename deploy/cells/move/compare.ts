@@ -10,7 +10,7 @@ export const EVER = '-infinity';
 /**
  * Compares the rows of an account in two cells.
  *
- * @param part with an end: rows that became final in that time. Without an end: rows that became final since, and rows that are not final.
+ * @param part with an end: the rows that became final in this time. Without an end: the rows that became final after its start, and the rows that are not final.
  * @returns one sentence for each table whose rows differ
  */
 export async function differences(

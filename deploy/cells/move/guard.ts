@@ -7,22 +7,22 @@ import { type CellDatabase, literal, type Sql } from './cell-database.js';
  * The guard of a cell: triggers that refuse writes of an account for which the cell is not the home. They exist only in cells from or to which an
  * account was moved, and run only for such accounts.
  *
- * `cells.homes` has the cell in which an account lives. Its row is replicated behind all other rows of the account. So the commit that changes it
- * closes the old cell, and its arrival opens the new cell, with everything that was committed before.
+ * `cells.homes` has the cell in which an account lives. A change of this row is replicated after everything that was committed before. So the commit
+ * that changes the row closes the old cell, and the arrival of the row opens the new cell, which then has everything.
  *
- * `cells.watched` has the accounts for which the triggers run here, and the end of the time in which the account may not begin new work. A time
- * that ends by itself opens the account again if the move has been killed.
+ * `cells.watched` has the accounts for which the triggers run here, and the end of the time in which the account may not begin new work. The
+ * account opens again at this end, even if the move was killed.
  */
 const SCHEMA = `
   CREATE SCHEMA IF NOT EXISTS cells;
   CREATE TABLE IF NOT EXISTS cells.homes (account_id text PRIMARY KEY, cell text NOT NULL);
   CREATE TABLE IF NOT EXISTS cells.watched (account_id text PRIMARY KEY, closed_until timestamptz)`;
 
-/** The first number of the advisory locks of accounts. PostgreSQL keeps locks of two numbers apart from those of one, which the service uses. */
+/** The first number of the advisory locks of accounts. Locks with two numbers never conflict with locks with one number, which the service uses. */
 const LOCK_CLASS = 4_117_204;
 
 // SECURITY DEFINER, because the role of the service has no rights on the schema. Each write of a watched account holds a shared lock until its
-// transaction ends, so that `handOver`, which takes the lock alone, waits for writes that have passed this check.
+// transaction ends, so that `handOver`, which takes the exclusive lock, waits for writes that have passed this check.
 const guardOf = (cell: string) => `
   CREATE OR REPLACE FUNCTION cells.guard() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $guard$
   DECLARE
@@ -38,7 +38,7 @@ const guardOf = (cell: string) => `
       IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
       RETURN NEW;
     END IF;
-    -- A sweep deletes rows of many accounts at once. It skips those of an account that is not at home, and goes on with the others.
+    -- A sweep deletes rows of many accounts at once. It skips the rows of an account that is not at home, and deletes the others.
     IF TG_OP = 'DELETE' AND NOT begins THEN RETURN NULL; END IF;
     RAISE EXCEPTION 'the account % is being moved, or lives in another cell', account
       USING ERRCODE = 'check_violation', CONSTRAINT = ${literal(ACCOUNT_MOVING)};
@@ -48,10 +48,10 @@ const guardOf = (cell: string) => `
     RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[0], 'infinity'));
   END $hold$`;
 
-/** Milliseconds for which a trigger waits for the transactions that write its table. All other transactions wait behind it. */
+/** Milliseconds for which CREATE TRIGGER waits for the transactions that write its table. Later transactions wait behind it. */
 const LOCK_TIMEOUT_MS = 100;
 const LOCK_PAUSE_MS = 200;
-/** Longer than an autovacuum of a large table, which holds a lock that the trigger has to wait for. */
+/** Longer than an autovacuum of a large table, which holds a lock that CREATE TRIGGER has to wait for. */
 const LOCK_PATIENCE_MS = 600_000;
 
 /** Creates the tables and functions of the guard, unless they exist. */
@@ -85,7 +85,7 @@ export async function watchAway(
   await createTriggers(database, tables);
 }
 
-/** Forgets what an earlier move from this cell has left. Call this before the row arrives, and after {@link watchAway}, which refuses all writes until then. */
+/** Deletes the home that an earlier move from this cell has left. Call this after {@link watchAway}, which refuses all writes, and before the new row arrives. */
 export async function forgetHome(database: CellDatabase, account: string): Promise<void> {
   await database.query('DELETE FROM cells.homes WHERE account_id = $1', [account]);
 }
@@ -102,8 +102,8 @@ export async function unwatch(database: CellDatabase, tables: readonly AccountTa
 const WATCH = 'INSERT INTO cells.watched VALUES ($1) ON CONFLICT (account_id) DO NOTHING';
 
 /**
- * Creates the triggers of every table for all watched accounts. Each table has a transaction of its own, and a short limit for its lock, so that
- * the requests of other accounts wait for no longer than that.
+ * Creates the triggers of every table for all watched accounts. Each table has a transaction of its own with a short `lock_timeout`, so that the
+ * requests of other accounts wait at most this long.
  */
 async function createTriggers(database: CellDatabase, tables: readonly AccountTable[], except = ''): Promise<void> {
   const watched = await database.query<{ account_id: string }>(
@@ -147,7 +147,7 @@ async function withLock(what: string, work: () => Promise<void>): Promise<void> 
   }
 }
 
-/** The cell in which the account lives, by the rows of this cell; undefined if the account was never moved from or to it. */
+/** The cell in which the account lives, by the row of this database; undefined if there is no row, because only the old cell of a move keeps it. */
 export async function homeOf(database: CellDatabase, account: string): Promise<string | undefined> {
   const { exists } = await database.one<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
   if (!exists) return undefined;

@@ -17,7 +17,7 @@ async function main({ account, to, isDryRun, cells, router: routerOptions }: Opt
   );
   const router = new Router(routerOptions);
   try {
-    // Before the plan, because another move could change what the plan depends on.
+    // Reserved before the plan is made, because another move could change what the plan depends on.
     if (!isDryRun) for (const database of databases.values()) await database.reserve();
     const plan = await planOf(databases, router, account, to);
     if (isDryRun) return print(inWords(plan));

@@ -8,7 +8,7 @@ import { copyProgress, endReplication, isSubscribed, publish, subscribe, unpubli
 import type { Router } from './router.js';
 import { inWords, isNothing, unfinished } from './unfinished.js';
 
-/** The steps of a move, as they are reported. Those from `drained` to `handed over` are repeated if the account was closed for too long. */
+/** The steps of a move, as they are reported. The steps from `drained` to `handed over` are repeated if they took too long. */
 export const STEPS = ['guarded', 'copied', 'drained', 'compared', 'handed over', 'switched', 'cleaned'] as const;
 
 /** Shows where the move is. */
@@ -20,15 +20,15 @@ export interface Reporter {
 }
 
 /**
- * Maximum milliseconds for which the account gets no new work. After this time the old cell accepts new work by itself, also if the move was
- * killed. The router is switched and the last commit arrives after this time, so it is less than the 3 s that are promised.
+ * Maximum milliseconds for which new work of the account is refused before the hand-over. After this time the old cell accepts new work again,
+ * even if the move was killed. Less than the 3 s that are promised, because the router is switched and the last commit arrives after this time.
  */
 const CLOSED_MS = 2_500;
-/** Requests and messages that are older than this are not just being processed: a crash or the bank delays them, so the account is not closed. */
+/** An unfinished request or message that is older than this is delayed by a crash or by the bank, so the account is not closed yet. */
 const STUCK_SECONDS = 2;
-/** Older than every transaction of the service, which ends after 15 s. No row gets a final time before this time any more. */
+/** Longer than any transaction of the service, which ends after 15 s. So no row can still get a final time that is older than this. */
 const FINAL_SECONDS = 20;
-/** Messages older than this have been delivered, or the account is stuck for another reason. */
+/** Messages that were published earlier than this are not checked, because consumers have received them by now. */
 const DELIVERED_SECONDS = 86_400;
 const LOOK_INTERVAL_MS = 20;
 const PAUSE_MS = 500;
@@ -67,7 +67,7 @@ async function prepare({ account, from, to, tables }: Plan): Promise<void> {
   await subscribe(to, from, account);
 }
 
-/** Waits until all rows have arrived. Later changes follow at once. */
+/** Waits until all rows have arrived. PostgreSQL replicates later changes at once. */
 async function copy({ account, to, rows }: Plan, report: Reporter): Promise<void> {
   const known = await copyProgress(to, account);
   for (;;) {
@@ -92,7 +92,7 @@ async function handOverWhenIdle(plan: Plan, report: Reporter): Promise<void> {
     const finalUntil = await timeBefore(plan, FINAL_SECONDS);
     await expectEqual(plan, { finalAfter, finalUntil });
     finalAfter = finalUntil;
-    // Directly before the account is closed, because a closed account is asked only for its latest messages.
+    // Directly before the account is closed, because while it is closed only its latest messages are checked.
     await untilNothingIsStuck(plan, report);
     const closedAt = performance.now();
     try {

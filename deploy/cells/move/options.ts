@@ -5,7 +5,7 @@ import type { RouterOptions } from './router.js';
 
 export const USAGE = `Usage: npm run cells:move -- --account ACCOUNT --to CELL [options]
 
-Moves an account to another cell while it is served. A move that was interrupted goes on if the same command is run again.
+Moves an account to another cell while it is served. To continue a move that was interrupted, run the same command again.
 
   --account NAME   the account
   --to NAME        the cell to which it moves
@@ -18,7 +18,7 @@ Exit code: 0 if the account lives in the cell, 1 if the move failed and can be r
 /** The URLs of the database of a cell. */
 export interface CellUrls {
   database: string;
-  /** The same database for the databases of other cells, if they reach it by another address. */
+  /** The URL that the databases of other cells use, if they reach this database by another address. */
   databaseForCells?: string | undefined;
 }
 

@@ -4,7 +4,7 @@ import { homeOf } from './guard.js';
 import { isPublished, isSubscribed } from './replication.js';
 import type { Router } from './router.js';
 
-/** The rest of a move. It depends only on the databases and the router, so a move that was killed is resumed by running it again. */
+/** The rest of a move. It depends only on the databases and the router, so running a killed move again resumes it. */
 export type Stage =
   /** The account lives in the old cell, and its rows may be on their way. */
   | 'copy'
@@ -67,14 +67,14 @@ async function oldCell(
   for (const cell of cells.values()) {
     if (!(await isPublished(cell, account))) continue;
     if (cell !== to && (cell === routed || routed === to)) return cell;
-    throw new Error(`${account}: a move from ${cell.name} is not finished; run that move again first`);
+    throw new Error(`${account}: an earlier move from ${cell.name} is not finished; run the earlier move again first`);
   }
   return routed;
 }
 
 async function checkCells({ account, from, to, tables }: Plan): Promise<void> {
   const [ours, theirs] = [await migrationsOf(from), await migrationsOf(to)];
-  if (ours !== theirs) throw new Error(`${from.name} and ${to.name} have other migrations: ${ours} and ${theirs}`);
+  if (ours !== theirs) throw new Error(`${from.name} and ${to.name} have different migrations: ${ours} and ${theirs}`);
   const { level } = await from.one<{ level: string }>(`SELECT current_setting('wal_level') AS level`);
   if (level !== 'logical') throw new Error(`${from.name}: wal_level is ${level}; expected logical`);
   for (const cell of [from, to]) {
@@ -85,7 +85,9 @@ async function checkCells({ account, from, to, tables }: Plan): Promise<void> {
       throw new Error(`${cell.name}: expected a superuser, because replication and triggers need its rights`);
   }
   if (await isSubscribed(from, account))
-    throw new Error(`${account}: ${from.name} still receives the account; finish that move first`);
+    throw new Error(
+      `${account}: ${from.name} still receives the account from an earlier move; finish the earlier move first`,
+    );
   if (await isSubscribed(to, account)) return;
   for (const { name } of tables) {
     const [row] = await to.query(`SELECT FROM ${name} WHERE account_id = $1 LIMIT 1`, [account]);

@@ -11,11 +11,11 @@ export interface CopyProgress {
   errors: number;
 }
 
-/** The publication, the subscription and the replication slot of an account have this name. A hash, because names have at most 63 bytes. */
+/** The publication, the subscription and the replication slot of an account have this name. It is a hash, because names have at most 63 bytes. */
 export const replicationName = (account: string) =>
   `move_${createHash('sha256').update(account).digest('hex').slice(0, 16)}`;
 
-/** Publishes the rows of one account, unless they are published. The row of `cells.homes` belongs to them. */
+/** Publishes the rows of one account, unless they are published. The row of `cells.homes` is one of them. */
 export async function publish(from: CellDatabase, tables: readonly AccountTable[], account: string): Promise<void> {
   if (await isPublished(from, account)) return;
   const filtered = ['cells.homes', ...tables.map(({ name }) => name)].map(
@@ -51,9 +51,9 @@ export function copyProgress(to: CellDatabase, account: string): Promise<CopyPro
 }
 
 /**
- * Ends the copy. Nothing that happens in the old cell arrives in the new cell any more.
+ * Ends the copy. Later changes in the old cell do not arrive in the new cell.
  *
- * @throws Error if the old cell still has the replication slot, because its rows must not be deleted then
+ * @throws Error if the old cell still has the replication slot, because then the rows of the old cell must not be deleted
  */
 export async function endReplication(to: CellDatabase, from: CellDatabase, account: string): Promise<void> {
   const name = replicationName(account);
@@ -62,7 +62,7 @@ export async function endReplication(to: CellDatabase, from: CellDatabase, accou
   if (slots.length > 0) throw new Error(`${from.name} still has the replication slot ${name}`);
 }
 
-/** Call this last, because an account whose rows are still published is an account whose move is not finished. */
+/** Call this last, because the publication marks a move that is not finished. */
 export async function unpublish(from: CellDatabase, account: string): Promise<void> {
   await from.query(`DROP PUBLICATION IF EXISTS ${replicationName(account)}`);
 }

@@ -22,7 +22,7 @@ export class Router {
   async send(account: string, cell: string): Promise<void> {
     const { map, sockets } = this.options;
     const lines = (await this.lines()).map((line) => (partsOf(line)[0] === account ? `${account} ${cell}` : line));
-    // A rename, because HAProxy must never read half of a file.
+    // The file is replaced by a rename, because HAProxy must never read half of a file.
     await writeFile(`${map}.new`, lines.join('\n'), { mode: 0o644 });
     await rename(`${map}.new`, map);
     await Promise.all(sockets.map((socket) => command(socket, `set map ${map} ${account} ${cell}`)));

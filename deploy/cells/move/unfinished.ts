@@ -31,8 +31,8 @@ const UNFINISHED = `
                 AND f.dead_at IS NOT NULL))::int AS deliveries`;
 
 /**
- * @param olderThanSeconds counts only work that is older
- * @param publishedWithinSeconds does not look at messages that were published earlier
+ * @param olderThanSeconds counts only older work
+ * @param publishedWithinSeconds ignores messages that were published earlier
  */
 export async function unfinished(
   sql: Sql,

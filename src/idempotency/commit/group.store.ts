@@ -200,7 +200,7 @@ export const CLAIM_ALL = `
          CASE WHEN seen.is_small THEN seen.response_headers END AS response_headers,
          CASE WHEN seen.is_small THEN seen.response_body END AS response_body,
          extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds,
-         -- The attempt is answered finally because of this row, so the answer must wait until the row is replicated. The subquery runs at
+         -- This row decides the final answer, so the answer must wait until the row is replicated. The subquery runs at
          -- most once for the group.
          CASE WHEN NOT seen.claimable AND (seen.response_status IS NOT NULL OR seen.held_fingerprint <> seen.fingerprint)
               THEN (SELECT ${AWAIT_STANDBYS}) END

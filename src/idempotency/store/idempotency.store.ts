@@ -189,7 +189,7 @@ const READ = `
          completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $4) AS has_expired,
          locked_until > clock_timestamp() AND lock_token <> $3 AS is_held,
          extract(epoch FROM created_at - clock_timestamp())::float8 + $4 AS lives_seconds,
-         -- The attempt is answered finally because of this row, so the answer must wait until the row is replicated.
+         -- This row decides the final answer, so the answer must wait until the row is replicated.
          CASE WHEN response_status IS NOT NULL OR fingerprint <> $5 THEN ${AWAIT_STANDBYS} END
   FROM processed_requests WHERE account_id = $1 AND idempotency_key = $2`;
 

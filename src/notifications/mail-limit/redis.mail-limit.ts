@@ -7,7 +7,7 @@ import { LIMIT_SECONDS, type MailLimit } from './mail-limit.js';
 
 /** The consumer's transaction is open while it waits, and PostgreSQL ends a transaction that is idle for 5 s. Redis answers in less than 1 ms. */
 const ANSWER_TIMEOUT_MS = 500;
-/** Maximum number of commands that wait for a Redis which is connected but does not answer: two batches. Further commands fail at once. */
+/** Maximum number of commands that wait for a connected Redis that does not answer: two batches. Further commands fail at once. */
 const MAX_WAITING_COMMANDS = 1_000;
 
 /**
@@ -48,10 +48,10 @@ export class RedisMailLimit implements MailLimit, OnApplicationShutdown {
   }
 
   /**
-   * Claims the day of an order.
+   * Claims the mail of an order for 24 hours.
    *
-   * @returns the id of the message that has claimed the day before; null if there was none. With its own id, a message whose
-   *   transaction rolled back after its claim recognises the claim.
+   * @returns null if this call has claimed it; otherwise the id of the message that had claimed it. A message whose transaction rolled
+   *   back after its claim finds its own id.
    */
   private claim({ accountId, orderId, messageId }: Mail): Promise<string | null> {
     const options = { condition: 'NX', expiration: { type: 'EX', value: LIMIT_SECONDS }, GET: true } as const;
