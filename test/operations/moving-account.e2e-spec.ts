@@ -3,9 +3,18 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type AccountTable, accountTables, CONSUMERS } from '../../deploy/cells/move/account-tables.js';
 import { CellDatabase } from '../../deploy/cells/move/cell-database.js';
-import { close, handOver, installGuard, reopen, unwatch, watchAtHome } from '../../deploy/cells/move/guard.js';
+import { clean } from '../../deploy/cells/move/clean.js';
+import {
+  close,
+  handOver,
+  installGuard,
+  reopen,
+  unwatch,
+  watchAtHome,
+  watchAway,
+} from '../../deploy/cells/move/guard.js';
 import { Sweeper } from '../../src/idempotency/index.js';
-import { Consumers } from '../../src/messaging/index.js';
+import { type Consumer, Consumers, Inbox, type Message, Relay } from '../../src/messaging/index.js';
 import { call, type Call, isReplay, TWO_ACCOUNTS } from '../support/client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { holdAnswer, startService, type TestService } from '../support/service.js';
@@ -162,6 +171,28 @@ describe('an account that has been handed over', () => {
     await moveAway();
     await service.nest.get(Sweeper).runOnce();
     expect(await database.sql('SELECT account_id FROM processed_requests')).toEqual([{ account_id: ACCOUNT }]);
+  });
+
+  it('counts a message that a broker delivers again as processed, and does not apply it, until the account is on its way back', async () => {
+    await charge('key_1');
+    await service.nest.get(Relay, { strict: false }).runOnce();
+    const [row] = await database.sql<{ id: string; type: string; data: object; created_at: Date }>(
+      'SELECT * FROM outbox',
+    );
+    const { id = '', type = '', data, created_at: createdAt = new Date() } = row ?? {};
+    const message: Message = { accountId: ACCOUNT, id, type, data, createdAt };
+    const [balance] = service.nest
+      .get(Consumers)
+      .all()
+      .filter(({ name }) => name === 'balance') as [Consumer];
+    const deliver = () => service.nest.get(Inbox, { strict: false }).deliver(balance, [message]);
+    expect(await database.sql('SELECT consumer FROM processed_messages')).toEqual([{ consumer: 'balance' }]);
+    await moveAway();
+    await clean(cell, tables, ACCOUNT, () => undefined);
+    expect(await deliver()).toEqual(['processed']);
+    expect(await database.sql('SELECT FROM processed_messages UNION ALL SELECT FROM balances')).toEqual([]);
+    await watchAway(cell, tables, ACCOUNT);
+    expect(await deliver()).toEqual(['failed']);
   });
 
   it('keeps rows that arrive by replication from the workers, until they are finished', async () => {
