@@ -5,7 +5,15 @@ import { differences, EVER } from './compare.js';
 import { clean } from './clean.js';
 import { close, forgetHome, handOver, homeOf, installGuard, reopen, unwatch, watchAtHome, watchAway } from './guard.js';
 import type { Plan } from './plan.js';
-import { type CopyProgress, copyProgress, endReplication, isSubscribed, publish, subscribe, unpublish } from './replication.js';
+import {
+  type CopyProgress,
+  copyProgress,
+  endReplication,
+  isSubscribed,
+  publish,
+  subscribe,
+  unpublish,
+} from './replication.js';
 import type { Router } from './router.js';
 import { inWords, isNothing, unfinished } from './unfinished.js';
 
