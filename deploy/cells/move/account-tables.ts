@@ -26,6 +26,7 @@ const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   processed_messages: { finalAt: 'processed_at', isInbox: true },
   charges: { finalAt: 'settled_at' },
   'bank.captures': { finalAt: 'captured_at' },
+  // A further mail gives the row a new time.
   mailed_orders: { finalAt: 'mailed_at' },
   // Orders, stock and customers may be written without an idempotency key.
   orders: { finalAt: 'paid_at', begins: ['INSERT'] },

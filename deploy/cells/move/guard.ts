@@ -155,10 +155,10 @@ async function withLock(what: string, work: () => Promise<void>): Promise<void> 
 }
 
 /** The cell in which the account lives, by the rows of this cell; undefined if the account was never moved from or to it. */
-export async function homeOf(database: CellDatabase, account: string): Promise<string | undefined> {
-  const { exists } = await database.one<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
-  if (!exists) return undefined;
-  const [row] = await database.query<{ cell: string }>('SELECT cell FROM cells.homes WHERE account_id = $1', [account]);
+export async function homeOf(sql: Sql, account: string): Promise<string | undefined> {
+  const [guard] = await sql.query<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
+  if (!guard?.exists) return undefined;
+  const [row] = await sql.query<{ cell: string }>('SELECT cell FROM cells.homes WHERE account_id = $1', [account]);
   return row?.cell;
 }
 
