@@ -1,5 +1,10 @@
 // Goal: prove what the guard of a cell lets pass and refuses, and what clients see, while an account moves away and after it has moved.
 // Method: install the guard in the database of a running service, and take the steps of a move by hand. `npm run test:cells` moves accounts.
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type AccountTable, accountTables, CONSUMERS } from '../../deploy/cells/move/account-tables.js';
 import { CellDatabase } from '../../deploy/cells/move/cell-database.js';
@@ -13,6 +18,8 @@ import {
   watchAtHome,
   watchAway,
 } from '../../deploy/cells/move/guard.js';
+import { Router } from '../../deploy/cells/move/router.js';
+import { inWords, unfinished } from '../../deploy/cells/move/unfinished.js';
 import { Sweeper } from '../../src/idempotency/index.js';
 import { type Consumer, Consumers, Inbox, type Message, Relay } from '../../src/messaging/index.js';
 import { call, type Call, isReplay, TWO_ACCOUNTS } from '../support/client.js';
@@ -181,10 +188,7 @@ describe('an account that has been handed over', () => {
     );
     const { id = '', type = '', data, created_at: createdAt = new Date() } = row ?? {};
     const message: Message = { accountId: ACCOUNT, id, type, data, createdAt };
-    const [balance] = service.nest
-      .get(Consumers)
-      .all()
-      .filter(({ name }) => name === 'balance') as [Consumer];
+    const balance = service.nest.get(Consumers).find('balance') as Consumer;
     const deliver = () => service.nest.get(Inbox, { strict: false }).deliver(balance, [message]);
     expect(await database.sql('SELECT consumer FROM processed_messages')).toEqual([{ consumer: 'balance' }]);
     await moveAway();
@@ -208,4 +212,30 @@ describe('an account that has been handed over', () => {
       .then(() => database.sql('SELECT locked_until, available_at FROM processed_requests, outbox'));
     expect(row).toEqual({ locked_until: Infinity, available_at: Infinity });
   });
+});
+
+it('names the consumer that has not processed a message, because a new consumer never gets older messages', async () => {
+  await database.sql(
+    `INSERT INTO outbox VALUES ('${ACCOUNT}', 'message', 'charge.succeeded', '{}', now(), now(), 0, now())`,
+  );
+  const left = await unfinished(cell, ACCOUNT, { olderThanSeconds: 0, publishedWithinSeconds: 60 });
+  expect(inWords(left)).toBe(
+    '0 unfinished requests, 0 unpublished messages, 1 messages that a consumer has not processed (balance)',
+  );
+});
+
+it('fails if HAProxy does not answer, because nothing else would end the wait', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'payments-router-'));
+  const haproxy = createServer().listen(join(directory, 'socket'));
+  try {
+    await once(haproxy, 'listening');
+    const map = join(directory, 'cells.map');
+    await writeFile(map, `${ACCOUNT} cell1\n`);
+    const router = new Router({ map, sockets: [join(directory, 'socket')] });
+    await expect(router.send(ACCOUNT, 'cell2')).rejects.toThrow('no answer in 5 s');
+    expect(await router.cellOf(ACCOUNT)).toBe('cell2');
+  } finally {
+    haproxy.close();
+    await rm(directory, { recursive: true });
+  }
 });
