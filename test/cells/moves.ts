@@ -24,11 +24,13 @@ export async function moved(world: World, account: string, to: CellName): Promis
 /** Kills a move as soon as it has reported a step, or just after its start. */
 export async function killedMove(world: World, account: string, to: CellName, step: string): Promise<void> {
   const program = world.move(account, to);
-  await program.expect<void>((resolve) => {
+  await program.expect<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(`has not reported ${step} in ${PATIENCE_MS / 1000} s`), PATIENCE_MS);
     const look = () => program.output.includes(`${step}: `) && resolve();
     program.child.stderr?.on('data', look);
     const early = step === 'start' ? setTimeout(resolve, START_MS) : undefined;
     return () => {
+      clearTimeout(timer);
       clearTimeout(early);
       program.child.stderr?.off('data', look);
     };
