@@ -6,16 +6,14 @@ import type { Cell, World } from './world.js';
 /** An account that is being moved must be refused for less than this. */
 export const REFUSED_MS = 3_000;
 
-/** Milliseconds from the first refusal of a moving account to its next final reply. */
-export function refusedFor(
+/** The longest time for which an operation of a moving account was refused, in milliseconds until its own final reply. */
+export async function refusedFor(
   traffic: Traffic,
   account: string,
   since: number,
-): { refusedMs: number; refusals: Refusal[] } {
-  const refusals = traffic.refusals(since).filter((refusal) => refusal.account === account);
-  const [first] = refusals;
-  const next = first && traffic.acknowledged(first.at, account).find(({ at }) => at > first.at);
-  const refusedMs = first && next ? next.at - first.at : 0;
+): Promise<{ refusedMs: number; refusals: Refusal[] }> {
+  const refusals = traffic.refusals(since).filter(({ operation }) => operation.account === account);
+  const refusedMs = Math.max(0, ...(await traffic.waits(refusals)));
   expectNone(
     'other reasons than the move',
     refusals.filter(({ reason }) => reason !== '503 account_moving'),

@@ -1,7 +1,8 @@
+import { until } from '../../harness/postgres-node.js';
 import { check } from '../chaos/checker/checker.js';
 import type { DatabaseState, Snapshot } from '../chaos/evidence.js';
 import type { Traffic } from './traffic.js';
-import { ACCOUNTS, INITIAL_STOCK, until, type World } from './world.js';
+import { ACCOUNTS, INITIAL_STOCK, type World } from './world.js';
 
 const VIOLATIONS_SHOWN = 10;
 
@@ -18,7 +19,9 @@ export async function judge(world: World, traffic: Traffic): Promise<string> {
     history: traffic.history.events,
     healed,
     end,
-    crashed: [],
+    crashed: Object.values(world.cells).flatMap(({ replicas }) =>
+      replicas.filter(({ runs }) => !runs).map(({ number }) => number),
+    ),
     faults: [],
     initialStock: INITIAL_STOCK,
   });

@@ -1,7 +1,10 @@
 import { REFUSED_MS } from './expectations.js';
+import { moved } from './moves.js';
 import type { World } from './world.js';
 
 const CHARGES = 100_000;
+/** Each of them gets as many rows as there are charges. */
+const SEEDED_TABLES = 6;
 /** Its charges are inserted after the verdict, because the bank does not know them. */
 const ACCOUNT = 'acct_12';
 
@@ -11,17 +14,17 @@ export async function moveLargeAccount(world: World): Promise<string> {
   const to = from === 'cell1' ? 'cell2' : 'cell1';
   await world.cells[from].database.query(SEED, [ACCOUNT, CHARGES]);
   const startedAt = performance.now();
-  const program = world.move(ACCOUNT, to);
-  const end = await program.ended;
-  if (end !== 0) throw new Error(`${program.name} ended with ${end}\n${program.output}`);
+  const output = await moved(world, ACCOUNT, to);
   const seconds = Math.round((performance.now() - startedAt) / 1000);
-  const closedMs = Number(/(\d+) ms after it was closed/.exec(program.output)?.[1]);
-  const deleted = Number(/cleaned: (\d+) rows/.exec(program.output)?.[1]);
-  if (!(closedMs < REFUSED_MS)) throw new Error(`closed for ${closedMs} ms\n${program.output}`);
+  // A further attempt would mean that the rows of a long history cannot be compared in the time for which an account may be closed.
+  const closedMs = Number(/(\d+) ms after it was closed \(attempt 1\)/.exec(output)?.[1]);
+  const deleted = Number(/cleaned: (\d+) rows/.exec(output)?.[1]);
+  if (!(closedMs < REFUSED_MS)) throw new Error(`closed for ${closedMs} ms\n${output}`);
+  if (!(deleted >= SEEDED_TABLES * CHARGES)) throw new Error(`${deleted} rows deleted\n${output}`);
   return `${deleted} rows in ${seconds} s, closed for ${closedMs} ms`;
 }
 
-// $1 account, $2 number of charges. Inserts the rows that charges have left an hour ago.
+// $1 account, $2 number of charges. Inserts the rows that orders and their charges have left an hour ago.
 const SEED = `
   WITH seeded AS MATERIALIZED (
     SELECT gen_random_uuid() AS request_id, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, $2::int)
@@ -35,6 +38,11 @@ const SEED = `
   ), received AS (
     INSERT INTO processed_messages (account_id, consumer, message_id, processed_at)
     SELECT $1, 'balance', 'charge.succeeded.ch_' || replace(request_id::text, '-', ''), at FROM seeded
+  ), ordered AS (
+    INSERT INTO orders (account_id, order_id, status, amount, currency, items, created_at, paid_at)
+    SELECT $1, request_id::text, 'paid', 1999, 'eur', '[{"item_id": "item_1", "quantity": 1, "unit_amount": 1999}]', at, at FROM seeded
+  ), mailed AS (
+    INSERT INTO mailed_orders (account_id, order_id, mailed_at) SELECT $1, request_id::text, at FROM seeded
   )
   INSERT INTO processed_requests (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, response_status,
                                   response_headers, response_body, created_at, completed_at)

@@ -11,11 +11,18 @@ import { moveLargeAccount } from './large-account.js';
 import { Traffic } from './traffic.js';
 import { World } from './world.js';
 
+/** The exit code if a case has failed. */
+const FAILED = 1;
+
 async function main(): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'payments-cells-'));
   // Also if a signal ends this process. The servers of PostgreSQL have been killed by then.
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 10 }));
+  process.on('exit', (code) => {
+    if (code === FAILED) keep(directory);
+    else rmSync(directory, { recursive: true, force: true, maxRetries: 10 });
+  });
   const seed = Math.floor(Math.random() * 2 ** 32);
+  process.stdout.write(`seed ${seed}\n`);
   const world = await World.start(directory);
   try {
     const traffic = new Traffic(new History(join(directory, 'history.jsonl')), world.router, seed);
@@ -28,6 +35,12 @@ async function main(): Promise<number> {
   } finally {
     await world.end();
   }
+}
+
+/** Keeps what helps to find the cause, without the passwords of the databases. */
+function keep(directory: string): void {
+  rmSync(join(directory, 'cells.json'), { force: true });
+  process.stdout.write(`The history of the clients and the journal of the bank are in ${directory}\n`);
 }
 
 await runTool(main);

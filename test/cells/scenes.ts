@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { STEPS } from '../../deploy/cells/move/move.js';
+import { until } from '../../harness/postgres-node.js';
 import {
   expectNone,
   expectOneHome,
@@ -9,9 +10,9 @@ import {
   refusedFor,
   replay,
 } from './expectations.js';
-import { homeOf, killedMove, moved } from './moves.js';
+import { homeIn, killedMove, moved } from './moves.js';
 import type { Traffic } from './traffic.js';
-import { ACCOUNTS, type CellName, until, type World } from './world.js';
+import { ACCOUNTS, type CellName, type World } from './world.js';
 
 /** Runs while clients send requests. Returns what was seen, and throws an Error if it is not what was expected. */
 type Scene = (world: World, traffic: Traffic) => Promise<string>;
@@ -50,7 +51,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     const refusals = traffic.refusals(since);
     expectNone(
       'refusals of requests with a key',
-      refusals.filter(({ isKeyed }) => isKeyed),
+      refusals.filter(({ operation }) => operation.key !== undefined),
     );
     await replica.start();
     await traffic.acknowledges(accounts, 5);
@@ -61,15 +62,14 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     const { cell1, cell2 } = { cell1: await accountsOf(world, 'cell1'), cell2: await accountsOf(world, 'cell2') };
     const since = Date.now();
     await world.cells.cell2.postgres.kill();
-    await pause(DOWN_MS);
+    await Promise.all([pause(DOWN_MS), traffic.acknowledges(cell1, 5)]);
     const meanwhile = cell1.flatMap((account) => traffic.acknowledged(since, account)).length;
     await world.cells.cell2.postgres.start();
     await traffic.acknowledges(cell2, 5);
-    await traffic.acknowledges(cell1, 5);
     const refusals = traffic.refusals(since);
     expectNone(
       'refusals in the other cell',
-      refusals.filter(({ account }) => cell1.includes(account)),
+      refusals.filter(({ operation }) => cell1.includes(operation.account)),
     );
     expectNone(
       'answers that are not problems',
@@ -83,15 +83,15 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     async (world, traffic) => {
       const account = 'acct_01';
       const replies = () => traffic.acknowledged(0, account).filter(({ operation }) => operation.key !== undefined);
-      await until(`${REPLAYS} replies`, () => replies().length >= REPLAYS);
+      await until(`${REPLAYS} replies`, () => Promise.resolve(replies().length >= REPLAYS));
       const old = replies();
       const since = Date.now();
       await moved(world, account, 'cell2');
       await traffic.acknowledges([account], 5);
-      const { refusedMs, refusals } = refusedFor(traffic, account, since);
+      const { refusedMs, refusals } = await refusedFor(traffic, account, since);
       expectNone(
         'refusals of other accounts',
-        traffic.refusals(since).filter((refusal) => refusal.account !== account),
+        traffic.refusals(since).filter(({ operation }) => operation.account !== account),
       );
       const differing = await replay(world.router.clientPort, old);
       if (differing.length > 0)
@@ -110,18 +110,18 @@ export const SCENES: Readonly<Record<string, Scene>> = {
       const to = from === 'cell1' ? 'cell2' : 'cell1';
       await killedMove(world, account, to, step);
       // Until the account has been handed over, it opens again by itself. The move may have gone on for a moment before it was killed.
-      const isHandedOver = (await homeOf(world.cells[from], account)) === to;
+      const isHandedOver = (await homeIn(world.cells[from], account)) === to;
       if (!isHandedOver) await traffic.acknowledges([account], 1);
       const resumedAt = Date.now();
       await moved(world, account, to);
       await traffic.acknowledges([account], 1);
-      if (!isHandedOver) seen.push(`${step} ${refusedFor(traffic, account, resumedAt).refusedMs} ms`);
+      if (!isHandedOver) seen.push(`${step} ${(await refusedFor(traffic, account, resumedAt)).refusedMs} ms`);
       await expectRefusedBy(world.cells[from], account);
     }
     const movedAccounts = ACCOUNTS.slice(1, KILLED_AFTER.length + 1);
     expectNone(
       'refusals of other accounts',
-      traffic.refusals(since).filter(({ account }) => !movedAccounts.includes(account)),
+      traffic.refusals(since).filter(({ operation }) => !movedAccounts.includes(operation.account)),
     );
     await expectOneHome(world);
     return `refused after it was resumed: ${seen.join(', ')}`;
@@ -133,7 +133,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     await traffic.acknowledges(['acct_01'], 2);
     await expectRefusedBy(world.cells.cell2, 'acct_01');
     await expectOneHome(world);
-    return `refused for ${refusedFor(traffic, 'acct_01', since).refusedMs} ms`;
+    return `refused for ${(await refusedFor(traffic, 'acct_01', since)).refusedMs} ms`;
   },
 };
 

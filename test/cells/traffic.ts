@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { until } from '../../harness/postgres-node.js';
 import { Client, type ClientOptions, resend, USUAL } from '../chaos/clients.js';
 import type { History, HistoryEvent, Operation } from '../chaos/history.js';
 import { Random } from '../chaos/random.js';
@@ -14,9 +15,7 @@ const RESEND = 1_000;
 /** An attempt of a client that was not answered with a final reply. */
 export interface Refusal {
   at: number;
-  account: string;
-  /** Whether the request had an idempotency key. */
-  isKeyed: boolean;
+  operation: Operation;
   reason: string;
 }
 
@@ -27,6 +26,9 @@ export interface Acknowledgement {
   status: number;
   body: string;
 }
+
+/** The client of an operation, which names it `account:k-client-number`. */
+const clientOf = ({ id }: Operation) => id.replace(/:[ko]-(c\d+)-\d+$/, ':$1');
 
 /** The clients of all accounts, from the first scene to the last, and what they saw. */
 export class Traffic {
@@ -78,11 +80,30 @@ export class Traffic {
 
   /** All other answers since a time of the wall clock. */
   refusals(since: number): Refusal[] {
-    return this.outcomes().flatMap(({ event, operation: { account, key } }) =>
-      event.type !== 'ok' && event.at >= since
-        ? [{ at: event.at, account, isKeyed: key !== undefined, reason: event.reason }]
-        : [],
+    return this.outcomes().flatMap(({ event, operation }) =>
+      event.type !== 'ok' && event.at >= since ? [{ at: event.at, operation, reason: event.reason }] : [],
     );
+  }
+
+  /**
+   * Waits until no client waits for the final reply to one of these operations any more. A client that gave its operation up has begun another one.
+   *
+   * @returns the milliseconds from each refusal to the final reply to the same operation, without the operations that were given up
+   */
+  async waits(refusals: readonly Refusal[]): Promise<number[]> {
+    const waits = new Map<Refusal, number>();
+    await until('every refused operation has its final reply', () => {
+      const replies = this.acknowledged(0);
+      const begun = this.history.events.filter((event) => event.type === 'operation');
+      const isWaited = (refusal: Refusal) => {
+        const { at, operation } = refusal;
+        const reply = replies.find((each) => each.operation.id === operation.id && each.at > at);
+        if (reply) waits.set(refusal, reply.at - at);
+        return !reply && !begun.some((other) => other.at > at && clientOf(other.operation) === clientOf(operation));
+      };
+      return Promise.resolve(!refusals.some(isWaited));
+    });
+    return [...waits.values()];
   }
 
   /** Ends the load when every operation that has begun has its reply. */

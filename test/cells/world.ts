@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { portToKeep } from '../../harness/free-port.js';
-import { PostgresNode } from '../../harness/postgres-node.js';
+import { PostgresNode, until } from '../../harness/postgres-node.js';
 import { Program } from '../../harness/processes.js';
 import { migrate } from '../../src/database/migrate.js';
 import { startBank } from '../chaos/arena.js';
@@ -24,10 +23,6 @@ export type CellName = (typeof CELLS)[number];
 /** Half of them live in each cell at first. */
 export const ACCOUNTS = Array.from({ length: 12 }, (_, i) => `acct_${String(i + 1).padStart(2, '0')}`);
 export const INITIAL_STOCK = 1_000_000;
-
-const LOOK_INTERVAL_MS = 50;
-/** Longer than HAProxy takes to find out that a replica serves again, on a busy machine. */
-const PATIENCE_MS = 60_000;
 
 /** The lease is shorter than the wait of a duplicate. So another replica can answer a request whose replica was killed. */
 const SETTINGS = {
@@ -51,6 +46,10 @@ export class Replica {
 
   get address(): string {
     return `127.0.0.1:${this.clientPort}`;
+  }
+
+  get runs(): boolean {
+    return this.program?.child.exitCode === null && this.program.child.signalCode === null;
   }
 
   async start(): Promise<void> {
@@ -199,11 +198,4 @@ async function startCell(name: CellName, index: number, directory: string, gatew
   const replicas = await Promise.all(numbers.map(async (number) => new Replica(number, await portToKeep(), env)));
   await Promise.all(replicas.map((replica) => replica.start()));
   return { name, postgres, database, replicas: replicas as [Replica, Replica] };
-}
-
-/** @throws Error if the condition does not become true in a minute */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + PATIENCE_MS; !(await condition()); await pause(LOOK_INTERVAL_MS)) {
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${PATIENCE_MS / 1000} s`);
-  }
 }

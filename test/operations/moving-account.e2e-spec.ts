@@ -1,11 +1,27 @@
 // Goal: prove what the guard of a cell lets pass and refuses, and what clients see, while an account moves away and after it has moved.
 // Method: install the guard in the database of a running service, and take the steps of a move by hand. `npm run test:cells` moves accounts.
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type AccountTable, accountTables, CONSUMERS } from '../../deploy/cells/move/account-tables.js';
 import { CellDatabase } from '../../deploy/cells/move/cell-database.js';
-import { close, handOver, installGuard, reopen, unwatch, watchAtHome } from '../../deploy/cells/move/guard.js';
+import { clean } from '../../deploy/cells/move/clean.js';
+import {
+  close,
+  handOver,
+  installGuard,
+  reopen,
+  unwatch,
+  watchAtHome,
+  watchAway,
+} from '../../deploy/cells/move/guard.js';
+import { Router } from '../../deploy/cells/move/router.js';
+import { inWords, unfinished } from '../../deploy/cells/move/unfinished.js';
 import { Sweeper } from '../../src/idempotency/index.js';
-import { Consumers } from '../../src/messaging/index.js';
+import { type Consumer, Consumers, Inbox, type Message, Relay } from '../../src/messaging/index.js';
 import { call, type Call, isReplay, TWO_ACCOUNTS } from '../support/client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { holdAnswer, startService, type TestService } from '../support/service.js';
@@ -165,6 +181,25 @@ describe('an account that has been handed over', () => {
     expect(await database.sql('SELECT account_id FROM processed_requests')).toEqual([{ account_id: ACCOUNT }]);
   });
 
+  it('counts a message that a broker delivers again as processed, and does not apply it, until the account is on its way back', async () => {
+    await charge('key_1');
+    await service.nest.get(Relay, { strict: false }).runOnce();
+    const [row] = await database.sql<{ id: string; type: string; data: object; created_at: Date }>(
+      'SELECT * FROM outbox',
+    );
+    const { id = '', type = '', data, created_at: createdAt = new Date() } = row ?? {};
+    const message: Message = { accountId: ACCOUNT, id, type, data, createdAt };
+    const balance = service.nest.get(Consumers).find('balance') as Consumer;
+    const deliver = () => service.nest.get(Inbox, { strict: false }).deliver(balance, [message]);
+    expect(await database.sql('SELECT consumer FROM processed_messages')).toEqual([{ consumer: 'balance' }]);
+    await moveAway();
+    await clean(cell, tables, ACCOUNT, () => undefined);
+    expect(await deliver()).toEqual(['processed']);
+    expect(await database.sql('SELECT FROM processed_messages UNION ALL SELECT FROM balances')).toEqual([]);
+    await watchAway(cell, tables, ACCOUNT);
+    expect(await deliver()).toEqual(['failed']);
+  });
+
   it('keeps rows that arrive by replication from the workers, until they are finished', async () => {
     const [row] = await database
       .sql<{ locked_until: number; available_at: number }>(
@@ -178,4 +213,30 @@ describe('an account that has been handed over', () => {
       .then(() => database.sql('SELECT locked_until, available_at FROM processed_requests, outbox'));
     expect(row).toEqual({ locked_until: Infinity, available_at: Infinity });
   });
+});
+
+it('names the consumer that has not processed a message, because a new consumer never gets older messages', async () => {
+  await database.sql(
+    `INSERT INTO outbox VALUES ('${ACCOUNT}', 'message', 'charge.succeeded', '{}', now(), now(), 0, now())`,
+  );
+  const left = await unfinished(cell, ACCOUNT, { olderThanSeconds: 0, publishedWithinSeconds: 60 });
+  expect(inWords(left)).toBe(
+    '0 unfinished requests, 0 unpublished messages, 1 messages that a consumer has not processed (balance)',
+  );
+});
+
+it('fails if HAProxy does not answer, because nothing else would end the wait', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'payments-router-'));
+  const haproxy = createServer().listen(join(directory, 'socket'));
+  try {
+    await once(haproxy, 'listening');
+    const map = join(directory, 'cells.map');
+    await writeFile(map, `${ACCOUNT} cell1\n`);
+    const router = new Router({ map, sockets: [join(directory, 'socket')] });
+    await expect(router.send(ACCOUNT, 'cell2')).rejects.toThrow('no answer in 5 s');
+    expect(await router.cellOf(ACCOUNT)).toBe('cell2');
+  } finally {
+    haproxy.close();
+    await rm(directory, { recursive: true });
+  }
 });

@@ -15,15 +15,19 @@ export interface AccountTable {
    * no worker starts.
    */
   dueAt?: string;
+  /** Whether a row says that a message was processed. */
+  isInbox: boolean;
 }
 
 /** Facts about some tables. In every other table, rows may always change, and no work begins. */
 const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   processed_requests: { finalAt: 'completed_at', begins: ['INSERT'], dueAt: 'locked_until' },
   outbox: { finalAt: 'published_at', dueAt: 'available_at' },
-  processed_messages: { finalAt: 'processed_at' },
+  processed_messages: { finalAt: 'processed_at', isInbox: true },
   charges: { finalAt: 'settled_at' },
   'bank.captures': { finalAt: 'captured_at' },
+  // A further mail gives the row a new time.
+  mailed_orders: { finalAt: 'mailed_at' },
   // Orders, stock and customers may be written without an idempotency key.
   orders: { finalAt: 'paid_at', begins: ['INSERT'] },
   inventory: { begins: ['INSERT', 'UPDATE', 'DELETE'] },
@@ -48,5 +52,5 @@ export async function accountTables(database: CellDatabase): Promise<AccountTabl
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] AND a.attname = 'account_id'
     WHERE i.indisprimary AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'cells')
     ORDER BY name`);
-  return tables.map(({ name }) => ({ name, begins: [], ...SPECIAL[name] }));
+  return tables.map(({ name }) => ({ name, begins: [], isInbox: false, ...SPECIAL[name] }));
 }

@@ -10,13 +10,15 @@ import { type CellDatabase, literal, type Sql } from './cell-database.js';
  * `cells.homes` has the cell in which an account lives. A change of this row is replicated after everything that was committed before. So the commit
  * that changes the row closes the old cell, and the arrival of the row opens the new cell, which then has everything.
  *
- * `cells.watched` has the accounts for which the triggers run here, and the end of the time in which the account may not begin new work. The
- * account opens again at this end, even if the move was killed.
+ * `cells.watched` has the accounts for which the triggers run here, and the end of the time in which the account may not begin new work. A time
+ * that ends by itself opens the account again if the move has been killed. An account that has left was handed over to another cell, with nothing
+ * unfinished, and is not on its way back.
  */
 const SCHEMA = `
   CREATE SCHEMA IF NOT EXISTS cells;
   CREATE TABLE IF NOT EXISTS cells.homes (account_id text PRIMARY KEY, cell text NOT NULL);
-  CREATE TABLE IF NOT EXISTS cells.watched (account_id text PRIMARY KEY, closed_until timestamptz)`;
+  CREATE TABLE IF NOT EXISTS cells.watched (account_id text PRIMARY KEY, closed_until timestamptz,
+    has_left boolean NOT NULL DEFAULT false)`;
 
 /** The first number of the advisory locks of accounts. Locks with two numbers never conflict with locks with one number, which the service uses. */
 const LOCK_CLASS = 4_117_204;
@@ -30,16 +32,21 @@ const guardOf = (cell: string) => `
     begins boolean := TG_OP = ANY (TG_ARGV[0]::text[]);
     is_home boolean;
     is_closed boolean;
+    has_left boolean;
   BEGIN
     PERFORM pg_advisory_xact_lock_shared(${LOCK_CLASS}, hashtext(account));
-    SELECT coalesce(h.cell = ${literal(cell)}, false), coalesce(w.closed_until > clock_timestamp(), false) INTO is_home, is_closed
+    SELECT coalesce(h.cell = ${literal(cell)}, false), coalesce(w.closed_until > clock_timestamp(), false), w.has_left
+    INTO is_home, is_closed, has_left
     FROM cells.watched AS w LEFT JOIN cells.homes AS h USING (account_id) WHERE w.account_id = account;
     IF NOT FOUND OR is_home AND NOT (is_closed AND begins) THEN
       IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
       RETURN NEW;
     END IF;
-    -- A sweep deletes rows of many accounts at once. It skips the rows of an account that is not at home, and deletes the others.
+    -- A sweep deletes rows of many accounts at once, so a refusal would keep those of all. It ends at a batch with a row that was skipped. A later
+    -- sweep goes on, at the latest when the move has deleted the rows.
     IF TG_OP = 'DELETE' AND NOT begins THEN RETURN NULL; END IF;
+    -- A broker may deliver a message again. A refusal would be an error without end, and without this row the service does not process the message.
+    IF has_left AND TG_OP = 'INSERT' AND TG_ARGV[1]::boolean THEN RETURN NULL; END IF;
     RAISE EXCEPTION 'the account % is being moved, or lives in another cell', account
       USING ERRCODE = 'check_violation', CONSTRAINT = ${literal(ACCOUNT_MOVING)};
   END $guard$;
@@ -70,7 +77,7 @@ export async function watchAtHome(
       account,
       database.name,
     ]);
-    await sql.query(WATCH, [account]);
+    await sql.query(`${WATCH} DO NOTHING`, [account]);
   });
   await createTriggers(database, tables);
 }
@@ -81,7 +88,7 @@ export async function watchAway(
   tables: readonly AccountTable[],
   account: string,
 ): Promise<void> {
-  await database.query(WATCH, [account]);
+  await database.query(`${WATCH} DO UPDATE SET has_left = false`, [account]);
   await createTriggers(database, tables);
 }
 
@@ -99,7 +106,7 @@ export async function unwatch(database: CellDatabase, tables: readonly AccountTa
   });
 }
 
-const WATCH = 'INSERT INTO cells.watched VALUES ($1) ON CONFLICT (account_id) DO NOTHING';
+const WATCH = 'INSERT INTO cells.watched VALUES ($1) ON CONFLICT (account_id)';
 
 /**
  * Creates the triggers of every table for all watched accounts. Each table has a transaction of its own with a short `lock_timeout`, so that the
@@ -120,13 +127,13 @@ async function createTriggers(database: CellDatabase, tables: readonly AccountTa
   }
 }
 
-function triggersOf({ name, begins, finalAt, dueAt }: AccountTable, accounts: string): string {
-  const argument = literal(`{${begins.join()}}`);
+function triggersOf({ name, begins, finalAt, dueAt, isInbox }: AccountTable, accounts: string): string {
+  const rules = `${literal(`{${begins.join()}}`)}, '${isInbox}'`;
   const guard = `
     CREATE OR REPLACE TRIGGER cells_guard BEFORE INSERT OR UPDATE ON ${name} FOR EACH ROW
-      WHEN (NEW.account_id = ${accounts}) EXECUTE FUNCTION cells.guard(${argument});
+      WHEN (NEW.account_id = ${accounts}) EXECUTE FUNCTION cells.guard(${rules});
     CREATE OR REPLACE TRIGGER cells_guard_delete BEFORE DELETE ON ${name} FOR EACH ROW
-      WHEN (OLD.account_id = ${accounts}) EXECUTE FUNCTION cells.guard(${argument});`;
+      WHEN (OLD.account_id = ${accounts}) EXECUTE FUNCTION cells.guard(${rules});`;
   if (!dueAt) return guard;
   // A replica trigger runs only for rows that arrive from another cell.
   return `${guard}
@@ -148,10 +155,10 @@ async function withLock(what: string, work: () => Promise<void>): Promise<void> 
 }
 
 /** The cell in which the account lives, by the row of this database; undefined if there is no row, because only the old cell of a move keeps it. */
-export async function homeOf(database: CellDatabase, account: string): Promise<string | undefined> {
-  const { exists } = await database.one<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
-  if (!exists) return undefined;
-  const [row] = await database.query<{ cell: string }>('SELECT cell FROM cells.homes WHERE account_id = $1', [account]);
+export async function homeOf(sql: Sql, account: string): Promise<string | undefined> {
+  const [guard] = await sql.query<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
+  if (!guard?.exists) return undefined;
+  const [row] = await sql.query<{ cell: string }>('SELECT cell FROM cells.homes WHERE account_id = $1', [account]);
   return row?.cell;
 }
 
@@ -168,7 +175,7 @@ export async function reopen(database: CellDatabase, account: string): Promise<v
 }
 
 /**
- * Makes another cell the home of the account, for ever: from this commit on, every write of the account is refused here.
+ * Makes another cell the home of the account, for ever: from this commit on, no write of the account has an effect here.
  *
  * @param isIdle checks that the account has nothing unfinished, while no transaction of the account is open
  * @returns false, without a change, if the account is not idle, or no longer closed
@@ -190,6 +197,8 @@ export function handOver(
        RETURNING 1`,
       [account, to],
     );
-    return moved.length === 1;
+    if (moved.length === 0) return false;
+    await sql.query('UPDATE cells.watched SET has_left = true WHERE account_id = $1', [account]);
+    return true;
   });
 }

@@ -1,10 +1,19 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { isLockTimeout } from '../../../src/postgres/database-errors.js';
+import type { CellDatabase } from './cell-database.js';
 import { differences, EVER } from './compare.js';
 import { clean } from './clean.js';
 import { close, forgetHome, handOver, homeOf, installGuard, reopen, unwatch, watchAtHome, watchAway } from './guard.js';
 import type { Plan } from './plan.js';
-import { copyProgress, endReplication, isSubscribed, publish, subscribe, unpublish } from './replication.js';
+import {
+  type CopyProgress,
+  copyProgress,
+  endReplication,
+  isSubscribed,
+  publish,
+  subscribe,
+  unpublish,
+} from './replication.js';
 import type { Router } from './router.js';
 import { inWords, isNothing, unfinished } from './unfinished.js';
 
@@ -46,7 +55,7 @@ export async function move(plan: Plan, router: Router, report: Reporter): Promis
     await handOverWhenIdle(plan, report);
   }
   await router.send(account, to.name);
-  while ((await homeOf(to, account)) === from.name) await pause(LOOK_INTERVAL_MS);
+  await arrival(plan, report);
   report.finish('switched', `requests of ${account} go to ${to.name}`);
   await endReplication(to, from, account);
   await unwatch(to, tables, account);
@@ -69,11 +78,9 @@ async function prepare({ account, from, to, tables }: Plan): Promise<void> {
 
 /** Waits until all rows have arrived. PostgreSQL replicates later changes at once. */
 async function copy({ account, to, rows }: Plan, report: Reporter): Promise<void> {
-  const known = await copyProgress(to, account);
+  const check = await copyCheck(to, account);
   for (;;) {
-    const { ready, tables, errors } = await copyProgress(to, account);
-    if (errors > known.errors)
-      throw new Error(`${to.name} cannot apply the rows of ${account}; its log has the reason`);
+    const { ready, tables } = await check();
     if (ready === tables) break;
     report.show(`copying: ${ready} of ${tables} tables follow`);
     await pause(PAUSE_MS / 5);
@@ -82,13 +89,36 @@ async function copy({ account, to, rows }: Plan, report: Reporter): Promise<void
   report.finish('copied', `more than ${total} rows, and every change follows`);
 }
 
+/** Waits until the row of `cells.homes` has arrived behind all other rows, which opens the new cell. */
+async function arrival({ account, from, to }: Plan, report: Reporter): Promise<void> {
+  const hasArrived = async () => (await homeOf(to, account)) !== from.name;
+  if (await hasArrived()) return;
+  const check = await copyCheck(to, account);
+  while (!(await hasArrived())) {
+    await check();
+    report.show(`waiting until the last rows of ${account} arrive in ${to.name}`);
+    await pause(LOOK_INTERVAL_MS);
+  }
+}
+
+/** Returns a function that looks at the copy, and throws an Error if a row could not be applied since the first look. */
+async function copyCheck(to: CellDatabase, account: string): Promise<() => Promise<CopyProgress>> {
+  const known = await copyProgress(to, account);
+  return async () => {
+    const progress = await copyProgress(to, account);
+    if (progress.errors > known.errors)
+      throw new Error(`${to.name} cannot apply the rows of ${account}; its log has the reason`);
+    return progress;
+  };
+}
+
 /**
  * Closes the account until it has nothing unfinished and both cells have the same rows, and makes the new cell its home. Rows that are final are
  * compared before, while the account is served, so the time for which it is closed does not grow with its history.
  */
 async function handOverWhenIdle(plan: Plan, report: Reporter): Promise<void> {
   let finalAfter = EVER;
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const finalUntil = await timeBefore(plan, FINAL_SECONDS);
     await expectEqual(plan, { finalAfter, finalUntil });
     finalAfter = finalUntil;
@@ -99,7 +129,7 @@ async function handOverWhenIdle(plan: Plan, report: Reporter): Promise<void> {
       await closeAndHandOver(plan, finalAfter, report);
       return report.finish(
         'handed over',
-        `${plan.to.name} is the home of ${plan.account}, ${sinceMs(closedAt)} ms after it was closed`,
+        `${plan.to.name} is the home of ${plan.account}, ${sinceMs(closedAt)} ms after it was closed (attempt ${attempt})`,
       );
     } catch (error) {
       if (!(error instanceof TooSlow)) throw error;

@@ -2,6 +2,9 @@ import { connect } from 'node:net';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 
+/** Longer than HAProxy takes to answer on a busy machine. */
+const ANSWER_TIMEOUT_MS = 5_000;
+
 export interface RouterOptions {
   /** The file with a line `account cell` for each account, as HAProxy reads it at its start. */
   map: string;
@@ -39,6 +42,9 @@ const partsOf = (line: string) => line.trim().split(/\s+/);
 async function command(socket: string, line: string): Promise<void> {
   const [, host, port] = /^([^/]+):(\d+)$/.exec(socket) ?? [];
   const connection = port === undefined ? connect(socket) : connect(Number(port), host);
+  connection.setTimeout(ANSWER_TIMEOUT_MS, () =>
+    connection.destroy(new Error(`HAProxy at ${socket}: no answer in ${ANSWER_TIMEOUT_MS / 1000} s`)),
+  );
   connection.end(`${line}\n`);
   const answer = (await text(connection)).trim();
   if (answer !== '') throw new Error(`HAProxy at ${socket}: ${line}: ${answer}`);

@@ -8,6 +8,8 @@ export interface Unfinished {
   messages: number;
   /** Published messages that a consumer has neither processed nor given up. */
   deliveries: number;
+  /** Those consumers. */
+  consumers: readonly string[];
 }
 
 const CONCERNED = Object.entries(CONSUMERS).map(([name, condition]) => `('${name}', ${condition})`);
@@ -18,17 +20,19 @@ const UNFINISHED = `
           WHERE account_id = $1 AND completed_at IS NULL AND created_at <= clock_timestamp() - make_interval(secs => $2))::int AS requests,
          (SELECT count(*) FROM outbox
           WHERE account_id = $1 AND published_at IS NULL AND created_at <= clock_timestamp() - make_interval(secs => $2))::int AS messages,
-         (SELECT count(*) FROM outbox m, LATERAL (VALUES ${CONCERNED.join()}) AS due (consumer, is_concerned)
-          WHERE m.account_id = $1 AND is_concerned
-            AND published_at > statement_timestamp() - make_interval(secs => $3)
-            AND published_at <= clock_timestamp() - make_interval(secs => $2)
-            AND NOT EXISTS (
-              SELECT FROM processed_messages p
-              WHERE p.account_id = m.account_id AND p.consumer = due.consumer AND p.message_id = m.id)
-            AND NOT EXISTS (
-              SELECT FROM failed_messages f
-              WHERE f.account_id = m.account_id AND f.consumer = due.consumer AND f.message_id = m.id
-                AND f.dead_at IS NOT NULL))::int AS deliveries`;
+         deliveries, consumers
+  FROM (SELECT count(*)::int AS deliveries, coalesce(array_agg(DISTINCT consumer), '{}') AS consumers
+        FROM outbox m, LATERAL (VALUES ${CONCERNED.join()}) AS due (consumer, is_concerned)
+        WHERE m.account_id = $1 AND is_concerned
+          AND published_at > statement_timestamp() - make_interval(secs => $3)
+          AND published_at <= clock_timestamp() - make_interval(secs => $2)
+          AND NOT EXISTS (
+            SELECT FROM processed_messages p
+            WHERE p.account_id = m.account_id AND p.consumer = due.consumer AND p.message_id = m.id)
+          AND NOT EXISTS (
+            SELECT FROM failed_messages f
+            WHERE f.account_id = m.account_id AND f.consumer = due.consumer AND f.message_id = m.id
+              AND f.dead_at IS NOT NULL)) AS delivered`;
 
 /**
  * @param olderThanSeconds counts only older work
@@ -49,5 +53,5 @@ export async function unfinished(
 
 export const isNothing = ({ requests, messages, deliveries }: Unfinished) => requests + messages + deliveries === 0;
 
-export const inWords = ({ requests, messages, deliveries }: Unfinished) =>
-  `${requests} unfinished requests, ${messages} unpublished messages, ${deliveries} messages that a consumer has not processed`;
+export const inWords = ({ requests, messages, deliveries, consumers }: Unfinished) =>
+  `${requests} unfinished requests, ${messages} unpublished messages, ${deliveries} messages that a consumer has not processed${deliveries > 0 ? ` (${consumers.join(', ')})` : ''}`;
