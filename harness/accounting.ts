@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import type { RunSql } from './effects.js';
-import { type Acknowledgement, type Load, STOCK } from './load.js';
+import { type Acknowledgement, Load, type LoadOptions, STOCK } from './load.js';
 
 /** The account of acknowledged requests after a comparison with a database. Everything but `acknowledged` must be 0. */
 export interface Account {
@@ -58,12 +58,23 @@ export async function accountFor(acknowledgements: readonly Acknowledgement[], s
 }
 
 /**
- * Stops a load and compares its replies with the database.
+ * Works while a load runs, then stops the load and compares its replies with the database. If the work fails, the load is stopped too, because it
+ * would disturb the next work.
  *
- * @returns the account in one line
+ * @param work returns what it has measured
+ * @returns what was measured and the account, in one line
  * @throws AssertionError with the account if a reply was lost, doubled or changed, or if a client got an `internal_error`
  */
-export async function settle(load: Load, sql: RunSql): Promise<string> {
+export async function underLoad(
+  options: LoadOptions,
+  sql: RunSql,
+  work: (load: Load) => Promise<string>,
+): Promise<string> {
+  const load = await Load.start(options);
+  const measured = await work(load).catch(async (error: unknown) => {
+    await load.stop().catch(() => undefined); // the first error says more
+    throw error;
+  });
   await load.stop();
   const { acknowledged, ...faults } = await accountFor(load.acknowledgements, sql);
   const { lost, doubled, differing } = faults;
@@ -72,5 +83,5 @@ export async function settle(load: Load, sql: RunSql): Promise<string> {
     `clients retried ${load.retries()}`;
   assert.deepEqual(faults, { lost: 0, doubled: 0, differing: 0 }, account);
   assert.doesNotMatch(load.retries(), /internal_error/, account);
-  return account;
+  return `${measured}, ${account}`;
 }

@@ -20,7 +20,7 @@ export type Outcome =
   /** `wasReused`: the request was sent on a connection that had carried a reply before. */
   | { kind: 'lost'; reason: string; wasReused: boolean };
 
-/** What tells one request that a client means from another. */
+/** The part of a request that tells it from every other request of a client. */
 type Meant = Pick<LabRequest, 'key' | 'nth'>;
 
 export type Answer = { attempt: number; request: Meant } & Outcome;
