@@ -12,11 +12,15 @@ import { Pooler } from './pooler.js';
 import { takeTour } from './tour.js';
 
 const REPLICAS = 3;
-/** More than the server connections of the pooler, so that connections are lent to one client after the other. */
 const CLIENTS = 48;
 const REQUESTS = 500;
 /** PgBouncer before 1.21 behaves so: it lends connections without the prepared statements of the client. */
 const OLD = 'max_prepared_statements = 0';
+/**
+ * Few server connections for {@link CLIENTS}, so that clients wait. More than replicas, because each replica keeps a connection while it
+ * delivers messages, and the delivery needs another one.
+ */
+const SCARCE = 'default_pool_size = 6';
 
 /** The lease is short, because requests that a fault has interrupted wait for its end. It is longer than the timeout of the gateway. */
 const SETTINGS = {
@@ -63,9 +67,16 @@ function casesOf(pooler: Pooler, postgres: EmbeddedPostgres): Case[] {
     {
       name: 'refuses nothing if there are more clients than server connections',
       run: async () => {
-        const measured = await survive(urls, postgres.url, () => undefined);
-        assert.match(measured, /retried nothing$/);
-        return measured;
+        await pooler.restart(SCARCE);
+        try {
+          const measured = await survive(urls, postgres.url, () => undefined);
+          assert.match(measured, /retried nothing$/);
+          const waitedSeconds = await pooler.waitedSeconds();
+          assert.ok(waitedSeconds > 0, 'no client has waited for a server connection');
+          return `clients waited ${waitedSeconds.toFixed(1)} s for server connections, ${measured}`;
+        } finally {
+          await pooler.restart();
+        }
       },
     },
     {
