@@ -147,8 +147,7 @@ describe('the page of the laboratory', () => {
     await page.locator('[data-lane=A] small[data-state=starting]').waitFor();
     await show('#step=2&scenario=by-hand');
     await page.locator('button.run:enabled').click();
-    await button('Send', replica('A')).click();
-    expect((await verdictOf(page)).sentence).toBe('One capture, one charge, one reply.');
+    await page.getByText('Nothing to judge yet.').waitFor();
   });
 
   it('lets a person kill, freeze and wake replicas, lose a reply and end a lease', async () => {
