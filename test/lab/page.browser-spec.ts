@@ -135,8 +135,10 @@ describe('the page of the laboratory', () => {
     await until(async () => (await effectsIn(lab.database, '1')).captures === 1);
     await button('Start again on empty tables').click();
     await page.getByText('Nothing to judge yet.').waitFor();
+    await button('Let the lease end').click(); // this step has no lease
     await button('Send', replica('A')).click();
     expect((await verdictOf(page)).sentence).toBe('One capture, one charge, one reply.');
+    expect(await page.getByText('All leases end now.').count()).toBe(0);
     expect(await effectsIn(lab.database, '1')).toEqual({ captures: 1, charges: 1 });
   });
 
