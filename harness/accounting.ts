@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import type { RunSql } from './effects.js';
-import { type Acknowledgement, type Load, STOCK } from './load.js';
+import { type Acknowledgement, Load, type LoadOptions, STOCK } from './load.js';
 
 /** The result of comparing acknowledged requests with a database. Every number but `acknowledged` must be 0. */
 export interface Comparison {
@@ -58,12 +58,23 @@ export async function compare(acknowledgements: readonly Acknowledgement[], sql:
 }
 
 /**
- * Stops a load and compares its replies with the database.
+ * Works while a load runs, then stops the load and compares its replies with the database. If the work fails, the load is stopped too, because it
+ * would disturb the next work.
  *
- * @returns the result in one line
- * @throws AssertionError with the result if a reply was lost, doubled or changed, or if a client got an `internal_error`
+ * @param work returns what it has measured
+ * @returns what was measured and the comparison, in one line
+ * @throws AssertionError with the comparison if a reply was lost, doubled or changed, or if a client got an `internal_error`
  */
-export async function settle(load: Load, sql: RunSql): Promise<string> {
+export async function underLoad(
+  options: LoadOptions,
+  sql: RunSql,
+  work: (load: Load) => Promise<string>,
+): Promise<string> {
+  const load = await Load.start(options);
+  const measured = await work(load).catch(async (error: unknown) => {
+    await load.stop().catch(() => undefined); // the first error says more
+    throw error;
+  });
   await load.stop();
   const { acknowledged, ...faults } = await compare(load.acknowledgements, sql);
   const { lost, doubled, differing } = faults;
@@ -72,5 +83,5 @@ export async function settle(load: Load, sql: RunSql): Promise<string> {
     `clients retried ${load.retries()}`;
   assert.deepEqual(faults, { lost: 0, doubled: 0, differing: 0 }, result);
   assert.doesNotMatch(load.retries(), /internal_error/, result);
-  return result;
+  return `${measured}, ${result}`;
 }

@@ -24,8 +24,6 @@ export interface Acknowledgement {
   /** The idempotency key. The effect of the request contains it too: as the description of a charge, or as the id of an order. */
   key: string;
   path: '/charges' | '/orders';
-  /** The body of the request. */
-  sent: string;
   status: number;
   /** The body of the reply, as the client received it. */
   body: string;
@@ -42,7 +40,11 @@ export interface LoadOptions {
 }
 
 /** The parts of a request that every attempt repeats. */
-type LoadRequest = Pick<Acknowledgement, 'key' | 'path' | 'sent'> & { account: LoadAccount };
+interface LoadRequest extends Pick<Acknowledgement, 'key' | 'path'> {
+  account: LoadAccount;
+  /** The body of the request. */
+  sent: string;
+}
 
 /**
  * Clients that send charges and orders, each until it is acknowledged, one after the other. Every fourth request is an order, and every
@@ -101,38 +103,10 @@ export class Load {
    * The longest time without an acknowledgement, in milliseconds, since a point in time.
    *
    * @param sinceMs by `performance.now()`
-   * @param accountIds counts only acknowledgements of these accounts
    */
-  longestGapMs(sinceMs: number, accountIds?: readonly string[]): number {
-    const times = this.acknowledgements
-      .filter(({ atMs, accountId }) => atMs > sinceMs && (accountIds?.includes(accountId) ?? true))
-      .map(({ atMs }) => atMs);
+  longestGapMs(sinceMs: number): number {
+    const times = this.acknowledgements.map(({ atMs }) => atMs).filter((atMs) => atMs > sinceMs);
     return longestGap([sinceMs, ...times, performance.now()]);
-  }
-
-  /**
-   * Sends acknowledged requests once more, each until it is answered.
-   *
-   * @returns the requests whose answer had another status or other bytes than the first time
-   */
-  async resend(acknowledgements: readonly Acknowledgement[]): Promise<Acknowledgement[]> {
-    const waiting = [...acknowledgements];
-    const differing: Acknowledgement[] = [];
-    this.deadlineMs = performance.now() + PATIENCE_MS;
-    const client = async () => {
-      for (let next = waiting.pop(); next; next = waiting.pop()) {
-        const { status, body } = await this.sendUntilFinal({ ...next, account: this.accountOf(next) });
-        if (status !== next.status || body !== next.body) differing.push(next);
-      }
-    };
-    await Promise.all(Array.from({ length: this.options.clients }, client));
-    return differing;
-  }
-
-  private accountOf({ accountId }: Acknowledgement): LoadAccount {
-    const account = this.options.accounts.find(({ id }) => id === accountId);
-    if (!account) throw new Error(`${accountId} is not an account of this load`);
-    return account;
   }
 
   private async work(client: number): Promise<void> {
@@ -142,8 +116,8 @@ export class Load {
     for (let made = 0; !this.isStopping; made++) {
       const request = this.request(account, `${this.item}-${client}-${made}`, made);
       const reply = await this.sendUntilFinal(request);
-      const { key, path, sent } = request;
-      this.acknowledgements.push({ accountId: account.id, key, path, sent, ...reply, atMs: performance.now() });
+      const { key, path } = request;
+      this.acknowledgements.push({ accountId: account.id, key, path, ...reply, atMs: performance.now() });
     }
   }
 

@@ -4,7 +4,7 @@ import * as fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { Client, type QueryResultRow } from 'pg';
+import { Client } from 'pg';
 import {
   createCluster,
   hasEnded,
@@ -14,6 +14,7 @@ import {
   survey,
   USER,
 } from '../src/database/embedded/cluster.js';
+import { sqlAt } from './sql.js';
 import { DATABASE, end, freePort, launch, readPassword } from '../src/database/embedded/server.js';
 
 /** Longer than a busy machine takes to answer a query or to start a server. A statement that waits for a standby on purpose needs a connection of its own. */
@@ -156,13 +157,8 @@ export class PostgresNode {
   }
 
   /** Runs one statement on a connection of its own. */
-  async sql<Row extends QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
-    const client = await this.connect();
-    try {
-      return (await client.query<Row>(text, values)).rows;
-    } finally {
-      await client.end();
-    }
+  async sql<Row extends Record<string, unknown>>(text: string, values?: unknown[]): Promise<Row[]> {
+    return sqlAt(await this.url())<Row>(text, values);
   }
 
   /** Kills the server and removes its files. */

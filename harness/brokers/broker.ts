@@ -20,9 +20,10 @@ export class Broker {
     readonly port: number,
     /** The port to which clients connect. A proxy that listens there can cut their connections. The broker of a test has no other clients. */
     readonly clientPort: number,
-    private readonly directory: string,
     private readonly launch: Launch,
     private program: Program,
+    /** Removes the data. It also runs when this process ends. */
+    private readonly remove: () => void,
   ) {}
 
   /** @param prepare returns the launch of a broker that keeps its data in `directory` */
@@ -31,12 +32,12 @@ export class Broker {
     prepare: (directory: string) => Promise<Launch>,
   ): Promise<Broker> {
     const directory = mkdtempSync(join(tmpdir(), 'payments-broker-'));
-    const remove = () => rmSync(directory, { recursive: true, force: true });
+    const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
     process.once('exit', remove);
     const launch = await prepare(directory);
     const program = launch.run();
     await program.said(launch.ready);
-    return new Broker(port, clientPort, directory, launch, program);
+    return new Broker(port, clientPort, launch, program, remove);
   }
 
   signal(name: NodeJS.Signals): void {
@@ -58,7 +59,8 @@ export class Broker {
   async stop(): Promise<void> {
     await this.kill();
     await Promise.all((this.launch.companions ?? []).map((companion) => companion.end()));
-    rmSync(this.directory, { recursive: true, force: true });
+    this.remove();
+    process.off('exit', this.remove);
   }
 }
 

@@ -125,11 +125,12 @@ export class Laboratory {
   private async act(world: World, action: ActionName, replica: ReplicaName): Promise<void> {
     if (this.run.phase !== 'by-hand') throw new Busy('Nothing runs by hand.');
     if (world.client.underWay >= UNDER_WAY) throw new Busy(`${UNDER_WAY} attempts are under way.`);
-    this.run.problem = undefined;
+    const { run } = this; // another run may have begun when the action fails
+    run.problem = undefined;
     try {
       await ACTIONS[action](world, replica);
     } catch (error) {
-      this.run.problem = (error as Error).message;
+      run.problem = (error as Error).message;
     }
   }
 }

@@ -15,11 +15,15 @@ export interface LabRequest {
 }
 
 /** The outcome of one attempt, as the client sees it. */
-export type Answer = { attempt: number; request: LabRequest } & (
+export type Outcome =
   | { kind: 'reply'; status: number; body: string; digest: string; replayed: boolean }
   /** `wasReused`: the request was sent on a connection that had carried a reply before. */
-  | { kind: 'lost'; reason: string; wasReused: boolean }
-);
+  | { kind: 'lost'; reason: string; wasReused: boolean };
+
+/** The part of a request that tells it from every other request of a client. */
+type Meant = Pick<LabRequest, 'key' | 'nth'>;
+
+export type Answer = { attempt: number; request: Meant } & Outcome;
 
 export type Reply = Extract<Answer, { kind: 'reply' }>;
 
@@ -45,9 +49,8 @@ const RETRY_PAUSE_MS = 200;
 export class LabClient {
   /** All attempts that have ended since the last {@link LabClient.forget}, in the order in which they ended. */
   readonly answers: Answer[] = [];
-  /** Number of attempts that have not ended. */
-  underWay = 0;
   private attempts = 0;
+  private readonly outcomes = new Set<Promise<Outcome>>();
   private readonly open = new Set<ClientRequest>();
   private readonly agent = new Agent({ keepAlive: true });
 
@@ -56,18 +59,30 @@ export class LabClient {
     private readonly events: EventLog,
   ) {}
 
-  nextAttempt(): number {
-    return ++this.attempts;
+  /** Number of attempts that have not ended. */
+  get underWay(): number {
+    return this.outcomes.size;
+  }
+
+  /**
+   * Counts an attempt, and remembers its answer. The proxy counts the attempts of other clients here, such as curl, so that the verdict knows
+   * them too.
+   *
+   * @param make receives the number of the attempt, and never throws
+   */
+  async count(request: Meant, make: (attempt: number) => Promise<Outcome>): Promise<Answer> {
+    const attempt = ++this.attempts;
+    const outcome = make(attempt);
+    this.outcomes.add(outcome);
+    const answer = { attempt, request, ...(await outcome) };
+    this.outcomes.delete(outcome);
+    this.answers.push(answer);
+    return answer;
   }
 
   /** Sends a request once. Never throws. */
-  async send(request: LabRequest, replica: ReplicaName = 'A'): Promise<Answer> {
-    const attempt = this.nextAttempt();
-    this.underWay++;
-    const answer = await this.post(request, replica, attempt);
-    this.underWay--;
-    this.answers.push(answer);
-    return answer;
+  send(request: LabRequest, replica: ReplicaName = 'A'): Promise<Answer> {
+    return this.count(request, (attempt) => this.post(request, replica, attempt));
   }
 
   /**
@@ -96,16 +111,21 @@ export class LabClient {
     return answer.kind === 'lost' && answer.wasReused ? this.send(request, replica) : answer;
   }
 
-  /** Gives up all attempts that are under way, and forgets all answers. */
-  forget(): void {
-    this.open.forEach((outgoing) => outgoing.destroy(new Error('the client gave up')));
+  /** Gives up all attempts that are under way, and forgets all answers. An attempt of another client ends when its replica has answered or ended. */
+  async forget(): Promise<void> {
+    this.giveUp();
+    await Promise.all(this.outcomes);
     this.answers.length = 0;
     this.attempts = 0;
   }
 
   end(): void {
-    this.forget();
+    this.giveUp();
     this.agent.destroy();
+  }
+
+  private giveUp(): void {
+    this.open.forEach((outgoing) => outgoing.destroy(new Error('the client gave up')));
   }
 
   private async get(path: string): Promise<void> {
@@ -115,7 +135,7 @@ export class LabClient {
     await buffer(await arrived);
   }
 
-  private async post(request: LabRequest, replica: ReplicaName, attempt: number): Promise<Answer> {
+  private async post(request: LabRequest, replica: ReplicaName, attempt: number): Promise<Outcome> {
     const { key, amount, currency, nth } = request;
     const body = JSON.stringify({ amount, currency });
     this.events.add({ kind: 'request', from: 'client', to: 'proxy', text: 'POST /charges', attempt, key, body, nth });
@@ -135,9 +155,9 @@ export class LabClient {
       const incoming = await arrived;
       const bytes = await buffer(incoming);
       const [status, replayed] = [incoming.statusCode ?? 0, incoming.headers['idempotent-replayed'] === 'true'];
-      return { kind: 'reply', attempt, request, status, body: bytes.toString(), digest: digestOf(bytes), replayed };
+      return { kind: 'reply', status, body: bytes.toString(), digest: digestOf(bytes), replayed };
     } catch (error) {
-      return { kind: 'lost', attempt, request, reason: (error as Error).message, wasReused: outgoing.reusedSocket };
+      return { kind: 'lost', reason: (error as Error).message, wasReused: outgoing.reusedSocket };
     }
   }
 }

@@ -103,12 +103,17 @@ export class RowReader {
     await this.pool.query(`DELETE FROM ${this.schema}.processed_requests WHERE idempotency_key = $1`, [key]);
   }
 
-  /** Ends the leases of all requests that are in progress, by the clock of the database. */
-  async endLeases(): Promise<void> {
-    if (!this.tables.some(({ name, hasLease }) => name === 'processed_requests' && hasLease)) return;
-    await this.pool.query(
+  /**
+   * Ends the leases of all requests that are in progress, by the clock of the database.
+   *
+   * @returns whether there was one
+   */
+  async endLeases(): Promise<boolean> {
+    if (!this.tables.some(({ name, hasLease }) => name === 'processed_requests' && hasLease)) return false;
+    const { rowCount } = await this.pool.query(
       `UPDATE ${this.schema}.processed_requests SET locked_until = clock_timestamp() WHERE response_body IS NULL`,
     );
+    return rowCount !== 0;
   }
 
   /** Whether a key exists that was created less than this time ago, by the clock of the database. */

@@ -71,11 +71,7 @@ export class World {
       new Replica(name, await DatabaseProxy.start(name, postgres.url, events), bank.port, events);
     const replicas = { A: await replicaOf('A'), B: await replicaOf('B') };
     const world = new World({ events, postgres, observer, bank, replicas });
-    world.proxy = await FrontProxy.start(
-      (replica) => replicas[replica].port,
-      () => world.client.nextAttempt(),
-      events,
-    );
+    world.proxy = await FrontProxy.start((replica) => replicas[replica].port, world.client, events);
     return world;
   }
 
@@ -99,10 +95,13 @@ export class World {
 
   /** Ends all faults, starts what does not run, empties the tables and forgets all events. */
   async reset(): Promise<void> {
+    const hasSettings = Object.keys(this.settings).length > 0;
+    // A request that is under way would write into the tables of the next run.
+    const isBusy = this.client.underWay > 0 || this.pendingFaults.length > 0;
+    if (hasSettings || isBusy) await this.stopReplicas();
     this.behave();
-    this.client.forget();
+    await this.client.forget();
     this.lastRequest = undefined;
-    if (Object.keys(this.settings).length > 0) await this.stopReplicas();
     this.settings = {};
     await this.startReplicas();
     await this.emptyTables();
@@ -170,8 +169,7 @@ export class World {
 
   /** Ends all leases, as if their time were over. */
   async endLeases(): Promise<void> {
-    await this.reader().endLeases();
-    this.events.note('postgres', 'All leases end now.', { fault: 'end-leases' });
+    if (await this.reader().endLeases()) this.events.note('postgres', 'All leases end now.', { fault: 'end-leases' });
   }
 
   /** The time after which an unfinished request counts as stuck. */

@@ -16,8 +16,12 @@ async function main(): Promise<number> {
     };
     // --forceExit, because the Kafka client may keep retrying a request after the tests have ended, and would keep the process alive.
     const args = ['test', '--', 'message-bus', '--forceExit', ...process.argv.slice(2)];
-    const tests = spawn('npm', args, { env, stdio: 'inherit' });
+    // In a process group of its own, because the tests do not end with npm.
+    const tests = spawn('npm', args, { env, stdio: 'inherit', detached: true });
+    const kill = () => tests.pid && process.kill(-tests.pid, 'SIGKILL');
+    process.once('exit', kill);
     const [code] = (await once(tests, 'exit')) as [number | null];
+    process.off('exit', kill);
     return code ?? 1;
   } finally {
     await Promise.all([rabbitMq.stop(), kafka.stop()]);

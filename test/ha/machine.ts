@@ -116,6 +116,7 @@ export class Machine {
     const [client, peer] = [`http://127.0.0.1:${this.ports.etcd}`, `http://127.0.0.1:${this.ports.peer}`];
     return Program.run('etcd', {
       name: `etcd of ${this.name}`,
+      cwd: this.site.data,
       ...this.site.owner,
       env: {
         ...Object.fromEntries([...settings].map(([, name = '', value = '']) => [name, value])),

@@ -112,9 +112,12 @@ describe('the page of the laboratory', () => {
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 
-  it('copies a run as commands for curl, which have the same effects', async () => {
+  it.each([
+    ['reply-lost', { captures: 2, charges: 2 }],
+    ['commit-answer-lost', { captures: 1, charges: 1 }],
+  ])('copies a run of %s as commands for curl, which have the same effects and verdict', async (scenario, effects) => {
     await page.goto('about:blank');
-    await show('#step=1&scenario=reply-lost');
+    await show(`#step=1&scenario=${scenario}`);
     const shown = await run(page);
     await button('Copy as curl').click();
     await page.getByText('Commands copied').waitFor();
@@ -122,7 +125,31 @@ describe('the page of the laboratory', () => {
     await promisify(execFile)('bash', ['-c', commands]).catch((error: unknown) => error);
     await show('#step=1&scenario=by-hand');
     expect(await verdictOf(page)).toMatchObject({ sentence: shown.sentence, held: false });
-    expect(await effectsIn(lab.database, '1')).toEqual({ captures: 2, charges: 2 });
+    expect(await effectsIn(lab.database, '1')).toEqual(effects);
+  });
+
+  it('starts again on empty tables, into which no request of the run before writes', async () => {
+    await actByHand('1');
+    await button('Slow bank').click();
+    await button('Send', replica('A')).click();
+    await until(async () => (await effectsIn(lab.database, '1')).captures === 1);
+    await button('Start again on empty tables').click();
+    await page.getByText('Nothing to judge yet.').waitFor();
+    await button('Let the lease end').click(); // this step has no lease
+    await button('Send', replica('A')).click();
+    expect((await verdictOf(page)).sentence).toBe('One capture, one charge, one reply.');
+    expect(await page.getByText('All leases end now.').count()).toBe(0);
+    expect(await effectsIn(lab.database, '1')).toEqual({ captures: 1, charges: 1 });
+  });
+
+  it('does not show the failure of an action in the run that has ended the action', async () => {
+    await actByHand('1');
+    await button('Kill', replica('A')).click();
+    await button('Start', replica('A')).click();
+    await page.locator('[data-lane=A] small[data-state=starting]').waitFor();
+    await show('#step=2&scenario=by-hand');
+    await page.locator('button.run:enabled').click();
+    await page.getByText('Nothing to judge yet.').waitFor();
   });
 
   it('lets a person kill, freeze and wake replicas, lose a reply and end a lease', async () => {

@@ -2,8 +2,7 @@ import { strict as assert } from 'node:assert';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { settle } from '../../harness/accounting.js';
-import { Load } from '../../harness/load.js';
+import { underLoad } from '../../harness/accounting.js';
 import { endProcesses, type Program, runTool, startAlone } from '../../harness/processes.js';
 import { sqlAt } from '../../harness/sql.js';
 import { type Case, runCases } from '../../harness/suite.js';
@@ -13,11 +12,15 @@ import { Pooler } from './pooler.js';
 import { takeTour } from './tour.js';
 
 const REPLICAS = 3;
-/** More than the server connections of the pooler, so that connections are lent to one client after the other. */
 const CLIENTS = 48;
 const REQUESTS = 500;
 /** Makes PgBouncer behave as before 1.21: it lends connections without the prepared statements of the client. */
 const OLD = 'max_prepared_statements = 0';
+/**
+ * Few server connections for {@link CLIENTS}, so that clients wait. More than replicas, because each replica keeps a connection while it
+ * delivers messages, and the delivery needs another one.
+ */
+const SCARCE = 'default_pool_size = 6';
 
 /** The lease is short, because requests that a fault has interrupted wait for its end. It is longer than the timeout of the gateway. */
 const SETTINGS = {
@@ -30,14 +33,16 @@ const SETTINGS = {
 const startReplica = (pooler: Pooler): Program => startAlone('src/main.js', { ...SETTINGS, DATABASE_URL: pooler.url });
 
 /** Does something under load, and compares the replies with the database. */
-async function survive(urls: readonly string[], databaseUrl: string, act: () => unknown): Promise<string> {
-  const load = await Load.start({ urls, accounts: [{ id: 'acct_demo', secret: 'unused' }], clients: CLIENTS });
-  await load.acknowledges(REQUESTS);
-  const actedAtMs = performance.now();
-  await act();
-  await load.acknowledges(REQUESTS);
-  const outageSeconds = load.longestGapMs(actedAtMs) / 1000;
-  return `longest time without a reply ${outageSeconds.toFixed(1)} s, ${await settle(load, sqlAt(databaseUrl))}`;
+function survive(urls: readonly string[], databaseUrl: string, act: () => unknown): Promise<string> {
+  const options = { urls, accounts: [{ id: 'acct_demo', secret: 'unused' }], clients: CLIENTS };
+  return underLoad(options, sqlAt(databaseUrl), async (load) => {
+    await load.acknowledges(REQUESTS);
+    const actedAtMs = performance.now();
+    await act();
+    await load.acknowledges(REQUESTS);
+    const outageSeconds = load.longestGapMs(actedAtMs) / 1000;
+    return `longest time without a reply ${outageSeconds.toFixed(1)} s`;
+  });
 }
 
 function casesOf(pooler: Pooler, postgres: EmbeddedPostgres): Case[] {
@@ -62,9 +67,16 @@ function casesOf(pooler: Pooler, postgres: EmbeddedPostgres): Case[] {
     {
       name: 'refuses nothing if there are more clients than server connections',
       run: async () => {
-        const measured = await survive(urls, postgres.url, () => undefined);
-        assert.match(measured, /retried nothing$/);
-        return measured;
+        await pooler.restart(SCARCE);
+        try {
+          const measured = await survive(urls, postgres.url, () => undefined);
+          assert.match(measured, /retried nothing$/);
+          const waitedSeconds = await pooler.waitedSeconds();
+          assert.ok(waitedSeconds > 0, 'no client has waited for a server connection');
+          return `clients waited ${waitedSeconds.toFixed(1)} s for server connections, ${measured}`;
+        } finally {
+          await pooler.restart();
+        }
       },
     },
     {
@@ -77,12 +89,16 @@ function casesOf(pooler: Pooler, postgres: EmbeddedPostgres): Case[] {
     },
     {
       name: 'answers 503 and logs the cause if the pooler mixes up prepared statements, as PgBouncer before 1.21 does',
-      run: surviving(async () => {
-        const logged = replicas.map((replica) => replica.said(new RegExp(EXPECTED_POOLER)));
-        await pooler.restart(OLD);
-        await Promise.all(logged);
-        await pooler.restart();
-      }),
+      run: async () => {
+        const measured = await survive(urls, postgres.url, async () => {
+          const logged = replicas.map((replica) => replica.said(new RegExp(EXPECTED_POOLER)));
+          await pooler.restart(OLD);
+          await Promise.all(logged);
+          await pooler.restart();
+        });
+        assert.match(measured, /\d x 503 /);
+        return measured;
+      },
     },
     {
       name: 'does not start behind a pooler that mixes up prepared statements, and names what it expects',

@@ -2,6 +2,7 @@ import { chmod, copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { portToKeep } from '../../harness/free-port.js';
 import { Program } from '../../harness/processes.js';
+import { sqlAt } from '../../harness/sql.js';
 
 /** PgBouncer refuses to run as root. On Linux this user has no special rights. */
 const NOBODY = { uid: 65534, gid: 65534 };
@@ -38,15 +39,19 @@ export class Pooler {
 
   /** The URL of the database behind the pooler. */
   get url(): string {
-    const url = new URL(this.databaseUrl);
-    url.port = String(this.port);
-    return url.href;
+    return this.urlOf(new URL(this.databaseUrl).pathname);
+  }
+
+  /** The time that clients have waited for server connections since the last start, all of it together. */
+  async waitedSeconds(): Promise<number> {
+    const rows = await sqlAt(this.urlOf('/pgbouncer'))<{ total_wait_time: string }>('SHOW STATS');
+    return rows.reduce((sum, row) => sum + Number(row.total_wait_time), 0) / 1e6;
   }
 
   /** Kills PgBouncer with all its connections, and starts it with these settings besides the deployed ones. */
   async restart(settings = ''): Promise<void> {
     await this.program?.end();
-    const { hostname, port, pathname } = new URL(this.databaseUrl);
+    const { username, hostname, port, pathname } = new URL(this.databaseUrl);
     const configuration = join(this.directory, 'pgbouncer.ini');
     await writeFile(
       configuration,
@@ -56,6 +61,7 @@ ${pathname.slice(1)} = host=${hostname} port=${port}
 listen_addr = 127.0.0.1
 listen_port = ${this.port}
 auth_file = ${join(this.directory, 'userlist.txt')}
+stats_users = ${username}
 %include ${join(this.directory, 'deployed.ini')}
 ${settings}
 `,
@@ -67,5 +73,11 @@ ${settings}
       ...(process.geteuid?.() === 0 && NOBODY),
     });
     await this.program.said(/process up/);
+  }
+
+  private urlOf(path: string): string {
+    const url = new URL(path, this.databaseUrl);
+    url.port = String(this.port);
+    return url.href;
   }
 }

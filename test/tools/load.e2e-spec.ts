@@ -1,7 +1,7 @@
 // Goal: the suites of several machines (failover, pooler, cells) find what a database has lost, doubled or changed.
 // Method: run the load against the service, change rows behind its back, and compare again.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { compare } from '../../harness/accounting.js';
+import { compare, underLoad } from '../../harness/accounting.js';
 import { Load, longestGap } from '../../harness/load.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startService, type TestService } from '../support/service.js';
@@ -12,12 +12,13 @@ describe('the load and its comparison with the database', () => {
   let database: TestDatabase;
   let service: TestService;
   let load: Load;
+  const options = () => ({ urls: [service.url], accounts: [{ id: 'acct_demo', secret: 'unused' }], clients: 4 });
   const result = () => compare(load.acknowledgements, database.sql);
 
   beforeAll(async () => {
     database = await createDatabase();
     service = await startService(database.url);
-    load = await Load.start({ urls: [service.url], accounts: [{ id: 'acct_demo', secret: 'unused' }], clients: 4 });
+    load = await Load.start(options());
     await load.acknowledges(REQUESTS);
     await load.stop();
   });
@@ -78,12 +79,17 @@ describe('the load and its comparison with the database', () => {
     expect(await resultAfter(change)).toMatchObject({ lost: 0, doubled: 0, differing: 1 });
   });
 
-  it('gets the same bytes for every request that it sends again', async () => {
-    expect(await load.resend(load.acknowledgements)).toEqual([]);
-    const [first] = load.acknowledgements;
-    expect(first).toBeDefined();
-    await database.sql(`UPDATE processed_requests SET response_status = 402 WHERE idempotency_key = '${first?.key}'`);
-    expect(await load.resend(load.acknowledgements)).toEqual([first]);
+  it('ends the load if the work under it fails, and passes the error on', async () => {
+    const begun: Load[] = [];
+    const fail = async (running: Load) => {
+      begun.push(running);
+      await running.acknowledges(1);
+      throw new Error('The work has failed');
+    };
+    await expect(underLoad(options(), database.sql, fail)).rejects.toThrow('The work has failed');
+    const before = begun[0]?.acknowledgements.length;
+    await underLoad(options(), database.sql, async (next) => String(await next.acknowledges(REQUESTS)));
+    expect(begun[0]?.acknowledgements.length).toBe(before);
   });
 
   it('measures the longest time between two replies', () => {
