@@ -1,5 +1,10 @@
 import { Logger } from '@nestjs/common';
-import { Consumer as KafkaConsumer, type Message as KafkaMessage, MessagesStreamModes } from '@platformatic/kafka';
+import {
+  Consumer as KafkaConsumer,
+  type Message as KafkaMessage,
+  type MessagesStream,
+  MessagesStreamModes,
+} from '@platformatic/kafka';
 import { within } from '../../timing/time-limit.js';
 import type { Consumer, Receiver } from '../bus.js';
 import { decode, type Message } from '../message.js';
@@ -72,18 +77,12 @@ export class KafkaSession {
    * @throws the error that ended the session. {@link stop} ends it without an error.
    */
   async run(mode: 'committed' | 'earliest', connected: () => void): Promise<void> {
-    const joined = this.client.consume({
-      topics: [TOPIC],
-      mode,
-      // A new consumer gets all messages that the topic still has, as it would from a queue that existed before.
-      fallbackMode: MessagesStreamModes.EARLIEST,
-    });
+    const joined = this.join(mode);
     // If the session stops during the join, nothing waits for the stream, so it is closed here.
     joined.then((stream) => this.stopped && stream.close()).catch(() => undefined);
     const stream = await Promise.race([joined, this.ended]);
     if (!stream) return;
     connected();
-    stream.on('error', (error) => this.end(error));
     stream.on('close', () => this.end(new Error('The stream ended')));
     stream.on('data', (received) => {
       this.receive(received);
@@ -97,6 +96,25 @@ export class KafkaSession {
   stop(): Promise<void> {
     this.stopped ??= this.leave();
     return this.stopped;
+  }
+
+  /** Joins the group. The promise resolves to a stream whose errors end the session. */
+  private join(mode: 'committed' | 'earliest') {
+    const options = {
+      topics: [TOPIC],
+      mode,
+      // A new consumer gets all messages that the topic still has, as it would from a queue that existed before.
+      fallbackMode: MessagesStreamModes.EARLIEST,
+    };
+    return new Promise<MessagesStream<Buffer, Buffer, Buffer, Buffer>>((resolve, reject) => {
+      this.client.consume(options, (error, stream) => {
+        if (error || !stream) return reject(error ?? new Error('Kafka gave no stream'));
+        // The listener is added in this call, because a stream of a client that was closed during the join fails before a promise is
+        // answered, and an 'error' event without a listener would end the process.
+        stream.on('error', (fault) => this.end(fault));
+        resolve(stream);
+      });
+    });
   }
 
   private resume: () => void = () => undefined;
