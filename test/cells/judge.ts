@@ -39,7 +39,7 @@ async function snapshot(world: World): Promise<Snapshot> {
       [...(rows as unknown[]), ...((second?.[table as keyof DatabaseState] ?? []) as unknown[])],
     ]),
   ) as unknown as DatabaseState;
-  return { database, journal: await world.journal() };
+  return { database, journal: world.journal() };
 }
 
 const quiescence = (world: World) =>

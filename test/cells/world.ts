@@ -9,7 +9,7 @@ import { migrate } from '../../src/database/migrate.js';
 import { startBank } from '../chaos/arena.js';
 import type { BankReport } from '../chaos/bank.js';
 import { ObservedDatabase } from '../chaos/database-state.js';
-import type { JournalEntry } from '../chaos/evidence.js';
+import { type JournalEntry, readJournal } from '../chaos/evidence.js';
 import { ITEMS } from '../chaos/operations.js';
 import { secretOf } from '../chaos/replicas.js';
 
@@ -113,9 +113,8 @@ export class World {
     return line?.split(' ')[1] as CellName;
   }
 
-  async journal(): Promise<JournalEntry[]> {
-    const lines = (await readFile(join(this.directory, 'journal.jsonl'), 'utf8')).split('\n').filter(Boolean);
-    return lines.map((line) => JSON.parse(line) as JournalEntry);
+  journal(): JournalEntry[] {
+    return readJournal(this.directory);
   }
 
   async end(): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import type { BankFault, BankCommand, BankReport } from './bank.js';
 import type { Bus } from './bus.js';
 import type { Database } from './database.js';
 import { ObservedDatabase } from './database-state.js';
-import type { Evidence, JournalEntry, Snapshot } from './evidence.js';
+import { type Evidence, readJournal, type Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
 import { History } from './history.js';
 import { ITEMS } from './operations.js';
@@ -40,8 +40,6 @@ export class Arena {
   readonly replicas: ChaosReplica[] = [];
   /** The steps at which processes are stopped, and how. */
   stops: readonly StopCase[] = STOP_CASES;
-  /** Whether a fault is being injected into the cluster. No other fault of the cluster begins then. */
-  isClusterBusy = false;
 
   private constructor(
     readonly postgres: Database,
@@ -136,8 +134,7 @@ export class Arena {
   }
 
   private async snapshot(moment: string): Promise<Snapshot> {
-    const lines = readFileSync(join(this.directory, 'journal.jsonl'), 'utf8').split('\n').filter(Boolean);
-    const journal = lines.map((line) => JSON.parse(line) as JournalEntry);
+    const journal = readJournal(this.directory);
     const snapshot = { database: await this.database.read(), journal };
     writeFileSync(join(this.directory, `${moment}.json`), JSON.stringify(snapshot));
     return snapshot;

@@ -3,7 +3,7 @@ import type { Consumer, Message, MessageBus } from '../../src/messaging/index.js
 import type { Arena } from './arena.js';
 import type { Bus } from './bus.js';
 import { CONSUMERS } from './consumers.js';
-import type { Fault, Landed } from './fault.js';
+import { alone, type Fault, type Landed, pauseFor } from './fault.js';
 import type { Random } from './random.js';
 
 /** The pause before a broker that died is started again, as a supervisor would do. */
@@ -25,22 +25,13 @@ interface Scene {
   landed: Landed;
 }
 
-/** Injects a fault into the broker. Does nothing if another fault of the broker has not been repaired yet. */
+/** A fault of the broker. Only one at a time is injected. */
 const onBroker =
   (work: (scene: Scene) => Promise<void>): Fault =>
   async (arena, random, landed) => {
     const { bus } = arena;
-    if (!bus || bus.isBusy) return;
-    bus.isBusy = true;
-    try {
-      await work({ arena, bus, random, landed });
-    } finally {
-      bus.isBusy = false;
-    }
+    if (bus) await alone(bus, () => work({ arena, bus, random, landed }));
   };
-
-const pauseFor = (random: Random, { least, most }: { least: number; most: number }) =>
-  pause(random.integer(least, most));
 
 /** Repeats `look` until it returns true. Returns whether it did in time. */
 async function isTrueInTime(look: () => Promise<boolean> | boolean): Promise<boolean> {

@@ -14,9 +14,6 @@ const RETRY_MS = 100;
 
 /** A broker, and the line through which all replicas reach it. */
 export class Bus {
-  /** Whether a fault is being injected into the broker. No other fault of the broker begins then. */
-  isBusy = false;
-
   private constructor(
     private readonly kind: BusKind,
     readonly broker: Broker,

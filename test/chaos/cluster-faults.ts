@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { PostgresCluster } from '../../harness/postgres-cluster.js';
-import type { Fault, Landed } from './fault.js';
+import { alone, type Fault, type Landed, pauseFor } from './fault.js';
 import type { Random } from './random.js';
 
 /** The time until an operator or a program notices that the primary does not answer. */
@@ -11,28 +11,23 @@ const CUT_MS = 700;
 const SERVES_MS = 1_500;
 
 /**
- * Injects a fault into a healthy cluster, and waits until the cluster is healthy again. Does nothing if another fault of the cluster has not been
- * repaired yet, because a quorum of one standby survives one failure at a time.
+ * Injects a fault into a healthy cluster, and waits until the cluster is healthy again. Only one at a time is injected, because
+ * a quorum of one standby survives one failure at a time.
  */
 const onCluster =
   (work: (cluster: PostgresCluster, random: Random, landed: Landed) => Promise<void>): Fault =>
   async (arena, random, landed) => {
     const { postgres } = arena;
-    if (!(postgres instanceof PostgresCluster) || arena.isClusterBusy) return;
-    arena.isClusterBusy = true;
-    try {
+    if (!(postgres instanceof PostgresCluster)) return;
+    await alone(postgres, async () => {
       await work(postgres, random, landed);
       await postgres.untilStreaming();
-    } finally {
-      arena.isClusterBusy = false;
-    }
+    });
   };
-
-const untilNoticed = (random: Random) => pause(random.integer(NOTICE_MS.least, NOTICE_MS.most));
 
 /** Replaces a primary that has ended, and starts a new standby instead of it. */
 async function replace(cluster: PostgresCluster, random: Random, landed: Landed): Promise<void> {
-  await untilNoticed(random);
+  await pauseFor(random, NOTICE_MS);
   const old = await cluster.failOver();
   landed(`${cluster.primary.name} instead of ${old.name}`);
   await cluster.discard(old);
@@ -51,7 +46,7 @@ export const CLUSTER_FAULTS = {
   'standby killed': onCluster(async ({ standbys }, random, landed) => {
     const standby = random.pick(standbys);
     await standby.kill();
-    await untilNoticed(random);
+    await pauseFor(random, NOTICE_MS);
     await standby.start();
     landed(standby.name);
   }),
@@ -80,7 +75,7 @@ export const CLUSTER_FAULTS = {
   'primary frozen': onCluster(async (cluster, random, landed) => {
     const old = cluster.primary;
     old.freeze();
-    await untilNoticed(random);
+    await pauseFor(random, NOTICE_MS);
     await cluster.failOver();
     old.wake();
     const [answer] = await old.sql<{ isStandby: boolean }>('SELECT pg_is_in_recovery() AS "isStandby"');

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { HistoryEvent } from './history.js';
 
 /** Times are milliseconds since 1970, by the clock of the database. */
@@ -110,4 +112,10 @@ export interface Evidence {
   faults: readonly string[];
   /** The stock of each item of each account before the first order. */
   initialStock: number;
+}
+
+/** Reads the journal of the bank, which is in the directory of the run. */
+export function readJournal(directory: string): JournalEntry[] {
+  const lines = readFileSync(join(directory, 'journal.jsonl'), 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => JSON.parse(line) as JournalEntry);
 }

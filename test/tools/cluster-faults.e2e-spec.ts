@@ -59,7 +59,7 @@ async function hitWith(kind: Kind): Promise<{ landed: string[]; acknowledged: nu
   const inserting = insert();
   await until(() => acknowledged.length > 0);
   const landed: string[] = [];
-  const arena = { postgres: cluster, isClusterBusy: false } as Arena;
+  const arena = { postgres: cluster } as Arena;
   await CLUSTER_FAULTS[kind](arena, new Random(1), (about) => landed.push(about ?? ''));
   const before = acknowledged.length;
   await until(() => acknowledged.length > before);

@@ -154,7 +154,7 @@ async function withLock(what: string, work: () => Promise<void>): Promise<void> 
   }
 }
 
-/** The cell in which the account lives, by the row of this database; undefined if there is no row, because only the old cell of a move keeps it. */
+/** The cell in which the account lives, by the row of this database; undefined without a row. After a move, only the old cell keeps the row. */
 export async function homeOf(sql: Sql, account: string): Promise<string | undefined> {
   const [guard] = await sql.query<{ exists: boolean }>(`SELECT to_regclass('cells.homes') IS NOT NULL AS exists`);
   if (!guard?.exists) return undefined;
