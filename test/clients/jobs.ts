@@ -14,7 +14,7 @@ export interface Job {
   timeout_ms: number;
 }
 
-/** What a client returned at the end of a job: the reply, or the error that the library threw. */
+/** The end of a job: the reply that the client returned, or the error that it threw. */
 export interface Result {
   key: string;
   reply?: { id?: string; object?: string };

@@ -1,4 +1,4 @@
-/** What the line does to one attempt of a client. The service receives the request every time. */
+/** The damage to one attempt of a client. The service receives the request every time. */
 export type Damage =
   /** The service answers, and then the connection breaks instead of carrying the reply. */
   | 'lost'

@@ -17,7 +17,7 @@ type Charge = {
 /** A timer may fire this much early. */
 const TIMER_MS = 20;
 
-/** What became of all jobs: the results of the clients, the charges in the database, and the attempts that the line saw. */
+/** The ends of all jobs: the results of the clients, the charges in the database, and the attempts that the line saw. */
 export class Verdicts {
   private constructor(
     private readonly results: ReadonlyMap<string, Result>,
