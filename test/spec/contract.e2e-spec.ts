@@ -147,8 +147,8 @@ describe('the reply to a repeated POST /charges', () => {
   describe('says in Idempotency-Key-Expires when the key expires', () => {
     /** The expiry time of a key that the service reports, without fractions of a second, as a header has it. */
     const expiresAt = async (key = 'order_1') => {
-      const { body } = await service.http.get(`/idempotency-keys/${key}`).expect(200);
-      return new Date((body as { expires_at: string }).expires_at).toUTCString();
+      const found = await service.http.get(`/idempotency-keys/${key}`).expect(200);
+      return new Date((found.body as { expires_at: string }).expires_at).toUTCString();
     };
     const expiresOf = ({ headers }: { headers: object }) =>
       (headers as Record<string, string>)['idempotency-key-expires'];
