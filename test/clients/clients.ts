@@ -1,5 +1,6 @@
 /** Runs the clients of a language: a program in this language, or a page in Chromium. */
-export type Runner = 'javascript' | 'python' | 'go' | 'java' | 'chromium';
+export type Runner = (typeof RUNNERS)[number];
+export const RUNNERS = ['javascript', 'python', 'go', 'java', 'chromium'] as const;
 
 /** A client of the service, made of a library that people use. */
 export interface Client {

@@ -1,4 +1,4 @@
-import { CLIENTS, DEFAULTS, type Client, type Runner } from './clients.js';
+import { CLIENTS, DEFAULTS, type Client, type Runner, RUNNERS } from './clients.js';
 import { CLIENT_TIMEOUT_MS, type Loss, LOSSES } from './losses.js';
 
 /** How a client is used: as docs/clients.md shows it, or with its defaults. */
@@ -31,13 +31,15 @@ export const KINDS: readonly Kind[] = ['documented', 'default'];
 
 /** All jobs of one runner. */
 export function jobsOf(runner: Runner, url: string): (Job & { loss: Loss })[] {
+  // The bank recognises a charge by its amount.
+  let amount = 1000 * (1 + RUNNERS.indexOf(runner));
   return KINDS.flatMap((kind) =>
     clientsOf(kind)
       .filter((client) => client.runner === runner)
       .flatMap((client) =>
         LOSSES.map((loss) => {
           const key = keyOf(kind, client, loss);
-          const body = { amount: 1999, currency: 'eur', source: loss.source, description: key };
+          const body = { amount: amount++, currency: 'eur', source: loss.source, description: key };
           return { client: client.name, kind, url, key, body, timeout_ms: CLIENT_TIMEOUT_MS, loss };
         }),
       ),

@@ -8,8 +8,10 @@ export type Damage =
   | 'broken'
   /** The client gets no answer, and the connection stays open. */
   | 'silent'
-  /** The request arrives twice, and the client gets the answer that is ready first, which is the 409 of the duplicate. */
-  | 'doubled';
+  /** The request arrives twice while the bank does not answer, so the client gets the 409 of the duplicate. Then the bank answers. */
+  | 'doubled'
+  /** A proxy answers with 502 instead of passing the reply on, in JSON that knows nothing of this service. */
+  | 'replaced';
 
 /** A way in which a client does not learn what became of its charge. */
 export interface Loss {
@@ -26,18 +28,19 @@ export const LOSSES: readonly Loss[] = [
   { title: 'broken after the request', damages: ['broken'], source: 'tok_visa' },
   { title: '409 while the bank is slow', damages: ['doubled'], source: 'tok_slow' },
   { title: '504', damages: [], source: 'tok_timeout' },
+  { title: '502 of a proxy', damages: ['replaced'], source: 'tok_visa' },
   { title: 'no answer', damages: ['silent'], source: 'tok_visa' },
 ];
 
 /**
- * Settings of the service under which each loss happens. `tok_slow` takes 2 s: longer than a duplicate waits, so it gets a 409, and shorter than
- * the bank may take, also on a busy machine.
+ * Settings of the service under which each loss happens, also on a busy machine. A duplicate waits much longer than a charge takes, and much shorter
+ * than the bank may take.
  */
 export const SETTINGS = {
-  IDEMPOTENCY_WAIT_MS: '300',
-  GATEWAY_TIMEOUT_MS: '4000',
-  IDEMPOTENCY_LEASE_SECONDS: '10',
+  IDEMPOTENCY_WAIT_MS: '3000',
+  GATEWAY_TIMEOUT_MS: '8000',
+  IDEMPOTENCY_LEASE_SECONDS: '20',
 };
 
-/** How long a client waits for one answer: longer than the service needs for a 504. */
-export const CLIENT_TIMEOUT_MS = 6_000;
+/** How long a client waits for one answer: much longer than the service needs for a 504, so that only silence ends the wait. */
+export const CLIENT_TIMEOUT_MS = 20_000;

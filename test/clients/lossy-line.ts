@@ -1,6 +1,7 @@
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
+import type { HeldBank } from './held-bank.js';
 import type { Damage } from './losses.js';
 
 /** One request of a client, as the line saw it. */
@@ -22,6 +23,12 @@ interface Reply {
 /** Headers that belong to one connection, so a proxy does not pass them on (RFC 9110 §7.6.1). */
 const OF_CONNECTION = ['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'http2-settings'];
 
+const OF_A_PROXY: Reply = {
+  status: 502,
+  headers: { 'content-type': 'application/json' },
+  body: Buffer.from('{"message":"Bad Gateway"}'),
+};
+
 /** An HTTP proxy on loopback, between the service and its clients, that damages the answers to requests with planned keys. */
 export class LossyLine {
   private readonly plans = new Map<string, Damage[]>();
@@ -32,10 +39,14 @@ export class LossyLine {
     this.pass(request, response).catch(() => response.destroy());
   });
 
-  private constructor(private readonly serviceUrl: string) {}
+  private constructor(
+    private readonly serviceUrl: string,
+    private readonly bank: HeldBank,
+  ) {}
 
-  static async start(serviceUrl: string): Promise<LossyLine> {
-    const line = new LossyLine(serviceUrl);
+  /** @param bank of the service, which holds its answers until the line releases them */
+  static async start(serviceUrl: string, bank: HeldBank): Promise<LossyLine> {
+    const line = new LossyLine(serviceUrl, bank);
     await new Promise<void>((resolve) => line.server.listen(0, '127.0.0.1', resolve));
     return line;
   }
@@ -73,7 +84,11 @@ export class LossyLine {
       case undefined:
         return answer(attempt, response, await reply);
       case 'doubled':
-        return answer(attempt, response, await Promise.race([reply, this.forward(request, body)]));
+        answer(attempt, response, await Promise.race([reply, this.forward(request, body)]));
+        return this.bank.release((JSON.parse(body.toString()) as { amount: number }).amount);
+      case 'replaced':
+        await reply;
+        return answer(attempt, response, OF_A_PROXY);
       case 'lost':
         await reply;
         response.socket?.resetAndDestroy();
@@ -106,12 +121,13 @@ const passedOn = (headers: Reply['headers']): Reply['headers'] =>
 
 function answer(attempt: Attempt, response: ServerResponse, { status, headers, body }: Reply): void {
   if (response.destroyed) return;
-  response.writeHead(status, headers).end(body);
+  // Noted before the reply is sent, because the client may retry before this process runs again.
   Object.assign(attempt, {
     status,
     retryAfterSeconds: Number(headers['retry-after'] ?? 0),
     answeredAtMs: performance.now(),
   });
+  response.writeHead(status, headers).end(body);
 }
 
 /** Sends half of the body and then the end of the connection. A reset could overtake the half, so that the whole reply would be lost. */

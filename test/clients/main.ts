@@ -11,6 +11,7 @@ import { runInChromium } from './chromium.js';
 import { CLIENTS, DEFAULTS } from './clients.js';
 import { differences, writeTables } from './document.js';
 import { jobsOf, keyOf, type Result } from './jobs.js';
+import { HeldBank } from './held-bank.js';
 import { LOSSES, SETTINGS } from './losses.js';
 import { LossyLine } from './lossy-line.js';
 import { install, LANGUAGES } from './programs.js';
@@ -89,16 +90,19 @@ async function main(isWriting: boolean): Promise<number> {
     throwaway: true,
   });
   try {
+    const sql = sqlAt(postgres.url);
+    const bank = await HeldBank.start(sql);
     const env = {
+      GATEWAY_URL: bank.url,
       ...SETTINGS,
       PORT: '0',
       LOG_LEVEL: 'error',
       RECOVERY_INTERVAL_MS: '1000',
       DATABASE_URL: postgres.url,
     };
-    const line = await LossyLine.start(await startAlone('src/main.js', env).served());
+    const line = await LossyLine.start(await startAlone('src/main.js', env).served(), bank);
     const results = await runJobs(line, directory);
-    const verdicts = await Verdicts.of(results, line, sqlAt(postgres.url));
+    const verdicts = await Verdicts.of(results, line, sql);
     return await runCases(casesOf(verdicts, line, isWriting));
   } finally {
     await endProcesses();

@@ -1,6 +1,7 @@
 // Goal: show that the client with fetch of docs/clients.md charges once and gets the right answer, through every loss of the line.
 // Method: charge through a line that damages the answers, for all losses at the same time, because most of the time is waiting.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { HeldBank } from '../clients/held-bank.js';
 import { CLIENT_TIMEOUT_MS, LOSSES, SETTINGS } from '../clients/losses.js';
 import { LossyLine } from '../clients/lossy-line.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -19,25 +20,28 @@ const EXPECTED: Record<string, (number | undefined)[]> = {
   'body cut in half': [undefined, 200],
   'broken after the request': [undefined, 200],
   '504': [504, 200],
+  '502 of a proxy': [502, 200],
   'no answer': [undefined, 200],
 };
 
 let database: TestDatabase;
 let service: TestService;
+let bank: HeldBank;
 let line: LossyLine;
 const replies = new Map<string, { id: string; object: string }>();
 
 beforeAll(async () => {
   database = await createDatabase();
-  service = await startService(database.url, SETTINGS);
-  line = await LossyLine.start(service.url);
+  bank = await HeldBank.start(database.sql);
+  service = await startService(database.url, { ...SETTINGS, GATEWAY_URL: bank.url });
+  line = await LossyLine.start(service.url, bank);
   // A variable, because the client is plain JavaScript without types.
   const path: string = '../clients/javascript/fetch.js';
   const { charge } = (await import(path)) as { charge: ChargeClient };
   await Promise.all(
-    LOSSES.map(async ({ title, damages, source }) => {
+    LOSSES.map(async ({ title, damages, source }, i) => {
       line.plan(title.replaceAll(' ', '-'), damages);
-      const body = { ...CHARGE, source, description: title };
+      const body = { ...CHARGE, amount: CHARGE.amount + i, source, description: title };
       replies.set(title, await charge(line.url, title.replaceAll(' ', '-'), body, CLIENT_TIMEOUT_MS));
     }),
   );
@@ -45,6 +49,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await line?.close();
   await service?.stop();
+  await bank?.close();
   await database?.drop();
 });
 

@@ -23,7 +23,7 @@ func isRetryable(ctx context.Context, response *http.Response, err error) (bool,
 	text, err := io.ReadAll(response.Body)
 	response.Body.Close()
 	response.Body = io.NopCloser(bytes.NewReader(text))
-	var reply struct{ Retryable bool }
+	reply := struct{ Retryable bool }{response.StatusCode >= 400}
 	return err != nil || json.Unmarshal(text, &reply) != nil || reply.Retryable, nil
 }
 

@@ -10,21 +10,21 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.time.Duration;
 
 public class Charges {
-    record Reply(JsonNode body, long pauseMs) {}
+    record Reply(int status, JsonNode body, long pauseMs) {}
 
     static final HttpClient CLIENT = HttpClient.newHttpClient();
     static final ObjectMapper JSON = new ObjectMapper();
     static final Retry RETRY = Retry.of("charges", RetryConfig.<Reply>custom()
         .maxAttempts(10)
         .retryExceptions(IOException.class)
-        .retryOnResult(reply -> reply.body().path("retryable").asBoolean())
+        .retryOnResult(reply -> reply.status() >= 400 && reply.body().path("retryable").asBoolean(true))
         .intervalBiFunction((attempt, outcome) -> outcome.fold(error -> 1000L, Reply::pauseMs))
         .build());
 
     static Reply send(HttpRequest request) throws IOException, InterruptedException {
         var response = CLIENT.send(request, BodyHandlers.ofString());
         var pauseSeconds = response.headers().firstValueAsLong("Retry-After").orElse(1);
-        return new Reply(JSON.readTree(response.body()), 1000 * pauseSeconds);
+        return new Reply(response.statusCode(), JSON.readTree(response.body()), 1000 * pauseSeconds);
     }
 
     /** Sends a charge until the service gives a final answer. */

@@ -9,7 +9,8 @@ export async function charge(url, key, body, timeoutMs = 30_000) {
     try {
       const response = await fetch(`${url}/charges`, { ...request, signal: AbortSignal.timeout(timeoutMs) });
       const reply = await response.json(); // inside of `try`, because the line may break within the body
-      if (!reply.retryable || attempt === ATTEMPTS) return reply;
+      // An error without `retryable` comes from a proxy, so the charge is in doubt.
+      if (response.ok || reply.retryable === false || attempt === ATTEMPTS) return reply;
       pauseSeconds = Number(response.headers.get('Retry-After') ?? 1);
     } catch (error) {
       if (attempt === ATTEMPTS) throw error;

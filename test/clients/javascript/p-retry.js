@@ -9,8 +9,11 @@ async function send(url, key, body, timeoutMs) {
     signal: AbortSignal.timeout(timeoutMs),
   });
   const reply = await response.json();
-  if (!reply.retryable) return reply;
-  throw Object.assign(new Error(reply.title), { reply, pauseSeconds: response.headers.get('Retry-After') });
+  if (response.ok || reply.retryable === false) return reply;
+  throw Object.assign(new Error(`status ${response.status}`), {
+    reply,
+    pauseSeconds: response.headers.get('Retry-After'),
+  });
 }
 
 export const charge = (url, key, body, timeoutMs = 30_000) =>

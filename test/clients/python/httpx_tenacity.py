@@ -17,6 +17,6 @@ def charge(url, key, body, timeout=30):
     headers = {"Idempotency-Key": key}
     response = httpx.post(f"{url}/charges", json=body, headers=headers, timeout=timeout)
     reply = response.json()
-    if reply.get("retryable"):
+    if response.is_error and reply.get("retryable", True):
         raise Retryable(reply, float(response.headers.get("Retry-After", 1)))
     return reply
