@@ -56,7 +56,11 @@ export async function openPage(browser: Browser, url: string): Promise<{ page: P
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const errors: string[] = [];
-  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  // The text of a failed resource does not name the resource.
+  page.on(
+    'console',
+    (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`),
+  );
   page.on('pageerror', (error) => errors.push(error.message));
   await page.goto(url);
   return { page, errors };
@@ -69,9 +73,18 @@ export interface Shown {
   sentence: string;
 }
 
+/** Presses the button that starts the view, and waits until the page shows the new run and nothing of the run before. */
+export async function begin(page: Page): Promise<void> {
+  const button = page.locator('button.run:enabled');
+  await button.waitFor();
+  const before = await page.locator('.stage').getAttribute('data-run');
+  await button.click();
+  await page.locator(`.stage:not([data-run="${before}"])`).waitFor();
+}
+
 /** Presses the button that starts the view, and waits for the verdict. */
 export async function run(page: Page): Promise<Shown> {
-  await page.locator('button.run:enabled').click();
+  await begin(page);
   return verdictOf(page);
 }
 
