@@ -8,7 +8,15 @@ import type { ProblemCode } from './problem.js';
 export const IDEMPOTENCY_KEY_SCHEMA = {
   type: 'string' as const,
   pattern: `^(?:[!#-~]{1,${IDEMPOTENCY_KEY_MAX_LENGTH}}|"(?:[!#-\\[\\]-~]|\\\\["\\\\]){1,${IDEMPOTENCY_KEY_MAX_LENGTH}}")$`,
-  example: 'order_12345',
+};
+
+/**
+ * The key of the examples for an operation, for example `docs_charges_1`. Each path has its own, because the service refuses a key that another
+ * request has used.
+ */
+export const exampleKeyOf = (path: string) => {
+  const names = path.split('/').filter((part) => /^\w/.test(part));
+  return ['docs', ...names, 1].join('_');
 };
 
 /** Metadata of a handler: the codes of its own problems. */
@@ -46,19 +54,19 @@ export function handlersOf(discovery: DiscoveryService, scanner: MetadataScanner
 
 /** Adds to a document what the decorators of the handlers say: `@Idempotent()` and `@ApiProblems()`. Nothing is declared twice. */
 export function documentHandlers(document: OpenAPIObject, handlers: ReadonlyMap<string, Handler>): void {
-  for (const { get, put, post, patch, delete: remove } of Object.values(document.paths)) {
+  for (const [path, { get, put, post, patch, delete: remove }] of Object.entries(document.paths)) {
     for (const operation of [get, put, post, patch, remove]) {
       const handler = handlers.get(operation?.operationId ?? '');
-      if (operation && handler) documentHandler(operation, handler);
+      if (operation && handler) documentHandler(operation, handler, exampleKeyOf(path));
     }
   }
 }
 
-function documentHandler(operation: Operation, handler: Handler): void {
+function documentHandler(operation: Operation, handler: Handler, exampleKey: string): void {
   const key = Reflect.getMetadata(IDEMPOTENT, handler) as IdempotentHandler['key'] | undefined;
   const codes = new Set<ProblemCode>();
   if (key) {
-    operation.parameters = [...(operation.parameters ?? []), keyHeader(key)];
+    operation.parameters = [...(operation.parameters ?? []), keyHeader(key, exampleKey)];
     if (key === 'required') codes.add('idempotency_key_missing');
     KEY_PROBLEMS.forEach((code) => codes.add(code));
   }
@@ -68,11 +76,11 @@ function documentHandler(operation: Operation, handler: Handler): void {
   Object.assign(operation.responses, problemResponses(codes));
 }
 
-const keyHeader = (key: IdempotentHandler['key']) => ({
+const keyHeader = (key: IdempotentHandler['key'], example: string) => ({
   name: 'Idempotency-Key',
   in: 'header' as const,
   required: key === 'required',
   description:
     'Names the request: a new value for every new request, and the same value for every retry of that request. 1 to 255 visible ASCII characters, bare or in double quotes. Kept for 24 hours by default.',
-  schema: IDEMPOTENCY_KEY_SCHEMA,
+  schema: { ...IDEMPOTENCY_KEY_SCHEMA, example },
 });

@@ -1,5 +1,6 @@
 // Goal: keep the OpenAPI document true: every answer documented, every example working.
 // Method: read /openapi.json and /docs, send the examples, and compare the answers with the schemas.
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PROBLEMS } from '../../src/http/problem.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
@@ -41,6 +42,9 @@ interface OpenApi {
   paths: Record<string, Record<string, Operation>>;
   components: { schemas: Record<string, Schema> };
 }
+
+/** Documents whose requests a reader may send beside the examples of /docs. */
+const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
 
 let database: TestDatabase;
 let service: TestService;
@@ -183,6 +187,29 @@ describe('/openapi.json', () => {
         .map((parameter) => `${name} ${parameter.name}`),
     );
     expect(lacking).toEqual([]);
+  });
+
+  it('documents an example key for each operation that the README and the other documents do not use, because a used key is refused', () => {
+    const ofDocs = operations.flatMap(({ operation: { parameters = [] } }) =>
+      parameters.flatMap(({ name, schema }) => (name === 'Idempotency-Key' ? [String(schema.example)] : [])),
+    );
+    expect(ofDocs.length).toBeGreaterThan(2);
+    expect([...new Set(ofDocs)]).toEqual(ofDocs);
+    const ofDocuments = WITH_REQUESTS.flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/Idempotency-Key: ([\w-]+)/g)].map(([, key = '']) => key),
+    );
+    expect(ofDocuments.length).toBeGreaterThan(2);
+    expect(ofDocs.filter((key) => ofDocuments.includes(key))).toEqual([]);
+  });
+
+  it('documents an example of an order that the other documents do not place, because other content is refused', () => {
+    const { order_id: ofDocs } = exampleBody(operationOf('POST /orders'));
+    const ofDocuments = WITH_REQUESTS.flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/"order_id": "([\w-]+)"/g)].map(([, id = '']) => id),
+    );
+    expect(ofDocuments.length).toBeGreaterThan(0);
+    expect(ofDocuments).not.toContain(ofDocs);
+    expect(exampleParameter(operationOf('GET /orders/{order_id}'), 'order_id')).toBe(ofDocs);
   });
 
   it('documents examples of requests that succeed when they are sent', async () => {
