@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { IDEMPOTENCY_KEY_MAX_LENGTH, IDEMPOTENT, type IdempotentHandler } from '../idempotency/index.js';
@@ -39,31 +40,36 @@ type Operation = NonNullable<OpenAPIObject['paths'][string]['post']>;
 /** The id of a handler's operation. */
 export const operationId = (controller: string, method: string) => `${controller}_${method}`;
 
+/** A handler and its controller, because a decorator of the controller holds for each of its handlers. */
+export type Decorated = readonly [handler: Handler, controller: Type];
+
 /** Finds every handler by the id of its operation. */
-export function handlersOf(discovery: DiscoveryService, scanner: MetadataScanner): Map<string, Handler> {
-  const handlers = new Map<string, Handler>();
+export function handlersOf(discovery: DiscoveryService, scanner: MetadataScanner): Map<string, Decorated> {
+  const handlers = new Map<string, Decorated>();
   for (const { metatype } of discovery.getControllers()) {
-    const prototype = metatype?.prototype as Record<string, Handler>;
+    const controller = metatype as Type;
+    const prototype = controller.prototype as Record<string, Handler>;
     for (const method of scanner.getAllMethodNames(prototype)) {
       const handler = prototype[method];
-      if (handler) handlers.set(operationId(metatype?.name ?? '', method), handler);
+      if (handler) handlers.set(operationId(controller.name, method), [handler, controller]);
     }
   }
   return handlers;
 }
 
 /** Adds to a document what the decorators of the handlers say: `@Idempotent()` and `@ApiProblems()`. Nothing is declared twice. */
-export function documentHandlers(document: OpenAPIObject, handlers: ReadonlyMap<string, Handler>): void {
+export function documentHandlers(document: OpenAPIObject, handlers: ReadonlyMap<string, Decorated>): void {
   for (const [path, { get, put, post, patch, delete: remove }] of Object.entries(document.paths)) {
     for (const operation of [get, put, post, patch, remove]) {
-      const handler = handlers.get(operation?.operationId ?? '');
-      if (operation && handler) documentHandler(operation, handler, exampleKeyOf(path));
+      const decorated = handlers.get(operation?.operationId ?? '');
+      if (operation && decorated) documentHandler(operation, decorated, exampleKeyOf(path));
     }
   }
 }
 
-function documentHandler(operation: Operation, handler: Handler, exampleKey: string): void {
-  const key = Reflect.getMetadata(IDEMPOTENT, handler) as IdempotentHandler['key'] | undefined;
+function documentHandler(operation: Operation, [handler, controller]: Decorated, exampleKey: string): void {
+  const key = (Reflect.getMetadata(IDEMPOTENT, handler) ?? Reflect.getMetadata(IDEMPOTENT, controller)) as
+    IdempotentHandler['key'] | undefined;
   const codes = new Set<ProblemCode>();
   if (key) {
     operation.parameters = [...(operation.parameters ?? []), keyHeader(key, exampleKey)];

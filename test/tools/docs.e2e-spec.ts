@@ -2,7 +2,9 @@
 // Method: read /openapi.json and /docs, send the examples, and compare the answers with the schemas.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { documentHandlers } from '../../src/http/openapi.operations.js';
 import { PROBLEMS } from '../../src/http/problem.js';
+import { Idempotent } from '../../src/idempotency/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startService, type TestService } from '../support/service.js';
 
@@ -156,6 +158,28 @@ describe('/openapi.json', () => {
       expect(operation.parameters?.find(({ name }) => name === 'Idempotency-Key')?.description).toMatch(/24 hours/);
       expect(Object.keys(operation.responses)).toEqual(expect.arrayContaining(['400', '409', '422', '503']));
     }
+  });
+
+  it('documents the key of every operation of a controller that is idempotent as a whole, unless a handler says otherwise', () => {
+    class Controller {
+      create() {}
+      @Idempotent({ key: 'optional' })
+      change() {}
+    }
+    Idempotent()(Controller);
+    const { create, change } = Controller.prototype;
+    const operation = (operationId: string) => ({ operationId, responses: {} });
+    const paths = { '/things': { post: operation('create'), patch: operation('change') } };
+    const controllers = new Map([
+      ['create', [create, Controller] as const],
+      ['change', [change, Controller] as const],
+    ]);
+    documentHandlers({ openapi: '3.0.0', info: { title: 'A test', version: '1' }, paths }, controllers);
+    const key = { name: 'Idempotency-Key', in: 'header', schema: { example: 'docs_things_1' } };
+    expect(paths['/things']).toMatchObject({
+      post: { parameters: [{ ...key, required: true }], responses: { 400: {}, 409: {}, 422: {} } },
+      patch: { parameters: [{ ...key, required: false }] },
+    });
   });
 
   it('documents that POST /charges is idempotent by a required key, and all its statuses', () => {
