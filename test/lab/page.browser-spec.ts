@@ -2,24 +2,16 @@
 // Method: use the page in a real Chromium. The specs of the steps play every scenario.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { Browser, Page } from 'playwright-core';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import type { Page } from 'playwright-core';
 import { Barrier, until } from '../support/waiting.js';
-import { begin, effectsIn, endLab, type Lab, openPage, run, startBrowser, startLab, verdictOf } from './open-lab.js';
+import { begin, effectsIn, type Lab, run, sharePage, verdictOf } from './open-lab.js';
 
-let lab: Lab;
-let browser: Browser;
+const shared = sharePage();
 let page: Page;
-let errors: string[];
-
-beforeAll(async () => {
-  [lab, browser] = await Promise.all([startLab(), startBrowser()]);
-  ({ page, errors } = await openPage(browser, lab.url));
-});
-afterEach(() => expect(errors.splice(0)).toEqual([]));
-afterAll(async () => {
-  await browser?.close();
-  if (lab) await endLab(lab);
+let lab: Lab;
+beforeAll(() => {
+  ({ page, lab } = shared);
 });
 
 const show = (view: string) => page.goto(`${lab.url}${view}`);
@@ -167,7 +159,7 @@ describe('the page of the laboratory', () => {
     }
     await page.unroute('**/commands');
     // The browser reports the refusal.
-    expect(errors.splice(0)).toEqual([expect.stringMatching(/503 .*commands$/)]);
+    expect(shared.errors.splice(0)).toEqual([expect.stringMatching(/503 .*commands$/)]);
   });
 
   it('does not show the failure of an action in the run that has ended the action', async () => {
