@@ -66,7 +66,7 @@ export async function openPage(browser: Browser, url: string): Promise<{ page: P
   return { page, errors };
 }
 
-/** What the tests of a file share. It is empty until the first test begins. */
+/** The laboratory and the page that the tests of a file share. The members are undefined until the first test begins. */
 export interface Shared {
   lab: Lab;
   browser: Browser;
