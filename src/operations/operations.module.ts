@@ -8,5 +8,7 @@ import { Metrics, MetricsController } from './metrics.js';
 @Module({
   controllers: [HealthController, MetricsController],
   providers: [DatabaseLooks, Drain, MessagingMetrics, Metrics],
+  // For the metrics of features.
+  exports: [Metrics],
 })
 export class OperationsModule {}
