@@ -118,6 +118,8 @@ const environment = z.object({
     .refine(hasOnlyPath, 'expected http://host:port/path, without user, password, query and fragment')
     .optional(),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
+  // Stripe may forget a key when the key is 24 hours old (https://docs.stripe.com/api/idempotent_requests).
+  GATEWAY_KEY_LIFE_SECONDS: number('seconds', 1, 31_536_000).default(86_400),
   STRIPE_API_KEY: z
     .string()
     .regex(STRIPE_KEY, 'expected a secret or restricted key of Stripe, such as sk_test_')
@@ -178,6 +180,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   }
   if (data.STRIPE_API_BASE && !data.STRIPE_API_KEY) {
     throw new ConfigError('STRIPE_API_BASE: expected STRIPE_API_KEY as well, because only Stripe uses this address');
+  }
+  if (data.GATEWAY_KEY_LIFE_SECONDS * 1000 < 2 * data.GATEWAY_TIMEOUT_MS) {
+    throw new ConfigError(
+      'GATEWAY_KEY_LIFE_SECONDS: expected at least twice GATEWAY_TIMEOUT_MS, because the gateway is asked only if its answer is due while its key lives',
+    );
   }
   return Object.freeze(data);
 }
