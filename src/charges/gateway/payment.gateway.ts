@@ -10,7 +10,10 @@ export type Authorization = { status: 'succeeded' } | { status: 'failed'; declin
 export interface GatewayLimits {
   /** Milliseconds that one call may take. */
   timeoutMs: number;
-  /** Milliseconds for which the gateway certainly honours an idempotency key, counted from the first call with the key. */
+  /**
+   * Milliseconds for which the gateway certainly honours an idempotency key, counted from the first call with the key. Infinity if a charge can
+   * be asked for again without a key.
+   */
   keyLifeMs: number;
 }
 
