@@ -6,6 +6,7 @@ import type { Charge } from '../../src/charges/charge.entity.js';
 import { CARD_TOKENS } from '../../src/charges/gateway/card-tokens.js';
 import { createStripe } from '../../src/charges/gateway/stripe/stripe.client.js';
 import { type Intent, StripeIntents } from '../../src/charges/gateway/stripe/stripe.intents.js';
+import { surviveWithoutKeys } from './crashes.js';
 
 const TIMEOUT_MS = 30_000;
 
@@ -48,6 +49,10 @@ function casesOf(stripe: Stripe): Case[] {
         assert.ok(refusal instanceof Error, 'stripe-mock accepts anything');
         return refusal.message.split('\n')[0] ?? '';
       },
+    },
+    {
+      name: 'takes money once for each charge if processes are killed, answers are lost and Stripe forgets every key',
+      run: surviveWithoutKeys,
     },
   ];
 }
