@@ -10,6 +10,9 @@ import { ChargesService } from './charges.service.js';
 import { HttpGateway } from './gateway/http-gateway.js';
 import { limitsOf, PaymentGateway } from './gateway/payment.gateway.js';
 import { SimulatedBank } from './gateway/simulated-bank.js';
+import { createStripe } from './gateway/stripe/stripe.client.js';
+import { StripeGateway } from './gateway/stripe/stripe.gateway.js';
+import { StripePayments } from './gateway/stripe/stripe.payments.js';
 
 @Module({
   imports: [TypeOrmModule.forFeature([Charge])],
@@ -24,8 +27,10 @@ import { SimulatedBank } from './gateway/simulated-bank.js';
 })
 export class ChargesModule {}
 
-/** The bank at `GATEWAY_URL`, or the simulated bank if `GATEWAY_URL` is not set. */
-function gatewayOf(config: Config, dataSource: DataSource): PaymentGateway {
-  const { GATEWAY_URL } = config;
-  return GATEWAY_URL ? new HttpGateway(GATEWAY_URL, limitsOf(config)) : new SimulatedBank(dataSource, config);
+/** The bank at `GATEWAY_URL`, or Stripe if `STRIPE_API_KEY` is set, or else the simulated bank. */
+async function gatewayOf(config: Config, dataSource: DataSource): Promise<PaymentGateway> {
+  const { GATEWAY_URL, STRIPE_API_KEY } = config;
+  if (GATEWAY_URL) return new HttpGateway(GATEWAY_URL, limitsOf(config));
+  if (!STRIPE_API_KEY) return new SimulatedBank(dataSource, config);
+  return new StripeGateway(await createStripe(config), new StripePayments(dataSource), limitsOf(config));
 }
