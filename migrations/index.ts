@@ -10,6 +10,7 @@ import { Balances1795478407000 } from './1795478407000-balances.js';
 import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-recovery.js';
 import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
+import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
 
 /** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
@@ -25,4 +26,5 @@ export const migrations = [
   IdempotencyRecovery1795478408000,
   ChargesByAge1795478409000,
   MailedOrders1795478410000,
+  StripePayments1795478414000,
 ];

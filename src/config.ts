@@ -60,6 +60,15 @@ function isReadByRedisClient(url: string): boolean {
   return hostname !== '' && /^\/?\d*$/.test(pathname);
 }
 
+/** A key contains only its prefix and letters and digits. The error must not repeat the key. */
+const STRIPE_KEY = /^(sk|rk)_(test|live)_[A-Za-z0-9]+$/;
+
+/** Whether a URL is only an address, and does not send the API key over a network without encryption. */
+function isSafeAddress(url: string): boolean {
+  const { protocol, hostname, pathname } = new URL(url);
+  return hasOnlyPath(url) && pathname === '/' && (protocol === 'https:' || LOOPBACK_HOSTS.includes(hostname));
+}
+
 /** Whether a cron expression is valid and has a next time. `0 0 30 2 *` has none, and its job would fail only when it is started. */
 function hasNextTime(cron: string): boolean {
   try {
@@ -111,8 +120,21 @@ const environment = z.object({
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   // Stripe may forget a key when the key is 24 hours old (https://docs.stripe.com/api/idempotent_requests).
   GATEWAY_KEY_LIFE_SECONDS: number('seconds', 1, 31_536_000).default(86_400),
+  STRIPE_API_KEY: z
+    .string()
+    .regex(STRIPE_KEY, 'expected a secret or restricted key of Stripe, such as sk_test_')
+    .optional(),
+  STRIPE_API_BASE: z
+    .url({ protocol: /^https?$/, error: 'expected https://host:port, or http on loopback', abort: true })
+    .refine(
+      isSafeAddress,
+      'expected https://host:port, or http on loopback, without user, password, path, query and fragment',
+    )
+    .optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
+
+const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
 
 /** The settings of the process: read once from the environment, checked and frozen. Units are in the names. */
 export type Config = Readonly<z.output<typeof environment>>;
@@ -130,8 +152,6 @@ export function configOfProcess(): Config {
   if (existsSync('.env')) loadEnvFile('.env');
   return loadConfig(process.env);
 }
-
-const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
 
 /**
  * Reads and checks the settings.
@@ -157,6 +177,14 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     throw new ConfigError(
       'GATEWAY_KEY_LIFE_SECONDS: expected at least twice GATEWAY_TIMEOUT_MS, because the gateway is asked only if its answer is due while its key lives',
     );
+  }
+  if (data.STRIPE_API_KEY && data.GATEWAY_URL) {
+    throw new ConfigError(
+      'STRIPE_API_KEY, GATEWAY_URL: expected at most one of the two, because charges use one gateway',
+    );
+  }
+  if (data.STRIPE_API_BASE && !data.STRIPE_API_KEY) {
+    throw new ConfigError('STRIPE_API_BASE: expected STRIPE_API_KEY as well, because only Stripe uses this address');
   }
   return Object.freeze(data);
 }

@@ -2,30 +2,42 @@ import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../config.js';
+import { GatewayMetrics } from '../operations/gateway-metrics.js';
+import { OperationsModule } from '../operations/operations.module.js';
 import { Charge } from './charge.entity.js';
 import { ChargeResolution } from './charge-resolution.js';
 import { ChargesController } from './charges.controller.js';
 import { ChargesReader } from './charges.reader.js';
 import { ChargesService } from './charges.service.js';
+import { GatewayFaults } from './gateway/gateway-faults.js';
 import { HttpGateway } from './gateway/http-gateway.js';
 import { limitsOf, PaymentGateway } from './gateway/payment.gateway.js';
 import { SimulatedBank } from './gateway/simulated-bank.js';
+import { createStripe } from './gateway/stripe/stripe.client.js';
+import { StripeGateway } from './gateway/stripe/stripe.gateway.js';
+import { StripeIntents } from './gateway/stripe/stripe.intents.js';
+import { StripePayments } from './gateway/stripe/stripe.payments.js';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Charge])],
+  imports: [TypeOrmModule.forFeature([Charge]), OperationsModule],
   controllers: [ChargesController],
   providers: [
     ChargesService,
     ChargesReader,
     ChargeResolution,
-    { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource] },
+    GatewayFaults,
+    GatewayMetrics,
+    { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource, GatewayFaults] },
   ],
   exports: [PaymentGateway],
 })
 export class ChargesModule {}
 
-/** The bank at `GATEWAY_URL`, or the simulated bank if `GATEWAY_URL` is not set. */
-function gatewayOf(config: Config, dataSource: DataSource): PaymentGateway {
-  const { GATEWAY_URL } = config;
-  return GATEWAY_URL ? new HttpGateway(GATEWAY_URL, limitsOf(config)) : new SimulatedBank(dataSource, config);
+/** The bank at `GATEWAY_URL`, or Stripe if `STRIPE_API_KEY` is set, or else the simulated bank. */
+async function gatewayOf(config: Config, dataSource: DataSource, faults: GatewayFaults): Promise<PaymentGateway> {
+  const { GATEWAY_URL, STRIPE_API_KEY } = config;
+  if (GATEWAY_URL) return new HttpGateway(GATEWAY_URL, limitsOf(config));
+  if (!STRIPE_API_KEY) return new SimulatedBank(dataSource, config);
+  const intents = new StripeIntents(await createStripe(config), faults);
+  return new StripeGateway(intents, new StripePayments(dataSource), limitsOf(config));
 }

@@ -25,6 +25,7 @@ const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   outbox: { finalAt: 'published_at', dueAt: 'available_at' },
   processed_messages: { finalAt: 'processed_at', isInbox: true },
   charges: { finalAt: 'settled_at' },
+  stripe_payments: { finalAt: 'opened_at' },
   'bank.captures': { finalAt: 'captured_at' },
   // A further mail gives the row a new time.
   mailed_orders: { finalAt: 'mailed_at' },

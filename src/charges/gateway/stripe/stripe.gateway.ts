@@ -1,0 +1,74 @@
+import type { Charge } from '../../charge.entity.js';
+import { type Authorization, type GatewayLimits, gatewayUnavailable, PaymentGateway } from '../payment.gateway.js';
+import { declineCodeOf } from './stripe.failure.js';
+import type { Intent, StripeIntents } from './stripe.intents.js';
+import type { StripePayments } from './stripe.payments.js';
+
+/**
+ * Takes the money with Stripe: creates a PaymentIntent, commits its id, and confirms the committed intent.
+ *
+ * Two invariants hold without any clock and without Stripe's idempotency keys:
+ * 1. An attempt confirms only the committed intent of its charge, and an intent succeeds at most once. So a charge takes money at most once.
+ * 2. A decision is read from an intent that is `succeeded` or `canceled`. An intent never leaves these states, so all attempts read the same
+ *    decision. A declined intent is canceled before the decline is recorded, because a late attempt could otherwise confirm it again.
+ *
+ * docs/stripe.md has the meaning of each answer of Stripe, and ADR 43 the reason for the two requests.
+ */
+export class StripeGateway extends PaymentGateway {
+  constructor(
+    private readonly intents: StripeIntents,
+    private readonly payments: StripePayments,
+    limits: GatewayLimits,
+  ) {
+    super(limits);
+  }
+
+  protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
+    const decided = await this.find(charge);
+    if (decided) return decided;
+    const opened = (await this.payments.find(charge)) ?? (await this.intents.create(charge));
+    const payment = await this.payments.keep(charge, opened);
+    // After the limit in time, recovery may be at work already.
+    giveUp.throwIfAborted();
+    return payment.kind === 'refused' ? declined(payment.reason) : this.decide(await this.intents.confirm(payment.id));
+  }
+
+  /** Looks the charge up at Stripe. Returns undefined if no attempt at the charge has been confirmed. */
+  protected async find(charge: Charge): Promise<Authorization | undefined> {
+    const payment = await this.payments.find(charge);
+    if (!payment) return undefined;
+    if (payment.kind === 'refused') return declined(payment.reason);
+    const intent = await this.intents.retrieve(payment.id);
+    return intent.status === 'requires_confirmation' ? undefined : this.decide(intent);
+  }
+
+  /** @throws Problem 503 `gateway_unavailable` if the intent is not decided yet */
+  private async decide(intent: Intent): Promise<Authorization> {
+    switch (intent.status) {
+      case 'succeeded':
+        return { status: 'succeeded' };
+      case 'canceled':
+        return declined(reasonOf(intent));
+      case 'requires_payment_method':
+      case 'requires_action': {
+        const { status } = await this.intents.cancel(intent.id);
+        if (status === 'canceled') return declined(reasonOf(intent));
+        // Another attempt was faster.
+        if (status === 'succeeded') return { status };
+        throw gatewayUnavailable(new Error(`The PaymentIntent could not be canceled, because it is ${status}`));
+      }
+      case 'requires_confirmation':
+      case 'processing':
+      case 'requires_capture':
+        throw gatewayUnavailable(new Error(`The PaymentIntent is not decided, because it is ${intent.status}`));
+    }
+  }
+}
+
+const declined = (declineCode: string): Authorization => ({ status: 'failed', declineCode });
+
+/** The reason for which an intent did not succeed. Stripe may forget the decline of a canceled intent; the reason is then `canceled`. */
+function reasonOf({ status, last_payment_error: error }: Intent): string {
+  const unknown = { requires_action: 'authentication_required', canceled: 'canceled' }[status as string];
+  return declineCodeOf(error?.decline_code ?? error?.code, unknown ?? 'generic_decline');
+}
