@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { canonical, type Form, formOf } from './form.js';
 import { IdempotencyLayer } from './idempotency-layer.js';
-import { PaymentIntents } from './payment-intents.js';
+import { type Card, PaymentIntents } from './payment-intents.js';
 import { Refunds } from './refunds.js';
 import { missing, type StripeAnswer, StripeRefusal } from './stripe-errors.js';
 
@@ -14,10 +14,12 @@ export type StripeFault =
   /** The request is delayed in the network. */
   | { kind: 'delays the request'; until: () => Promise<void> }
   | { kind: 'loses the request' }
-  /** Refused before the idempotency key is looked at: 403 without the right, 429 too many requests, 503 overloaded. */
-  | { kind: 'refuses'; status: 403 | 429 | 503 }
+  /** Answers before the idempotency key is looked at. */
+  | { kind: 'answers'; answer: StripeAnswer }
   /** Answers 500 before the request takes effect. The idempotency key gets this answer again. */
   | { kind: 'fails before' }
+  /** Decides a confirmation in this way, whatever the card is. */
+  | { kind: 'decides'; card: Card }
   /** Executes the request and keeps the answer back, so that the idempotency key is in use. */
   | { kind: 'answers late'; until: () => Promise<void> }
   /** Executes the request, then answers 500. The idempotency key gets this answer again. */
@@ -42,13 +44,17 @@ export interface FakeStripeOptions {
 }
 
 const DAY_MS = 86_400_000;
-const FAILURE: StripeAnswer = { status: 500, body: { error: { type: 'api_error', message: 'An error occurred.' } } };
-const REFUSALS = {
-  403: new StripeRefusal(403, { type: 'invalid_request_error', message: 'The provided key lacks the permission.' }),
-  429: new StripeRefusal(429, { type: 'invalid_request_error', code: 'rate_limit', message: 'Too many requests.' }),
-  503: new StripeRefusal(503, { type: 'api_error', message: 'Stripe is overloaded.' }),
-};
 
+const answerOf = (status: number, error: object): StripeAnswer => ({ status, body: { error } });
+const FAILURE = answerOf(500, { type: 'api_error', message: 'An error occurred.' });
+/** Answers that do not depend on the request. */
+export const FORBIDDEN = answerOf(403, { type: 'invalid_request_error', message: 'The key lacks the permission.' });
+export const OVERLOADED = answerOf(503, { type: 'api_error', message: 'Stripe is overloaded.' });
+export const RATE_LIMITED = answerOf(429, {
+  type: 'invalid_request_error',
+  code: 'rate_limit',
+  message: 'Too many requests.',
+});
 /**
  * A stateful substitute for Stripe: PaymentIntents, refunds and idempotency keys, as far as this service uses them.
  *
@@ -59,7 +65,7 @@ export class FakeStripe {
   readonly intents = new PaymentIntents(() => this.now());
   readonly refunds = new Refunds(this.intents, () => this.now());
   private readonly keys: IdempotencyLayer;
-  private readonly faults = new Map<StripeOperation, StripeFault>();
+  private readonly faults = new Map<StripeOperation, StripeFault[]>();
   private readonly server: Server;
   /** The time that {@link passTime} has added to the clock. */
   private passedMs = 0;
@@ -82,9 +88,9 @@ export class FakeStripe {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** Applies a fault to the next request of an operation. */
-  breakNext(operation: StripeOperation, fault: StripeFault): void {
-    this.faults.set(operation, fault);
+  /** Applies faults to the next requests of an operation, one to each. The SDK repeats a request whose connection is cut, once. */
+  breakNext(operation: StripeOperation, ...faults: StripeFault[]): void {
+    this.faults.set(operation, [...(this.faults.get(operation) ?? []), ...faults]);
   }
 
   /** Sets the clock of Stripe forward. */
@@ -120,20 +126,19 @@ export class FakeStripe {
     const [operation, id] = operationOf(method, pathname);
     const key = headers['idempotency-key'] as string | undefined;
     this.requests.push({ operation, path: pathname, key, form });
-    const fault = operation && this.faults.get(operation);
-    if (operation) this.faults.delete(operation);
+    const fault = operation && this.faults.get(operation)?.shift();
 
     if (fault?.kind === 'delays the request') await fault.until();
     if (fault?.kind === 'loses the request') return void response.destroy();
     const execute = async (): Promise<StripeAnswer> => {
       if (fault?.kind === 'fails before') return FAILURE;
-      const answer = this.execute(operation, id, form);
+      const answer = this.execute(operation, id, form, fault?.kind === 'decides' ? fault.card : undefined);
       if (fault?.kind === 'answers late') await fault.until();
       return fault?.kind === 'fails after' ? FAILURE : answer;
     };
     try {
       this.admit(headers.authorization);
-      if (fault?.kind === 'refuses') throw REFUSALS[fault.status];
+      if (fault?.kind === 'answers') return send(response, fault.answer, false);
       const { answer, isReplayed } =
         method === 'POST' && key
           ? await this.keys.answer(key, `${method} ${pathname} ${canonical(form)}`, execute)
@@ -153,12 +158,12 @@ export class FakeStripe {
     throw new StripeRefusal(401, { type: 'invalid_request_error', message: `Invalid API Key provided: ${key}` });
   }
 
-  private execute(operation: StripeOperation | undefined, id: string, form: Form): StripeAnswer {
+  private execute(operation: StripeOperation | undefined, id: string, form: Form, card?: Card): StripeAnswer {
     switch (operation) {
       case 'create':
         return this.intents.create(form);
       case 'confirm':
-        return this.intents.confirm(id, form);
+        return this.intents.confirm(id, form, card);
       case 'cancel':
         return this.intents.cancel(id, form);
       case 'retrieve':

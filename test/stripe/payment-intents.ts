@@ -18,8 +18,9 @@ export interface PaymentIntent {
   /** Seconds since 1970. */
   created: number;
   metadata: Record<string, string>;
-  payment_method: string | null;
-  status: 'requires_payment_method' | 'requires_confirmation' | 'requires_action' | 'canceled' | 'succeeded';
+  payment_method: string;
+  status:
+    'requires_payment_method' | 'requires_confirmation' | 'requires_action' | 'processing' | 'canceled' | 'succeeded';
   last_payment_error: PaymentError | null;
 }
 
@@ -38,7 +39,9 @@ const CREATING = [
   'payment_method',
 ];
 
-type Card = 'pays' | 'asks for 3-D Secure' | { declines: string };
+/** How an attempt to take money from a card ends. The last two are not failures, and Stripe answers them with 200. */
+export type Card =
+  'pays' | 'asks for 3-D Secure' | { declines: string } | 'waits for the customer' | 'is processed later';
 
 /** The behaviour of Stripe's test payment methods. */
 function cardOf(paymentMethod: string): Card | undefined {
@@ -97,9 +100,11 @@ export class PaymentIntents {
     return confirms ? this.attempt(intent, form) : answerWith(intent);
   }
 
-  confirm(id: string, form: Form): StripeAnswer {
+  /** @param card replaces the behaviour of the card of the intent */
+  confirm(id: string, form: Form, card?: Card): StripeAnswer {
     refuseUnknown(form, CONFIRMING);
-    return this.attempt(this.inState(id, ['requires_confirmation', 'requires_action']), form);
+    const intent = this.inState(id, ['requires_confirmation', 'requires_payment_method', 'requires_action']);
+    return this.attempt(intent, form, card);
   }
 
   cancel(id: string, form: Form): StripeAnswer {
@@ -127,18 +132,15 @@ export class PaymentIntents {
     });
   }
 
-  private attempt(intent: PaymentIntent, form: Form): StripeAnswer {
-    const card = cardOf(intent.payment_method ?? '');
-    if (card === 'pays') {
-      intent.status = 'succeeded';
-      intent.amount_received = intent.amount;
-      return answerWith(intent);
-    }
-    if (card !== 'asks for 3-D Secure') return decline(intent, 'card_declined', card?.declines ?? 'generic_decline');
-    if (CONFIRMING.some((name) => form.get(name) === 'true')) {
+  private attempt(intent: PaymentIntent, form: Form, card = cardOf(intent.payment_method)): StripeAnswer {
+    if (card === 'pays') Object.assign(intent, { status: 'succeeded', amount_received: intent.amount });
+    else if (card === 'is processed later') intent.status = 'processing';
+    else if (card === 'waits for the customer') intent.status = 'requires_action';
+    else if (card !== 'asks for 3-D Secure')
+      return decline(intent, 'card_declined', card?.declines ?? 'generic_decline');
+    else if (CONFIRMING.some((name) => form.get(name) === 'true')) {
       return decline(intent, 'authentication_required', 'authentication_required');
-    }
-    intent.status = 'requires_action';
+    } else intent.status = 'requires_action';
     return answerWith(intent);
   }
 }
@@ -146,15 +148,18 @@ export class PaymentIntents {
 /** A copy, because the intent changes and a recorded answer does not. */
 const answerWith = (intent: PaymentIntent): StripeAnswer => ({ status: 200, body: { ...intent } });
 
-/** Detaches the card, so that the intent cannot be confirmed again without a new card. */
+/**
+ * Leaves the card with the intent, so that the intent can be confirmed again. The documentation does not promise that Stripe takes the card away,
+ * so the service must not depend on that.
+ */
 function decline(intent: PaymentIntent, code: string, declineCode: string): StripeAnswer {
   const error: PaymentError = {
     type: 'card_error',
     code,
     decline_code: declineCode,
     message: 'Your card was declined.',
-    payment_method: { id: intent.payment_method ?? '', object: 'payment_method' },
+    payment_method: { id: intent.payment_method, object: 'payment_method' },
   };
-  Object.assign(intent, { status: 'requires_payment_method', payment_method: null, last_payment_error: error });
+  Object.assign(intent, { status: 'requires_payment_method', last_payment_error: error });
   return { status: 402, body: { error: { ...error, payment_intent: { ...intent } } } };
 }
