@@ -11,6 +11,7 @@ import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-re
 import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
 import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
+import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
 
 /** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
@@ -27,4 +28,5 @@ export const migrations = [
   ChargesByAge1795478409000,
   MailedOrders1795478410000,
   StripePayments1795478414000,
+  StripeWebhooks1795478415000,
 ];

@@ -11,6 +11,7 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   processed_requests: [],
   charges: ADD_AND_CHANGE,
   stripe_payments: ADD_AND_CHANGE,
+  unmatched_events: ALL,
   orders: ADD_AND_CHANGE,
   order_payments: ADD_AND_CHANGE,
   inventory: ADD_AND_CHANGE,

@@ -112,7 +112,7 @@ async function expectAlarm(kind: string, act: () => Promise<unknown>): Promise<v
 }
 
 /** Another attempt at the charge, as a process makes it that has taken the request over. */
-const authorize = (pending: Charge) => service.nest.get(PaymentGateway).authorize(pending);
+const authorize = (pending: Charge) => service.nest.get(PaymentGateway).authorize(pending, performance.now());
 
 describe('an answer of Stripe', () => {
   it('charges with an intent that is created under the id of the charge, committed, and confirmed off-session', async () => {
