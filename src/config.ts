@@ -64,7 +64,7 @@ function isReadByRedisClient(url: string): boolean {
 const STRIPE_KEY = /^(sk|rk)_(test|live)_[A-Za-z0-9]+$/;
 
 /** A secret of a webhook endpoint. The error must not repeat the secret. */
-const STRIPE_WEBHOOK_SECRET = /^whsec_[\w+/=-]{1,255}$/;
+const WEBHOOK_SECRET = /^whsec_[\w+/=-]{1,255}$/;
 
 /** Whether a URL is only an address, and does not send the API key over a network without encryption. */
 function isSafeAddress(url: string): boolean {
@@ -136,7 +136,7 @@ const environment = z.object({
     .optional(),
   STRIPE_WEBHOOK_SECRET: z
     .string()
-    .regex(STRIPE_WEBHOOK_SECRET, 'expected the signing secret of a webhook endpoint of Stripe, such as whsec_')
+    .regex(WEBHOOK_SECRET, 'expected the signing secret of a webhook endpoint of Stripe, such as whsec_')
     .optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
@@ -180,11 +180,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   if (data.AMQP_URL && data.KAFKA_BROKERS) {
     throw new ConfigError('AMQP_URL, KAFKA_BROKERS: expected at most one of the two, because messages use one bus');
   }
-  if (data.GATEWAY_KEY_LIFE_SECONDS * 1000 < 2 * data.GATEWAY_TIMEOUT_MS) {
-    throw new ConfigError(
-      'GATEWAY_KEY_LIFE_SECONDS: expected at least twice GATEWAY_TIMEOUT_MS, because the gateway is asked only if its answer is due while its key lives',
-    );
-  }
   if (data.STRIPE_API_KEY && data.GATEWAY_URL) {
     throw new ConfigError(
       'STRIPE_API_KEY, GATEWAY_URL: expected at most one of the two, because charges use one gateway',
@@ -192,6 +187,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   }
   if (data.STRIPE_API_BASE && !data.STRIPE_API_KEY) {
     throw new ConfigError('STRIPE_API_BASE: expected STRIPE_API_KEY as well, because only Stripe uses this address');
+  }
+  if (data.GATEWAY_KEY_LIFE_SECONDS * 1000 < 2 * data.GATEWAY_TIMEOUT_MS) {
+    throw new ConfigError(
+      'GATEWAY_KEY_LIFE_SECONDS: expected at least twice GATEWAY_TIMEOUT_MS, because the gateway is asked only if its answer is due while its key lives',
+    );
   }
   return Object.freeze(data);
 }

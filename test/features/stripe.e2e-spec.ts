@@ -4,6 +4,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import type { Charge } from '../../src/charges/charge.entity.js';
+import { ChargeResolution } from '../../src/charges/charge-resolution.js';
 import { CARD_TOKENS } from '../../src/charges/gateway/card-tokens.js';
 import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
 import type { Problem } from '../../src/http/problem.js';
@@ -368,6 +369,19 @@ describe('a fault on our side', () => {
     await expectCharged();
   });
 
+  it('stops the start with the name of the package if the SDK is not installed', async () => {
+    const hidden = encodeURIComponent(`
+      export const resolve = (name, context, next) => {
+        if (name === 'stripe') throw Object.assign(new Error(), { code: 'ERR_MODULE_NOT_FOUND' });
+        return next(name, context);
+      }`);
+    const hide = `import { register } from 'node:module'; register("data:text/javascript,${hidden}");`;
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(hide)}`;
+    await expect(spawnService(database.url, { ...settings(), NODE_OPTIONS })).rejects.toThrow(
+      /\nThe settings are not valid:\nSTRIPE_API_KEY: expected the npm package stripe/,
+    );
+  });
+
   async function authorizePending() {
     return authorize(await charge());
   }
@@ -428,6 +442,18 @@ describe('a charge at Stripe', () => {
     declining.open();
     expect((await first).status).toBe(200);
     expect(stripe.capturesOf(pending.id)).toBe(1);
+  });
+
+  it('never needs a person to decide it, however old it is', async () => {
+    stripe.breakNext('confirm', ...LOSES_REQUESTS);
+    await expectUnknown();
+    await database.sql(`UPDATE charges SET created_at = now() - interval '30 days'`);
+    const resolution = service.nest.get(ChargeResolution);
+    expect(await resolution.unresolved()).toEqual([]);
+    const { id } = await charge();
+    await expect(resolution.resolve(id, 'failed')).rejects.toThrow(`${id}: the service can always ask this gateway`);
+    expect(await service.nest.get(Recovery).runOnce()).toBe(1);
+    await expectCharged();
   });
 
   it('is declined later if the answer to the cancellation was lost', async () => {

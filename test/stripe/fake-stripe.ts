@@ -40,6 +40,8 @@ export interface FakeStripeOptions {
   apiKey: string;
   /** The life of an idempotency key. Stripe keeps a key for at least 24 hours. */
   keyLifeMs?: number;
+  /** The percentage of answers, chosen at random, that are lost after the request took effect. */
+  losePercent?: number;
   port?: number;
 }
 
@@ -143,7 +145,8 @@ export class FakeStripe {
         method === 'POST' && key
           ? await this.keys.answer(key, `${method} ${pathname} ${canonical(form)}`, execute)
           : { answer: await execute(), isReplayed: false };
-      if (fault?.kind === 'loses the answer') return void response.destroy();
+      const isLost = Math.random() * 100 < (this.options.losePercent ?? 0);
+      if (isLost || fault?.kind === 'loses the answer') return void response.destroy();
       send(response, answer, isReplayed);
     } catch (error) {
       if (!(error instanceof StripeRefusal)) throw error;

@@ -12,7 +12,7 @@ import { EventReceipt } from './dto/event-receipt.resource.js';
 import type { Outcome } from './outcome.js';
 import { readEvent, type StripeEvent } from './stripe-event.js';
 import { StripeSignatures } from './stripe-signatures.js';
-import { WebhookMetrics } from './webhook-metrics.js';
+import { WebhookEvents } from './webhook-events.js';
 import { WebhooksService } from './webhooks.service.js';
 
 /** The name under which the events take turns that name no account. No account has a name with a space. */
@@ -31,7 +31,7 @@ export class WebhooksController {
   constructor(
     private readonly signatures: StripeSignatures,
     private readonly webhooks: WebhooksService,
-    private readonly metrics: WebhookMetrics,
+    private readonly events: WebhookEvents,
     @Inject(CONFIG) { DATABASE_POOL_SIZE: connections }: Config,
   ) {
     this.turns = new Turns(Math.max(1, Math.floor(connections / 4)), WITHIN_MS);
@@ -63,7 +63,7 @@ export class WebhooksController {
   })
   async receive(@Req() request: FastifyRequest, @Headers('stripe-signature') signature = ''): Promise<EventReceipt> {
     const event = readEvent(this.signatures.open(request.body as Buffer, signature));
-    this.metrics.count(event ? await this.inTurn(event, bodyBytesOf(request)) : 'ignored');
+    this.events.next(event ? await this.inTurn(event, bodyBytesOf(request)) : 'ignored');
     return { received: true };
   }
 

@@ -1,25 +1,22 @@
 import { Module } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../../config.js';
-import { OperationsModule } from '../../operations/operations.module.js';
 import { ChargesModule } from '../charges.module.js';
 import { StripePayments } from '../gateway/stripe/stripe.payments.js';
 import { PaymentEvents } from './payment-events.js';
 import { StripeSignatures } from './stripe-signatures.js';
 import { UnmatchedEvents } from './unmatched-events.js';
-import { WebhookMetrics } from './webhook-metrics.js';
 import { WebhooksController } from './webhooks.controller.js';
 import { WebhooksService } from './webhooks.service.js';
 
 /** The events of Stripe. The module is part of the application only if `STRIPE_WEBHOOK_SECRET` is set, so otherwise the route does not exist. */
 @Module({
-  imports: [ChargesModule, OperationsModule],
+  imports: [ChargesModule],
   controllers: [WebhooksController],
   providers: [
     WebhooksService,
     PaymentEvents,
     UnmatchedEvents,
-    WebhookMetrics,
     {
       provide: StripeSignatures,
       useFactory: ({ STRIPE_WEBHOOK_SECRET = '' }: Config) => StripeSignatures.of(STRIPE_WEBHOOK_SECRET),

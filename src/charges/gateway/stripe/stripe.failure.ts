@@ -1,4 +1,4 @@
-import type { GatewayFault } from '../gateway-faults.js';
+import type { GatewayFault } from '../payment.gateway.js';
 
 /** The members of an SDK error that are used here. `type` is the name of its class. */
 interface SdkError {

@@ -1,7 +1,8 @@
+import type { Stripe } from 'stripe';
 import type { Charge } from '../../charge.entity.js';
 import { type Authorization, type GatewayLimits, gatewayUnavailable, PaymentGateway } from '../payment.gateway.js';
 import { decisionIn, declined, reasonOf } from './stripe.decision.js';
-import type { Intent, StripeIntents } from './stripe.intents.js';
+import { type Intent, StripeIntents } from './stripe.intents.js';
 import type { StripePayments } from './stripe.payments.js';
 
 /**
@@ -15,12 +16,16 @@ import type { StripePayments } from './stripe.payments.js';
  * docs/stripe.md has the meaning of each answer of Stripe, and ADR 43 the reason for the two requests.
  */
 export class StripeGateway extends PaymentGateway {
+  private readonly intents: StripeIntents;
+
   constructor(
-    private readonly intents: StripeIntents,
+    stripe: Stripe,
     private readonly payments: StripePayments,
-    limits: GatewayLimits,
+    { timeoutMs }: GatewayLimits,
   ) {
-    super(limits);
+    // No life of a key matters, so this service may always ask.
+    super({ timeoutMs, keyLifeMs: Infinity });
+    this.intents = new StripeIntents(stripe, (fault, error) => this.events.next({ type: 'fault', fault, error }));
   }
 
   protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {

@@ -2,8 +2,7 @@ import type { Stripe } from 'stripe';
 import { z } from 'zod';
 import type { Charge } from '../../charge.entity.js';
 import type { CardToken } from '../card-tokens.js';
-import type { GatewayFaults } from '../gateway-faults.js';
-import { gatewayUnavailable } from '../payment.gateway.js';
+import { type GatewayFault, gatewayUnavailable } from '../payment.gateway.js';
 import { StripeFailure } from './stripe.failure.js';
 import type { OpenedPayment } from './stripe.payments.js';
 
@@ -41,12 +40,12 @@ export type Intent = z.output<typeof paymentIntent>;
  * The requests to Stripe.
  *
  * Each of them throws Problem 503 `gateway_unavailable` if there is no answer, or if the answer says nothing about the payment. If the cause is a
- * fault on our side, it is reported as well.
+ * fault on our side, `report` gets it as well.
  */
 export class StripeIntents {
   constructor(
     private readonly stripe: Stripe,
-    private readonly faults: GatewayFaults,
+    private readonly report: (fault: GatewayFault, error: Error) => void,
   ) {}
 
   /**
@@ -103,7 +102,7 @@ export class StripeIntents {
 
   private unavailable(error: unknown): unknown {
     if (!(error instanceof StripeFailure)) return error;
-    if (error.fault) this.faults.report(error.fault, error);
+    if (error.fault) this.report(error.fault, error);
     return gatewayUnavailable(error);
   }
 }
