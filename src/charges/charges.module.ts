@@ -9,13 +9,17 @@ import { ChargesService } from './charges.service.js';
 import { HttpGateway } from './gateway/http-gateway.js';
 import { PaymentGateway } from './gateway/payment.gateway.js';
 import { SimulatedBank } from './gateway/simulated-bank.js';
+import { Refund } from './refunds/refund.entity.js';
+import { RefundsController } from './refunds/refunds.controller.js';
+import { RefundsService } from './refunds/refunds.service.js';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Charge])],
-  controllers: [ChargesController],
+  imports: [TypeOrmModule.forFeature([Charge, Refund])],
+  controllers: [ChargesController, RefundsController],
   providers: [
     ChargesService,
     ChargesReader,
+    RefundsService,
     { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource] },
   ],
 })

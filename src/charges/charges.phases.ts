@@ -91,7 +91,7 @@ export const settled = ({ input: { charge, authorization } }: PhaseItem<Settleme
 
 /** 200 with the charge, or 402. Both replies are recorded and replayed. */
 export function toReply(charge: Charge): Reply {
-  if (charge.status === 'succeeded') return { status: 200, body: toResource(charge) };
+  if (charge.status === 'succeeded') return { status: 200, body: toResource(charge, 0) };
   const declined = new Problem('card_declined', 'The bank declined the card; no money was taken.', {
     outcome: 'final',
     extensions: { decline_code: charge.decline_code, charge_id: charge.id },

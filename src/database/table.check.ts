@@ -10,6 +10,7 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   // The idempotency module checks its own rights.
   processed_requests: [],
   charges: ADD_AND_CHANGE,
+  refunds: ADD_AND_CHANGE,
   orders: ADD_AND_CHANGE,
   order_payments: ADD_AND_CHANGE,
   inventory: ADD_AND_CHANGE,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Charge } from '../charge.entity.js';
-import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
+import type { Refund } from '../refunds/refund.entity.js';
+import { type Authorization, gatewayUnavailable, PaymentGateway, type RefundDecision } from './payment.gateway.js';
 
 /** Maximum bytes of an answer. A decision takes less than a hundred bytes, and a longer answer must not fill the memory. */
 const MAX_ANSWER_BYTES = 4_096;
@@ -32,6 +33,10 @@ export class HttpGateway extends PaymentGateway {
   constructor(url: string, timeoutMs: number) {
     super(timeoutMs);
     this.captures = `${url.replace(/\/$/, '')}/captures`;
+  }
+
+  protected async sendRefund(refund: Refund, _charge: Charge, giveUp: AbortSignal): Promise<RefundDecision> {
+    throw new Error(`not yet ${refund.id} ${giveUp.aborted}`);
   }
 
   protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {

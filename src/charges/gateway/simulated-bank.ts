@@ -7,15 +7,18 @@ import { CONFIG, type Config, ConfigError } from '../../config.js';
 import { faultsOfTables } from '../../postgres/tables.js';
 import { isOutage, runStatement } from '../../postgres/transaction.js';
 import type { Charge } from '../charge.entity.js';
+import type { Refund } from '../refunds/refund.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
-import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
+import { type Authorization, gatewayUnavailable, PaymentGateway, type RefundDecision } from './payment.gateway.js';
 
+/** The rights that the statements need on each table. */
+const RIGHTS = ['SELECT', 'INSERT'];
 /** Maximum number of captures in one statement. */
 const MAX_CAPTURES = 500;
 
 /**
- * A bank that runs inside this process. It stores its captures in its own table, `bank.captures`, outside of the transactions of this
- * service. It honours its idempotency key, so a repeated request never captures twice.
+ * A bank that runs inside this process. It stores captures and refunds in tables of its own, `bank.captures` and `bank.refunds`, outside of
+ * the transactions of this service. It honours its idempotency key, so a repeated request never moves money twice.
  *
  * It writes all captures of one turn of the event loop with one statement.
  */
@@ -33,9 +36,9 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     super(config.GATEWAY_TIMEOUT_MS);
   }
 
-  /** Checks the rights on the table at the start, because otherwise a capture would fail after the charge is stored as pending. */
+  /** Checks the rights on the tables at the start, because otherwise a capture would fail after the charge is stored as pending. */
   async onModuleInit(): Promise<void> {
-    const faults = await faultsOfTables(this.dataSource.manager, { 'bank.captures': ['SELECT', 'INSERT'] });
+    const faults = await faultsOfTables(this.dataSource.manager, { 'bank.captures': RIGHTS, 'bank.refunds': RIGHTS });
     if (faults.length > 0) throw new ConfigError(faults.map((fault) => `DATABASE_URL: ${fault}`).join('\n'));
   }
 
@@ -50,10 +53,33 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
       case 'declines':
         return { status: 'failed', declineCode: behaviour.declineCode };
       case 'loses the first answer':
-        if (await this.capture(charge)) await once(giveUp, 'abort');
+        if (await this.capture(charge)) await this.loseAnswer(giveUp);
         return { status: 'succeeded' };
       case 'unavailable':
         throw gatewayUnavailable();
+    }
+  }
+
+  /** Pays every refund. The answer to the first attempt is lost if the answer to the first attempt of the charge was lost. */
+  protected async sendRefund(refund: Refund, { source }: Charge, giveUp: AbortSignal): Promise<RefundDecision> {
+    const isFirst = await this.payBack(refund);
+    if (isFirst && CARD_BEHAVIOURS[source as CardToken].kind === 'loses the first answer') await this.loseAnswer(giveUp);
+    return { status: 'succeeded' };
+  }
+
+  /** Answers nothing until the caller gives up. */
+  private async loseAnswer(giveUp: AbortSignal): Promise<void> {
+    await once(giveUp, 'abort');
+  }
+
+  /** @returns `true` for the first attempt of the refund; `false` for a repetition, which pays nothing */
+  private async payBack(refund: Refund): Promise<boolean> {
+    const { account_id, id, charge_id, amount, currency } = refund;
+    try {
+      const paid = await runStatement(this.dataSource, PAY_BACK, [account_id, id, charge_id, amount, currency]);
+      return paid.length > 0;
+    } catch (error) {
+      throw isOutage(error) ? gatewayUnavailable(error) : error;
     }
   }
 
@@ -78,3 +104,9 @@ const CAPTURE = `
   FROM jsonb_to_recordset($1::jsonb) AS c (account_id text, id text, amount integer, currency text)
   ON CONFLICT (account_id, idempotency_key) DO NOTHING
   RETURNING charge_id AS id`;
+
+// $1 account, $2 key, $3 charge, $4 amount, $5 currency
+const PAY_BACK = `
+  INSERT INTO bank.refunds (account_id, idempotency_key, charge_id, amount, currency) VALUES ($1, $2, $3, $4, $5)
+  ON CONFLICT (account_id, idempotency_key) DO NOTHING
+  RETURNING idempotency_key`;
