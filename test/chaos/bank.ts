@@ -29,21 +29,34 @@ interface Capture {
   source: string;
 }
 
+/** The bank pays every refund, also one that exceeds its charge, because a bank that refuses it would hide the mistake of the service. */
+interface Refund {
+  account_id: string;
+  refund_id: string;
+  charge_id: string;
+  amount: number;
+  currency: string;
+}
+
 const report = (message: BankReport) => void process.send?.(message);
 
-function decide(key: string, { account_id, charge_id, amount, currency, source }: Capture): JournalEntry {
-  const name = `${account_id} ${key}`;
+function decide(key: string, request: Capture | Refund): JournalEntry {
+  const { account_id: account, charge_id: charge, amount, currency } = request;
+  const name = `${account} ${key}`;
   const known = decisions.get(name);
   if (known) return known;
-  const decision = source === 'tok_chargeDeclined' ? 'declined' : 'captured';
-  const entry = { at: Date.now(), account: account_id, key, charge: charge_id, amount, currency, decision } as const;
+  const asked = { at: Date.now(), account, key, charge, amount, currency };
+  const entry: JournalEntry =
+    'refund_id' in request
+      ? { ...asked, refund: request.refund_id, decision: 'refunded' }
+      : { ...asked, decision: request.source === 'tok_chargeDeclined' ? 'declined' : 'captured' };
   appendFileSync(journal, `${JSON.stringify(entry)}\n`);
   decisions.set(name, entry);
   return entry;
 }
 
 function answer(response: ServerResponse, { decision }: JournalEntry): void {
-  const [status, body] = decision === 'captured' ? [200, {}] : [402, { decline_code: 'generic_decline' }];
+  const [status, body] = decision === 'declined' ? [402, { decline_code: 'generic_decline' }] : [200, {}];
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
@@ -68,7 +81,7 @@ const server = createServer((request, response) => {
     (body) => {
       if (met) report({ landed: met });
       if (met === 'down') return void response.writeHead(503).end();
-      const entry = decide(String(request.headers['idempotency-key']), body as Capture);
+      const entry = decide(String(request.headers['idempotency-key']), body as Capture | Refund);
       if (met === 'nonsense') return answerNonsense(response);
       if (met === 'lost answer') return void response.destroy();
       if (met === 'slow') return void setTimeout(() => answer(response, entry), Number(slowMs));

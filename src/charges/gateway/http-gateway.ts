@@ -9,13 +9,13 @@ const MAX_ANSWER_BYTES = 4_096;
 const MAX_DECLINE_CODE_DIGITS = 12;
 
 const captured = z.looseObject({});
-const declined = z.looseObject({
-  // A word such as `do_not_honor` or `51`. It is stored and sent to the client, so it has a bound and plain characters.
-  decline_code: z
-    .string()
-    .regex(/^[\w.-]{1,64}$/)
-    .refine((code) => code.replace(/\D/g, '').length <= MAX_DECLINE_CODE_DIGITS),
-});
+// A word such as `do_not_honor` or `51`. It is stored and sent to the client, so it has a bound and plain characters.
+const code = z
+  .string()
+  .regex(/^[\w.-]{1,64}$/)
+  .refine((word) => word.replace(/\D/g, '').length <= MAX_DECLINE_CODE_DIGITS);
+const declined = z.looseObject({ decline_code: code });
+const refused = z.looseObject({ failure_code: code });
 
 /**
  * A bank that is another service, reached over HTTP.
@@ -29,14 +29,29 @@ const declined = z.looseObject({
  */
 export class HttpGateway extends PaymentGateway {
   private readonly captures: string;
+  private readonly refunds: string;
 
   constructor(url: string, timeoutMs: number) {
     super(timeoutMs);
     this.captures = `${url.replace(/\/$/, '')}/captures`;
+    this.refunds = `${url.replace(/\/$/, '')}/refunds`;
   }
 
   protected async sendRefund(refund: Refund, _charge: Charge, giveUp: AbortSignal): Promise<RefundDecision> {
-    throw new Error(`not yet ${refund.id} ${giveUp.aborted}`);
+    const { account_id, id, charge_id, amount, currency } = refund;
+    try {
+      const answer = await fetch(this.refunds, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': refund.id },
+        body: JSON.stringify({ account_id, refund_id: id, charge_id, amount, currency }),
+        // A redirect must not decide which server pays the money.
+        redirect: 'error',
+        signal: giveUp,
+      });
+      return refundDecisionOf(answer.status, await bodyOf(answer));
+    } catch (error) {
+      throw gatewayUnavailable(error);
+    }
   }
 
   protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
@@ -62,6 +77,14 @@ function decisionOf(status: number, body: unknown): Authorization {
   if (status === 200 && captured.safeParse(body).success) return { status: 'succeeded' };
   const decline = declined.safeParse(body);
   if (status === 402 && decline.success) return { status: 'failed', declineCode: decline.data.decline_code };
+  throw new Error(`The gateway answered ${status}, and the answer is not a decision that this service understands`);
+}
+
+/** @throws Error if the answer is not a decision */
+function refundDecisionOf(status: number, body: unknown): RefundDecision {
+  if (status === 200 && captured.safeParse(body).success) return { status: 'succeeded' };
+  const failure = refused.safeParse(body);
+  if (status === 402 && failure.success) return { status: 'failed', failureCode: failure.data.failure_code };
   throw new Error(`The gateway answered ${status}, and the answer is not a decision that this service understands`);
 }
 

@@ -63,7 +63,8 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
   /** Pays every refund. The answer to the first attempt is lost if the answer to the first attempt of the charge was lost. */
   protected async sendRefund(refund: Refund, { source }: Charge, giveUp: AbortSignal): Promise<RefundDecision> {
     const isFirst = await this.payBack(refund);
-    if (isFirst && CARD_BEHAVIOURS[source as CardToken].kind === 'loses the first answer') await this.loseAnswer(giveUp);
+    if (isFirst && CARD_BEHAVIOURS[source as CardToken].kind === 'loses the first answer')
+      await this.loseAnswer(giveUp);
     return { status: 'succeeded' };
   }
 

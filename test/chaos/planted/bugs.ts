@@ -185,6 +185,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'refund-without-the-lock-on-the-charge',
+    breaks: 'refunds within charges',
+    faults: ['kill'],
+    // Only charges, each with refunds that are sent to several replicas at once.
+    habits: { orders: 0, refunds: 1, givesUp: 0 },
+    patches: [{ file: 'src/charges/refunds/refundable.ts', find: '\n  FOR UPDATE`', replace: '`' }],
+  },
+  {
     name: '23505-swallowed',
     breaks: 'messages once',
     faults: ['fail point'],
