@@ -1,46 +1,123 @@
+import { Subject } from 'rxjs';
+import type { Config } from '../../config.js';
 import { Problem } from '../../http/problem.js';
 import { within } from '../../timing/time-limit.js';
 import type { Charge } from '../charge.entity.js';
 import type { Refund } from '../refunds/refund.entity.js';
 
-/** The decision of the bank. It is final, because the same key always gets the same decision. */
+/** The decision of the bank. It is final. */
 export type Authorization = { status: 'succeeded' } | { status: 'failed'; declineCode: string };
 
-/** The decision of the bank about a refund. It is final, like an {@link Authorization}. */
+/** The decision of the bank about a refund. It is final. */
 export type RefundDecision = { status: 'succeeded' } | { status: 'failed'; failureCode: string };
+
+export interface GatewayLimits {
+  /** Milliseconds that one call may take. */
+  timeoutMs: number;
+  /** Milliseconds for which the gateway certainly honours an idempotency key, counted from the first call with the key. */
+  keyLifeMs: number;
+}
+
+export const limitsOf = ({ GATEWAY_TIMEOUT_MS, GATEWAY_KEY_LIFE_SECONDS }: Config): GatewayLimits => ({
+  timeoutMs: GATEWAY_TIMEOUT_MS,
+  keyLifeMs: GATEWAY_KEY_LIFE_SECONDS * 1000,
+});
+
+/** Events for metrics and logs. Nothing depends on them. */
+export type GatewayEvent =
+  /** The key of the charge may have expired, and the gateway does not know the charge, so a person has to decide. */
+  | { type: 'undecided'; charge: Charge }
+  /** The same for a refund. */
+  | { type: 'refund undecided'; refund: Refund };
 
 /**
  * Moves money at a bank. A transaction of our database cannot roll that back.
  *
- * The promise of this service depends on the gateway honouring its own idempotency key: the gateway captures once for each key, and gives
- * every request with the key the same answer. The key is the id of the charge, so every retry sends the same key.
+ * The promise of this service depends on the gateway honouring its own idempotency key: while the key lives, the gateway moves money once for
+ * each key, and gives every request with the key the same answer. The key is the id of the charge or of the refund, so every retry sends the
+ * same key.
+ *
+ * No gateway keeps its keys forever, and a request with a key that the gateway has forgotten is a new request. The invariant: this service
+ * asks for money only while the key certainly lives. After that it only looks.
  */
 export abstract class PaymentGateway {
-  constructor(private readonly timeoutMs: number) {}
+  readonly events = new Subject<GatewayEvent>();
+
+  constructor(readonly limits: GatewayLimits) {}
 
   /**
-   * Asks the bank for the money. Call it outside of a transaction, because a slow bank would hold the locks of the transaction.
+   * Asks the bank for the money, or finds out what the bank has decided. Call it outside of a transaction, because a slow bank would hold the
+   * locks of the transaction.
    *
-   * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`. Both leave the outcome unknown, because money may have moved
+   * @param claimedAt a time at which the charge was not claimed yet, or was claimed just then, in milliseconds of `performance.now()`. The key
+   *   was not used before.
+   * @throws Problem 504 `gateway_timeout`, 503 `gateway_unavailable` or 503 `charge_undecided`. All of them leave the outcome unknown, because
+   *   money may have moved
    */
-  async authorize(charge: Charge): Promise<Authorization> {
-    return within(this.timeoutMs, (giveUp) => this.send(charge, giveUp), gatewayTimeout);
+  async authorize(charge: Charge, claimedAt: number): Promise<Authorization> {
+    const isKeyAlive = this.isKeyAlive(claimedAt);
+    const call = (giveUp: AbortSignal) => (isKeyAlive ? this.send(charge, giveUp) : this.find(charge, giveUp));
+    const authorization = await within(this.limits.timeoutMs, call, gatewayTimeout);
+    if (authorization) return authorization;
+    this.events.next({ type: 'undecided', charge });
+    throw chargeUndecided();
   }
 
   /**
-   * Asks the bank to return money of a charge. The key is the id of the refund.
+   * Asks the bank to return money of a charge, or finds out what the bank has decided. Call it outside of a transaction.
    *
-   * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`. Both leave the outcome unknown, because money may have moved
+   * @param claimedAt as in `authorize`, for the refund
+   * @throws Problem 504 `gateway_timeout`, 503 `gateway_unavailable` or 503 `refund_undecided`. All of them leave the outcome unknown
    */
-  async refund(refund: Refund, charge: Charge): Promise<RefundDecision> {
-    return within(this.timeoutMs, (giveUp) => this.sendRefund(refund, charge, giveUp), gatewayTimeout);
+  async refund(refund: Refund, charge: Charge, claimedAt: number): Promise<RefundDecision> {
+    const isKeyAlive = this.isKeyAlive(claimedAt);
+    const call = (giveUp: AbortSignal) =>
+      isKeyAlive ? this.sendRefund(refund, charge, giveUp) : this.findRefund(refund, charge, giveUp);
+    const decision = await within(this.limits.timeoutMs, call, gatewayTimeout);
+    if (decision) return decision;
+    this.events.next({ type: 'refund undecided', refund });
+    throw refundUndecided();
   }
 
-  /** Sends one attempt, which ends when `giveUp` aborts. */
+  /** Whether a call that begins now reaches the bank while the key lives. The call may reach the bank at any time before its timeout. */
+  private isKeyAlive(claimedAt: number): boolean {
+    const { timeoutMs, keyLifeMs } = this.limits;
+    return performance.now() + timeoutMs < claimedAt + keyLifeMs;
+  }
+
+  /**
+   * Looks for the decision of the bank, and moves no money.
+   *
+   * @returns `undefined` if the gateway does not know the charge
+   * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`
+   */
+  look(charge: Charge): Promise<Authorization | undefined> {
+    return within(this.limits.timeoutMs, (giveUp) => this.find(charge, giveUp), gatewayTimeout);
+  }
+
+  /** Asks for the money with the id of the charge as the idempotency key. The attempt ends when `giveUp` aborts. */
   protected abstract send(charge: Charge, giveUp: AbortSignal): Promise<Authorization>;
 
-  /** Sends one attempt of a refund, which ends when `giveUp` aborts. */
+  /**
+   * Looks for the decision and moves no money. The attempt ends when `giveUp` aborts.
+   *
+   * @returns `undefined` if the gateway does not know the charge
+   */
+  protected abstract find(charge: Charge, giveUp: AbortSignal): Promise<Authorization | undefined>;
+
+  /** Asks to return money of the charge, with the id of the refund as the idempotency key. The attempt ends when `giveUp` aborts. */
   protected abstract sendRefund(refund: Refund, charge: Charge, giveUp: AbortSignal): Promise<RefundDecision>;
+
+  /**
+   * Looks for the decision about a refund, and moves no money. The attempt ends when `giveUp` aborts.
+   *
+   * @returns `undefined` if the gateway does not know the refund
+   */
+  protected abstract findRefund(
+    refund: Refund,
+    charge: Charge,
+    giveUp: AbortSignal,
+  ): Promise<RefundDecision | undefined>;
 }
 
 const RETRY = { outcome: 'unknown', retryAfterSeconds: 1 } as const;
@@ -48,9 +125,29 @@ const RETRY = { outcome: 'unknown', retryAfterSeconds: 1 } as const;
 const gatewayTimeout = () =>
   new Problem(
     'gateway_timeout',
-    'The gateway has not answered in time, so it is not known yet whether money was taken.',
+    'The gateway has not answered in time, so it is not known yet whether money was moved.',
     RETRY,
   );
 
 export const gatewayUnavailable = (cause?: unknown) =>
-  new Problem('gateway_unavailable', 'The gateway is unavailable; the charge is pending.', { ...RETRY, cause });
+  new Problem('gateway_unavailable', 'The gateway is unavailable; the charge or the refund is pending.', {
+    ...RETRY,
+    cause,
+  });
+
+/** Seconds for `Retry-After`. A person decides, which takes longer than any pause between two retries. */
+const UNDECIDED_RETRY_SECONDS = 60;
+
+const chargeUndecided = () =>
+  new Problem(
+    'charge_undecided',
+    'The gateway does not know the charge, and is not asked again, because it may have forgotten an earlier request. The charge is pending.',
+    { outcome: 'unknown', retryAfterSeconds: UNDECIDED_RETRY_SECONDS },
+  );
+
+const refundUndecided = () =>
+  new Problem(
+    'refund_undecided',
+    'The gateway does not know the refund, and is not asked again, because it may have forgotten an earlier request. The refund is pending.',
+    { outcome: 'unknown', retryAfterSeconds: UNDECIDED_RETRY_SECONDS },
+  );

@@ -36,7 +36,7 @@ export async function lockRefundable(
   return new Map(
     locked.map((charge) => {
       const name = nameWithin(charge.account_id, charge.id);
-      const left = charge.status === 'succeeded' ? charge.amount - (refunded.get(name) ?? 0) : 0;
+      const left = charge.status === 'succeeded' ? Math.max(0, charge.amount - (refunded.get(name) ?? 0)) : 0;
       return [name, { charge, left }];
     }),
   );

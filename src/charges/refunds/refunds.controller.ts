@@ -31,6 +31,7 @@ export class RefundsController {
     'unsupported_media_type',
     'gateway_unavailable',
     'gateway_timeout',
+    'refund_undecided',
     'internal_error',
   )
   @ApiOperation({

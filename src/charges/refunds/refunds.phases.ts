@@ -6,7 +6,7 @@ import type { Charge } from '../charge.entity.js';
 import type { RefundDecision } from '../gateway/payment.gateway.js';
 import type { CreateRefund } from './dto/create-refund.dto.js';
 import { toResource } from './dto/refund.resource.js';
-import { Refund } from './refund.entity.js';
+import type { Refund } from './refund.entity.js';
 import { lockRefundable, type Refundable } from './refundable.js';
 import { chargeNotFound, chargePending, refundExceedsCharge, refundFailed } from './refunds.problems.js';
 
@@ -18,8 +18,14 @@ export interface NewRefund extends CreateRefund {
   chargeId: string;
 }
 
+/** A refund whose intent is durable. */
+export interface OpenRefund extends Refund {
+  /** Milliseconds since the claim of the refund, when the row was read, by the clock of the database. */
+  age_ms: number;
+}
+
 /** The result of {@link openRefund}: a pending refund, or the refusal to record. A refusal leaves no row of a refund. */
-export type Opened = { kind: 'open'; refund: Refund; charge: Charge } | { kind: 'refused'; reply: Reply };
+export type Opened = { kind: 'open'; refund: OpenRefund; charge: Charge } | { kind: 'refused'; reply: Reply };
 
 /**
  * Makes refunds durable before any money moves. A repetition returns the refund that is open already.
@@ -30,7 +36,7 @@ export type Opened = { kind: 'open'; refund: Refund; charge: Charge } | { kind: 
  */
 export const openRefund: Phase<NewRefund, Opened> = async (tx, items) => {
   const charges = await lockRefundable(tx, items.map(chargeOf));
-  const known = await find(tx, items);
+  const known = byName(await findOpenRefunds(tx, items.map(refundOf)));
   const decisions = items.map((item) => decide(item, charges.get(nameOf(chargeOf(item))), known));
   const wanted = decisions.flatMap((decision) => (decision.kind === 'open' ? [decision.refund] : []));
   const inserted = await insert(
@@ -55,7 +61,7 @@ type Decision = { kind: 'open'; refund: NewRow; charge: Charge } | Extract<Opene
 function decide(
   item: PhaseItem<NewRefund>,
   found: Refundable | undefined,
-  known: ReadonlyMap<string, Refund>,
+  known: ReadonlyMap<string, OpenRefund>,
 ): Decision {
   if (!found) return { kind: 'refused', reply: chargeNotFound().toReply() };
   const { charge, left } = found;
@@ -63,7 +69,7 @@ function decide(
   if (refund) return { kind: 'open', refund, charge };
   if (charge.status === 'pending') throw chargePending();
   const amount = item.input.amount ?? left;
-  if (left === 0 || amount > left) return { kind: 'refused', reply: refundExceedsCharge(left).toReply() };
+  if (amount > left || left === 0) return { kind: 'refused', reply: refundExceedsCharge(left).toReply() };
   found.left -= amount;
   const { currency } = charge;
   const row = { ...refundOf(item), charge_id: charge.id, amount, currency, reason: item.input.reason ?? null };
@@ -75,22 +81,30 @@ const refundOf = ({ accountId, requestId }: PhaseItem<NewRefund>) => ({
   account_id: accountId,
   id: refundId(requestId),
 });
-const nameOf = ({ account_id, id }: { account_id: string; id: string }) => nameWithin(account_id, id);
-const byName = (refunds: readonly Refund[]) => new Map(refunds.map((refund) => [nameOf(refund), refund]));
+const nameOf = ({ account_id, id }: RefundName) => nameWithin(account_id, id);
+const byName = (refunds: readonly OpenRefund[]) => new Map(refunds.map((refund) => [nameOf(refund), refund]));
 
-async function find(tx: EntityManager, items: readonly PhaseItem<NewRefund>[]): Promise<Map<string, Refund>> {
-  return byName(await tx.findBy(Refund, items.map(refundOf)));
+type RefundName = Pick<Refund, 'account_id' | 'id'>;
+
+/** Reads refunds for attempts that continue them. */
+export const findOpenRefunds = (db: Pick<EntityManager, 'query'>, names: readonly RefundName[]) =>
+  db.query<OpenRefund[]>(FIND, [JSON.stringify(names)]);
+
+async function insert(tx: EntityManager, rows: readonly NewRow[]): Promise<Map<string, OpenRefund>> {
+  return byName(rows.length > 0 ? await tx.query<OpenRefund[]>(INSERT, [JSON.stringify(rows)]) : []);
 }
 
-async function insert(tx: EntityManager, rows: readonly NewRow[]): Promise<Map<string, Refund>> {
-  return rows.length > 0 ? byName(await tx.query<Refund[]>(INSERT, [JSON.stringify(rows)])) : new Map<string, Refund>();
-}
+const WITH_AGE = 'refunds.*, extract(epoch FROM clock_timestamp() - refunds.created_at)::float8 * 1000 AS age_ms';
+
+const FIND = `
+  SELECT ${WITH_AGE} FROM refunds WHERE (account_id, id) IN (
+    SELECT account_id, id FROM jsonb_to_recordset($1::jsonb) AS name (account_id text, id text))`;
 
 const INSERT = `
   INSERT INTO refunds (account_id, id, charge_id, amount, currency, reason, status, created_at)
   SELECT account_id, id, charge_id, amount, currency, reason, status, clock_timestamp()
   FROM jsonb_populate_recordset(NULL::refunds, $1::jsonb)
-  RETURNING *`;
+  RETURNING ${WITH_AGE}`;
 
 /** Records a refusal that {@link openRefund} returned. It writes nothing else. */
 export const recordRefusal: Phase<Reply, Reply> = (_tx, items) => Promise.resolve(items.map(({ input }) => input));

@@ -10,8 +10,15 @@ import {
 } from '../../idempotency/index.js';
 import { Charge } from '../charge.entity.js';
 import { PaymentGateway } from '../gateway/payment.gateway.js';
-import { Refund } from './refund.entity.js';
-import { type NewRefund, openRefund, recordRefusal, refundId, settleRefund } from './refunds.phases.js';
+import {
+  findOpenRefunds,
+  type NewRefund,
+  openRefund,
+  type OpenRefund,
+  recordRefusal,
+  refundId,
+  settleRefund,
+} from './refunds.phases.js';
 import { chargePending } from './refunds.problems.js';
 
 /**
@@ -25,27 +32,33 @@ export class RefundsService {
   constructor(
     private readonly gateway: PaymentGateway,
     @InjectRepository(Charge) private readonly charges: Repository<Charge>,
-    @InjectRepository(Refund) private readonly refunds: Repository<Refund>,
   ) {}
 
   /** Serves a first request or a client's retry. */
   async create(request: IdempotentRequest, accountId: string, input: NewRefund): Promise<RecordedReply> {
     await this.expectSettled(accountId, input.chargeId);
+    const startedAt = performance.now();
     const opened = await request.claim(openRefund, input); // commit 1: the key and a pending refund, or only the key
     if (opened.kind === 'refused') return request.complete(recordRefusal, opened.reply);
-    return this.refundAndSettle(request, opened.refund, opened.charge);
+    return this.refundAndSettle(request, opened, startedAt);
   }
 
   /** Finishes the request after its process has crashed, frozen or failed. No client is waiting for the reply. */
   async resume({ request, accountId, requestId }: AbandonedRequest): Promise<Resumed> {
-    const refund = await this.refunds.findOneBy({ account_id: accountId, id: refundId(requestId) });
+    const startedAt = performance.now();
+    const [refund] = await findOpenRefunds(this.charges, [{ account_id: accountId, id: refundId(requestId) }]);
     if (!refund) return INTENT_MISSING;
     const charge = await this.charges.findOneByOrFail({ account_id: accountId, id: refund.charge_id });
-    return this.refundAndSettle(request, refund, charge);
+    return this.refundAndSettle(request, { refund, charge }, startedAt);
   }
 
-  private async refundAndSettle(request: IdempotentRequest, refund: Refund, charge: Charge): Promise<RecordedReply> {
-    const decision = await this.gateway.refund(refund, charge); // no transaction is open
+  /** @param startedAt a time before the age of the refund was read, in milliseconds of `performance.now()` */
+  private async refundAndSettle(
+    request: IdempotentRequest,
+    { refund, charge }: { refund: OpenRefund; charge: Charge },
+    startedAt: number,
+  ): Promise<RecordedReply> {
+    const decision = await this.gateway.refund(refund, charge, startedAt - refund.age_ms); // no transaction is open
     return request.complete(settleRefund, { refund, decision }); // commit 2: the result, the event and the reply
   }
 
