@@ -10,6 +10,7 @@ import { ChargesService } from './charges.service.js';
 import { HttpGateway } from './gateway/http-gateway.js';
 import { limitsOf, PaymentGateway } from './gateway/payment.gateway.js';
 import { SimulatedBank } from './gateway/simulated-bank.js';
+import { RefundResolution } from './refunds/refund-resolution.js';
 import { RefundsController } from './refunds/refunds.controller.js';
 import { RefundsService } from './refunds/refunds.service.js';
 
@@ -20,6 +21,7 @@ import { RefundsService } from './refunds/refunds.service.js';
     ChargesService,
     ChargesReader,
     ChargeResolution,
+    RefundResolution,
     RefundsService,
     { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource] },
   ],

@@ -95,6 +95,11 @@ export abstract class PaymentGateway {
     return within(this.limits.timeoutMs, (giveUp) => this.find(charge, giveUp), gatewayTimeout);
   }
 
+  /** Looks for the decision about a refund, as `look` does for a charge. */
+  lookRefund(refund: Refund, charge: Charge): Promise<RefundDecision | undefined> {
+    return within(this.limits.timeoutMs, (giveUp) => this.findRefund(refund, charge, giveUp), gatewayTimeout);
+  }
+
   /** Asks for the money with the id of the charge as the idempotency key. The attempt ends when `giveUp` aborts. */
   protected abstract send(charge: Charge, giveUp: AbortSignal): Promise<Authorization>;
 

@@ -10,6 +10,9 @@ import type { Refund } from './refund.entity.js';
 import { lockRefundable, type Refundable } from './refundable.js';
 import { chargeNotFound, chargePending, refundExceedsCharge, refundFailed } from './refunds.problems.js';
 
+/** The operation whose requests open refunds, as `processed_requests` stores it. */
+export const CREATE_REFUND = 'POST /charges/:id/refunds';
+
 /** The id of a refund derives from the id of its request, so every retry and the recovery find the same refund. */
 export const refundId = (requestId: string) => `re_${requestId.replaceAll('-', '')}`;
 

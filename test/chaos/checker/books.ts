@@ -93,6 +93,9 @@ export function checkBank({ database, journal }: Snapshot, report: Report): void
       );
     }
   }
+  const moved = new Sums();
+  for (const { charge, refund = charge, decision } of journal) if (decision !== 'declined') moved.add(refund, 1);
+  for (const [decided, times] of moved) if (times > 1) report('one effect', `${decided}: paid ${times} times`);
   for (const [decided, used] of keys) {
     if (used.size > 1) report('one gateway key', `${decided}: ${[...used].join(' and ')}`);
   }

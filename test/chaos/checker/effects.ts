@@ -1,6 +1,7 @@
 import type { ChargeRow, DatabaseState, JournalEntry, RefundRow, RequestRow, Snapshot } from '../evidence.js';
 import { parse } from '../history.js';
 import type { Line } from '../operations.js';
+import { RESOLVED_AS_FAILED } from '../person.js';
 import { acknowledged, chargeIdOf, contentOf, named, refundIdOf, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
@@ -53,7 +54,8 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
     if (charge.amount !== body['amount'])
       report('nothing lost', `${id}: charged ${charge.amount} instead of ${String(body['amount'])}`);
     const decisions = (bySubject(journal).get(charge.id) ?? []).map(({ decision }) => decision).join(' and ');
-    const settled = { pending: decisions, succeeded: 'captured', failed: 'declined' }[charge.status];
+    const failed = charge.decline_code === RESOLVED_AS_FAILED ? '' : 'declined';
+    const settled = { pending: decisions, succeeded: 'captured', failed }[charge.status];
     if (decisions !== settled)
       report('record and effect agree', `${id}: ${charge.status}, but at the bank ${decisions || 'undecided'}`);
   }
@@ -82,14 +84,18 @@ export function checkRefund(story: Story, { database, journal }: Snapshot, repor
     if (path !== `/charges/${refund.charge_id}/refunds` || refund.amount !== amount)
       report('nothing lost', `${id}: refunded ${refund.amount} of ${refund.charge_id}`);
     const decisions = (bySubject(journal).get(refund.id) ?? []).map(({ decision }) => decision).join(' and ');
-    if (refund.status === 'succeeded' && decisions !== 'refunded')
-      report('record and effect agree', `${id}: succeeded, but at the bank ${decisions || 'undecided'}`);
+    // The bank refuses no refund, so a failed refund is one that a person has resolved.
+    const settled = { pending: decisions, succeeded: 'refunded', failed: '' }[refund.status];
+    if (decisions !== settled)
+      report('record and effect agree', `${id}: ${refund.status}, but at the bank ${decisions || 'undecided'}`);
   }
   for (const { reply } of acknowledged(story)) {
     const content = parse(reply.body);
     const isThere = refunds.some((refund) => refund.id === content['id'] && refund.amount === content['amount']);
     if (reply.status === 200 && !isThere)
       report('nothing lost', `${id}: ${String(content['id'])} was acknowledged, but does not exist with its amount`);
+    if (reply.status === 402 && !refunds.some((refund) => refund.status === 'failed'))
+      report('nothing lost', `${id}: was acknowledged as failed, but has not failed`);
     if (reply.status === 409) checkRefusal(story, database, report);
   }
 }
