@@ -43,7 +43,12 @@ export type GatewayEvent =
 export abstract class PaymentGateway {
   readonly events = new Subject<GatewayEvent>();
 
-  constructor(readonly limits: GatewayLimits) {}
+  /** Milliseconds after a claim in which a call may ask for money: a call may reach the bank at any time before its timeout. */
+  private readonly asksForMs: number;
+
+  constructor(readonly limits: GatewayLimits) {
+    this.asksForMs = limits.keyLifeMs - limits.timeoutMs;
+  }
 
   /**
    * Asks the bank for the money, or finds out what the bank has decided. Call it outside of a transaction, because a slow bank would hold the
@@ -55,7 +60,7 @@ export abstract class PaymentGateway {
    *   money may have moved
    */
   async authorize(charge: Charge, claimedAt: number): Promise<Authorization> {
-    const isKeyAlive = this.isKeyAlive(claimedAt);
+    const isKeyAlive = performance.now() < claimedAt + this.asksForMs;
     const call = (giveUp: AbortSignal) => (isKeyAlive ? this.send(charge, giveUp) : this.find(charge, giveUp));
     const authorization = await within(this.limits.timeoutMs, call, gatewayTimeout);
     if (authorization) return authorization;
@@ -70,19 +75,13 @@ export abstract class PaymentGateway {
    * @throws Problem 504 `gateway_timeout`, 503 `gateway_unavailable` or 503 `refund_undecided`. All of them leave the outcome unknown
    */
   async refund(refund: Refund, charge: Charge, claimedAt: number): Promise<RefundDecision> {
-    const isKeyAlive = this.isKeyAlive(claimedAt);
+    const isKeyAlive = performance.now() < claimedAt + this.asksForMs;
     const call = (giveUp: AbortSignal) =>
       isKeyAlive ? this.sendRefund(refund, charge, giveUp) : this.findRefund(refund, charge, giveUp);
     const decision = await within(this.limits.timeoutMs, call, gatewayTimeout);
     if (decision) return decision;
     this.events.next({ type: 'refund undecided', refund });
     throw refundUndecided();
-  }
-
-  /** Whether a call that begins now reaches the bank while the key lives. The call may reach the bank at any time before its timeout. */
-  private isKeyAlive(claimedAt: number): boolean {
-    const { timeoutMs, keyLifeMs } = this.limits;
-    return performance.now() + timeoutMs < claimedAt + keyLifeMs;
   }
 
   /**

@@ -163,8 +163,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: 'src/charges/gateway/payment.gateway.ts',
-        find: 'return performance.now() + timeoutMs < claimedAt + keyLifeMs;',
-        replace: 'return claimedAt + timeoutMs + keyLifeMs > 0;',
+        find: 'this.asksForMs = limits.keyLifeMs - limits.timeoutMs;',
+        replace: 'this.asksForMs = Infinity;',
       },
     ],
   },
