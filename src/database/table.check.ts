@@ -10,6 +10,7 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   // The idempotency module checks its own rights.
   processed_requests: [],
   charges: ADD_AND_CHANGE,
+  refunds: ADD_AND_CHANGE,
   stripe_payments: ADD_AND_CHANGE,
   unmatched_events: ALL,
   orders: ADD_AND_CHANGE,

@@ -12,6 +12,13 @@ export class ChargeResource {
   @ApiProperty({ type: 'integer', example: 1999, description: 'In minor units of the currency, such as cents' })
   amount!: number;
 
+  @ApiProperty({
+    type: 'integer',
+    example: 0,
+    description: 'The sum of the refunds that have succeeded, in minor units. The reply to `POST /charges` has 0',
+  })
+  amount_refunded!: number;
+
   @ApiProperty({ example: 'eur' })
   currency!: string;
 
@@ -50,11 +57,13 @@ export class ChargeList {
   has_more!: boolean;
 }
 
-export function toResource(charge: Charge): ChargeResource {
+/** @param amountRefunded the sum of the refunds that have succeeded, in minor units */
+export function toResource(charge: Charge, amountRefunded: number): ChargeResource {
   return {
     id: charge.id,
     object: 'charge',
     amount: charge.amount,
+    amount_refunded: amountRefunded,
     currency: charge.currency,
     status: charge.status,
     decline_code: charge.decline_code,

@@ -47,6 +47,16 @@ export class StripeGateway extends PaymentGateway {
     return intent.status === 'requires_confirmation' ? undefined : this.decide(intent);
   }
 
+  /** @throws Problem 503 `gateway_unavailable`, because this service does not send refunds to Stripe */
+  protected sendRefund(): Promise<never> {
+    return Promise.reject(gatewayUnavailable(new Error('This service does not send refunds to Stripe')) as Error);
+  }
+
+  /** @throws Problem 503 `gateway_unavailable`, as {@link sendRefund} */
+  protected findRefund(): Promise<never> {
+    return this.sendRefund();
+  }
+
   /** @throws Problem 503 `gateway_unavailable` if the intent is not decided yet */
   private async decide(intent: Intent): Promise<Authorization> {
     const decided = decisionIn(intent);
