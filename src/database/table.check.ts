@@ -13,6 +13,8 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   refunds: ADD_AND_CHANGE,
   stripe_payments: ADD_AND_CHANGE,
   unmatched_events: ALL,
+  reported_refunds: ADD_AND_CHANGE,
+  disputes: ADD_AND_CHANGE,
   orders: ADD_AND_CHANGE,
   order_payments: ADD_AND_CHANGE,
   inventory: ADD_AND_CHANGE,

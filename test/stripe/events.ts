@@ -56,3 +56,42 @@ export async function deliver(url: string, event: object, { secret = WEBHOOK_SEC
   const answer = await fetch(`${url}/webhooks/stripe`, { method: 'POST', headers, body: payload });
   return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
 }
+
+/** Stripe's charge of an intent, which has the metadata of the intent, at the time of a refund. */
+export const refundEvent = (intent: PaymentIntent, amountRefunded: number): StripeEventBody =>
+  eventOf('charge.refunded', {
+    id: 'ch_3OfakeFakeFakeFake1234567',
+    object: 'charge',
+    amount: intent.amount,
+    amount_refunded: amountRefunded,
+    currency: intent.currency,
+    metadata: intent.metadata,
+    payment_intent: intent.id,
+    payment_method_details: { card: { brand: 'visa', last4: '4242', fingerprint: 'fakeFakeFakeFake' }, type: 'card' },
+    refunded: amountRefunded === intent.amount,
+  });
+
+export type DisputeEventName = 'created' | 'updated' | 'closed' | 'funds_withdrawn' | 'funds_reinstated';
+
+export interface DisputeState {
+  id?: string;
+  amount?: number;
+  status: string;
+  /** Seconds after the first event of the dispute. */
+  after?: number;
+}
+
+/** A dispute names its intent and has no metadata of the intent. */
+export function disputeEvent(name: DisputeEventName, intent: PaymentIntent, state: DisputeState): StripeEventBody {
+  const { id = 'du_1', amount = intent.amount, status, after = 0 } = state;
+  const object = {
+    id,
+    object: 'dispute',
+    amount,
+    currency: intent.currency,
+    status,
+    payment_intent: intent.id,
+    metadata: {},
+  };
+  return { ...eventOf(`charge.dispute.${name}`, object), created: 1_795_478_400 + after };
+}

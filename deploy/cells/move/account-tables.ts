@@ -41,7 +41,7 @@ const PAYS_ORDER = `m.type = 'charge.succeeded' AND m.data->>'order_id' IS NOT N
 
 /** The consumers, by name, and an SQL condition on a message `m` of the outbox that says whether it concerns the consumer. */
 export const CONSUMERS: Readonly<Record<string, string>> = {
-  balance: `m.type IN ('charge.succeeded', 'refund.succeeded')`,
+  balance: `m.type IN ('charge.succeeded', 'refund.succeeded', 'charge.refunded_elsewhere', 'dispute.funds_withdrawn', 'dispute.funds_reinstated')`,
   notifications: PAYS_ORDER,
   orders: PAYS_ORDER,
 };

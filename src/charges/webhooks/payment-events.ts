@@ -1,13 +1,12 @@
-import { Injectable, Logger } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { Injectable } from '@nestjs/common';
 import { type Phase, Recovery, type Reply, type Row } from '../../idempotency/index.js';
 import { receive } from '../../messaging/index.js';
-import { Charge } from '../charge.entity.js';
+import type { Charge } from '../charge.entity.js';
 import { CREATE_CHARGE, requestIdOf, settleCharge, type Settlement } from '../charges.phases.js';
-import { type Authorization, gatewayUnavailable, PaymentGateway } from '../gateway/payment.gateway.js';
+import { gatewayUnavailable, PaymentGateway } from '../gateway/payment.gateway.js';
 import { decisionIn } from '../gateway/stripe/stripe.decision.js';
-import { StripePayments } from '../gateway/stripe/stripe.payments.js';
-import { receiveOnce, STRIPE } from './event-inbox.js';
+import { EventCharges } from './event-charges.js';
+import { EventInbox, STRIPE } from './event-inbox.js';
 import type { Outcome } from './outcome.js';
 import type { PaymentEvent } from './stripe-event.js';
 
@@ -39,67 +38,51 @@ const settleByEvent: Phase<ReportedSettlement, Reply> = async (tx, items) => {
  */
 @Injectable()
 export class PaymentEvents {
-  private readonly logger = new Logger(PaymentEvents.name);
-
   constructor(
-    private readonly dataSource: DataSource,
-    private readonly payments: StripePayments,
+    private readonly charges: EventCharges,
     private readonly gateway: PaymentGateway,
     private readonly recovery: Recovery,
+    private readonly inbox: EventInbox,
   ) {}
 
   /** @throws Problem 503 or 504 if the charge is not decided yet. Stripe sends the event again then */
   async apply(event: PaymentEvent, charge: Charge): Promise<Outcome> {
-    if (!(await this.isOwn(event, charge))) {
-      if (event.intent.status !== 'succeeded') return this.note(event, charge);
-      return this.contradict(event, charge, 'is not the PaymentIntent of the charge, but has taken money for it');
+    const { id: intentId, amount, currency, status } = event.intent;
+    const hasTakenMoney = status === 'succeeded';
+    if (!(await this.charges.isPayment(charge, { intentId, amount, currency, hasTakenMoney }))) {
+      if (!hasTakenMoney) return this.inbox.note(event, charge);
+      return this.inbox.contradict(event, charge, 'is not the PaymentIntent of the charge, but has taken money for it');
     }
-    if (charge.status === 'pending' && (await this.finish(event, charge))) return 'applied';
+    return charge.status === 'pending' ? this.finish(event, charge) : this.compare(event, charge);
+  }
+
+  /** An event about a charge that is settled leaves nothing to do, but its decision must be the recorded one. */
+  private compare(event: PaymentEvent, charge: Charge): Promise<Outcome> {
     const decision = decisionIn(event.intent);
-    const { status } = await this.dataSource.manager.findOneByOrFail(Charge, keyOf(charge));
-    if (status === 'pending')
-      throw gatewayUnavailable(new Error(`${charge.id} is pending, but no request is unfinished`));
-    if (!decision || decision.status === status) return this.note(event, charge);
-    return this.contradict(event, charge, `${decision.status}, but the charge is recorded as ${status}`);
+    if (!decision || decision.status === charge.status) return this.inbox.note(event, charge);
+    return this.inbox.contradict(
+      event,
+      charge,
+      `has ${decision.status}, but the charge is recorded as ${charge.status}`,
+    );
   }
 
-  /**
-   * Whether the intent is the one that the charge confirms. Metadata alone prove nothing, because any user of the Stripe account can write them.
-   *
-   * A failover may have lost the row of the intent. If money was taken, the intent becomes the one of the charge again, so that no attempt can
-   * confirm another one.
-   */
-  private async isOwn({ intent }: PaymentEvent, charge: Charge): Promise<boolean> {
-    if (intent.amount !== charge.amount || intent.currency !== charge.currency) return false;
-    const payment =
-      intent.status === 'succeeded'
-        ? await this.payments.keep(charge, { kind: 'intent', id: intent.id })
-        : await this.payments.find(charge);
-    return payment?.kind === 'intent' && payment.id === intent.id;
-  }
-
-  /** Settles the charge under a new lock token, so an attempt that still waits for Stripe is fenced off. Returns false if that was not necessary. */
-  private async finish({ id: eventId, intent }: PaymentEvent, charge: Charge): Promise<boolean> {
-    const authorization: Authorization | undefined = decisionIn(intent) ?? (await this.gateway.look(charge));
-    if (!authorization) throw gatewayUnavailable(new Error(`${charge.id} is not decided, although ${intent.id} is`));
+  /** Settles the charge under a new lock token, so an attempt that still waits for Stripe is fenced off. */
+  private async finish(event: PaymentEvent, charge: Charge): Promise<Outcome> {
+    const { id: eventId, intent } = event;
+    const authorization = decisionIn(intent) ?? (await this.gateway.look(charge));
+    if (!authorization) throw undecided(charge);
     const name = { accountId: charge.account_id, requestId: requestIdOf(charge.id) };
-    return this.recovery.finishOne(CREATE_CHARGE, name, ({ request }) =>
+    const isFinished = await this.recovery.finishOne(CREATE_CHARGE, name, ({ request }) =>
       request.complete(settleByEvent, { charge, authorization, eventId }),
     );
-  }
-
-  private async note(event: PaymentEvent, charge: Charge): Promise<Outcome> {
-    return (await receiveOnce(this.dataSource, event, charge)) ? 'applied' : 'duplicate';
-  }
-
-  /** Money has moved against the books, and only a person can correct that. */
-  private async contradict(event: PaymentEvent, charge: Charge, how: string): Promise<Outcome> {
-    if ((await this.note(event, charge)) === 'duplicate') return 'duplicate';
-    this.logger.error(
-      `${event.type} ${event.id} contradicts ${charge.id} of ${charge.account_id}: ${event.intent.id} ${how}`,
-    );
-    return 'contradicted';
+    if (isFinished) return 'applied';
+    // Another attempt was faster.
+    const settled = await this.charges.of(event);
+    if (!settled || settled.status === 'pending') throw undecided(charge);
+    return this.compare(event, settled);
   }
 }
 
-const keyOf = ({ account_id, id }: Charge) => ({ account_id, id });
+const undecided = ({ id }: Charge) =>
+  gatewayUnavailable(new Error(`${id} is not decided, so the event must be sent again`));

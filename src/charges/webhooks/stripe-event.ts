@@ -5,9 +5,11 @@ interface EventHead {
   /** `evt_…`, the same at every delivery. */
   id: string;
   type: string;
+  /** Seconds since 1970. */
+  created: number;
   /** The charge of this service that the event names. Undefined if the event names only its PaymentIntent, as a dispute does. */
   charge: { account_id: string; id: string } | undefined;
-  /** The id of the PaymentIntent that has taken the money. */
+  /** The PaymentIntent that the event is about. */
   intent_id: string;
 }
 
@@ -17,8 +19,19 @@ export interface PaymentEvent extends EventHead {
   intent: z.output<typeof payment>;
 }
 
+/** An event about the sum of all refunds of a payment. A later event may have a larger sum. */
+export interface RefundEvent extends EventHead {
+  about: 'refund';
+  refunded: z.output<typeof refunded>;
+}
+
+export interface DisputeEvent extends EventHead {
+  about: 'dispute';
+  dispute: z.output<typeof dispute>;
+}
+
 /** The parts of an event that its work needs. An event that cannot be matched yet is stored in this form. */
-export type StripeEvent = PaymentEvent;
+export type StripeEvent = PaymentEvent | RefundEvent | DisputeEvent;
 
 /** A signed event that does not have the expected form. The message does not quote the event, because it is logged. */
 export class UnreadableEvent extends Error {
@@ -28,6 +41,7 @@ export class UnreadableEvent extends Error {
 const envelope = z.looseObject({
   id: z.string().regex(/^evt_\w{1,250}$/),
   type: z.string().max(255),
+  created: z.int(),
   data: z.looseObject({ object: z.unknown() }),
 });
 
@@ -39,17 +53,22 @@ const named = z.looseObject({
   }),
 });
 
-// Not loose, because the event is stored in this form, and a card's details must not be stored.
+// The objects are not loose, because an event is stored in this form, and the details of a card must not be stored.
 const { id, status } = paymentIntent.shape;
+const money = { amount: z.int(), currency: z.string() };
 const payment = z.object({
   id,
   status,
-  amount: z.int(),
-  currency: z.string(),
+  ...money,
   last_payment_error: z.object({ code: z.string().optional(), decline_code: z.string().optional() }).nullish(),
 });
+const refunded = z.object({ payment_intent: id, ...money, amount_refunded: z.int().min(0) });
+const ofIntent = z.looseObject({ payment_intent: id });
+const dispute = z.object({ id: z.string().regex(/^\w{1,255}$/), ...money, status: z.string() });
 
 const PAYMENT_EVENTS = ['payment_intent.succeeded', 'payment_intent.payment_failed', 'payment_intent.canceled'];
+const REFUND_EVENT = 'charge.refunded';
+const DISPUTE_EVENT = /^charge\.dispute\.(created|updated|closed|funds_withdrawn|funds_reinstated)$/;
 
 /**
  * Reads a signed event.
@@ -58,13 +77,25 @@ const PAYMENT_EVENTS = ['payment_intent.succeeded', 'payment_intent.payment_fail
  * @throws UnreadableEvent
  */
 export function readEvent(signed: unknown): StripeEvent | undefined {
-  const { id, type, data } = parsed(envelope, signed, 'a signed body');
-  const name = `${type} ${id}`;
-  if (!PAYMENT_EVENTS.includes(type)) return undefined;
-  const charge = nameIn(data.object);
-  if (!charge) return undefined;
-  const intent = parsed(payment, data.object, name);
-  return { id, type, about: 'payment', charge, intent_id: intent.id, intent };
+  const { id, type, created, data } = parsed(envelope, signed, 'a signed body');
+  const { object } = data;
+  const read = <T extends z.ZodType>(schema: T) => parsed(schema, object, `${type} ${id}`);
+  const head = { id, type, created, charge: nameIn(object) };
+  if (DISPUTE_EVENT.test(type)) {
+    // A payment without an intent is never ours.
+    const { success, data: subject } = ofIntent.safeParse(object);
+    return success
+      ? { ...head, charge: undefined, about: 'dispute', intent_id: subject.payment_intent, dispute: read(dispute) }
+      : undefined;
+  }
+  if (!head.charge) return undefined;
+  if (PAYMENT_EVENTS.includes(type)) {
+    const intent = read(payment);
+    return { ...head, about: 'payment', intent_id: intent.id, intent };
+  }
+  if (type !== REFUND_EVENT) return undefined;
+  const sum = read(refunded);
+  return { ...head, about: 'refund', intent_id: sum.payment_intent, refunded: sum };
 }
 
 function nameIn(object: unknown): EventHead['charge'] {

@@ -3,7 +3,10 @@ import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../../config.js';
 import { ChargesModule } from '../charges.module.js';
 import { StripePayments } from '../gateway/stripe/stripe.payments.js';
+import { EventCharges } from './event-charges.js';
+import { EventInbox } from './event-inbox.js';
 import { PaymentEvents } from './payment-events.js';
+import { ReversalEvents } from './reversal-events.js';
 import { StripeSignatures } from './stripe-signatures.js';
 import { UnmatchedEvents } from './unmatched-events.js';
 import { WebhooksController } from './webhooks.controller.js';
@@ -15,7 +18,10 @@ import { WebhooksService } from './webhooks.service.js';
   controllers: [WebhooksController],
   providers: [
     WebhooksService,
+    EventCharges,
+    EventInbox,
     PaymentEvents,
+    ReversalEvents,
     UnmatchedEvents,
     {
       provide: StripeSignatures,

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { runStatement } from '../../postgres/transaction.js';
-import type { Charge } from '../charge.entity.js';
+import { EventCharges } from './event-charges.js';
 import type { Outcome } from './outcome.js';
 import { PaymentEvents } from './payment-events.js';
+import { ReversalEvents } from './reversal-events.js';
 import type { StripeEvent } from './stripe-event.js';
 
 /**
@@ -14,20 +15,22 @@ import type { StripeEvent } from './stripe-event.js';
 export class WebhooksService {
   constructor(
     private readonly dataSource: DataSource,
+    private readonly charges: EventCharges,
     private readonly payments: PaymentEvents,
+    private readonly reversals: ReversalEvents,
   ) {}
 
   async receive(event: StripeEvent): Promise<Outcome> {
-    const charge = await this.chargeOf(event);
-    return charge ? this.payments.apply(event, charge) : this.keep(event);
-  }
-
-  private async chargeOf({ charge, intent_id }: StripeEvent): Promise<Charge | undefined> {
-    const { manager } = this.dataSource;
-    const [found] = charge
-      ? await manager.query<Charge[]>(BY_NAME, [charge.account_id, charge.id])
-      : await manager.query<Charge[]>(BY_INTENT, [intent_id]);
-    return found;
+    const charge = await this.charges.of(event);
+    if (!charge) return this.keep(event);
+    switch (event.about) {
+      case 'payment':
+        return this.payments.apply(event, charge);
+      case 'refund':
+        return this.reversals.refund(event, charge);
+      case 'dispute':
+        return this.reversals.dispute(event, charge);
+    }
   }
 
   /** Keeps an event until its charge is known. The row is the record that the event was received. */
@@ -38,15 +41,6 @@ export class WebhooksService {
     return kept.length > 0 ? 'unmatched' : 'duplicate';
   }
 }
-
-// $1 account, $2 charge
-const BY_NAME = 'SELECT * FROM charges WHERE account_id = $1 AND id = $2';
-
-// $1 PaymentIntent
-const BY_INTENT = `
-  SELECT charges.* FROM stripe_payments AS payment
-  JOIN charges ON charges.account_id = payment.account_id AND charges.id = payment.charge_id
-  WHERE payment.payment_intent = $1`;
 
 // $1 account, $2 event, $3 charge, $4 PaymentIntent, $5 the parts of the event
 const KEEP = `

@@ -49,7 +49,7 @@ export class StripeGateway extends PaymentGateway {
 
   /** @throws Problem 503 `gateway_unavailable`, because this service does not send refunds to Stripe */
   protected sendRefund(): Promise<never> {
-    return Promise.reject(gatewayUnavailable(new Error('This service does not send refunds to Stripe')) as Error);
+    return Promise.reject(gatewayUnavailable(new Error('This service does not send refunds to Stripe')));
   }
 
   /** @throws Problem 503 `gateway_unavailable`, as {@link sendRefund} */
