@@ -25,6 +25,7 @@ export function serveDocs(app: INestApplication): void {
     .setDescription(DESCRIPTION)
     .setVersion('1')
     .addTag('charges', 'Idempotent by `Idempotency-Key`')
+    .addTag('webhooks', 'Idempotent by the id of the event')
     .addTag('orders', 'Idempotent by a natural key')
     .addTag('inventory', 'Idempotent by upsert')
     .addTag('customers', 'Protected by an optimistic lock')
