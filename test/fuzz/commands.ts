@@ -92,7 +92,7 @@ async function sendAll(model: Model, { replicas }: Real, all: readonly Sent[]): 
 function aimed([state]: readonly State[], request: Request): Request {
   const { which, account } = request;
   const ids = [...(state?.[account].charges.keys() ?? [])].reverse();
-  return which === undefined || ids.length === 0 ? request : { ...request, id: ids[which % ids.length] as string };
+  return which === undefined || ids.length === 0 ? request : { ...request, id: ids[which % ids.length] };
 }
 
 function tagOf([state]: readonly State[], { account, id = '', ifMatch }: Request): string | undefined {
