@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { optionsOfProcess, parseOptions } from '../../harness/options.js';
@@ -84,6 +85,8 @@ function casesOf(verdicts: Verdicts, line: LossyLine, isWriting: boolean): Case[
 
 async function main(isWriting: boolean): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'payments-clients-'));
+  // Also after a signal, which ends this process at once.
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
   const postgres = await EmbeddedPostgres.start({
     directory: join(directory, 'postgres'),
     durable: true,
@@ -107,7 +110,6 @@ async function main(isWriting: boolean): Promise<number> {
   } finally {
     await endProcesses();
     await postgres.stop();
-    await rm(directory, { recursive: true, force: true });
   }
 }
 
