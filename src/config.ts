@@ -63,6 +63,9 @@ function isReadByRedisClient(url: string): boolean {
 /** A key contains only its prefix and letters and digits. The error must not repeat the key. */
 const STRIPE_KEY = /^(sk|rk)_(test|live)_[A-Za-z0-9]+$/;
 
+/** A secret of a webhook endpoint. The error must not repeat the secret. */
+const WEBHOOK_SECRET = /^whsec_[\w+/=-]{1,255}$/;
+
 /** Whether a URL is only an address, and does not send the API key over a network without encryption. */
 function isSafeAddress(url: string): boolean {
   const { protocol, hostname, pathname } = new URL(url);
@@ -95,7 +98,7 @@ const environment = z.object({
   RATE_LIMIT_PER_SECOND: number('requests', 0, 1_000_000).int().default(0),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
   IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
-  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),
+  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(12_000),
   IDEMPOTENCY_SWEEP_CRON: z
     .string()
     .refine(hasNextTime, 'expected a cron expression such as */10 * * * *, with a time in the future')
@@ -130,6 +133,10 @@ const environment = z.object({
       isSafeAddress,
       'expected https://host:port, or http on loopback, without user, password, path, query and fragment',
     )
+    .optional(),
+  STRIPE_WEBHOOK_SECRET: z
+    .string()
+    .regex(WEBHOOK_SECRET, 'expected the signing secret of a webhook endpoint of Stripe, such as whsec_')
     .optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });

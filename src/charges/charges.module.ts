@@ -13,17 +13,24 @@ import { SimulatedBank } from './gateway/simulated-bank.js';
 import { createStripe } from './gateway/stripe/stripe.client.js';
 import { StripeGateway } from './gateway/stripe/stripe.gateway.js';
 import { StripePayments } from './gateway/stripe/stripe.payments.js';
+import { WebhookEvents } from './webhooks/webhook-events.js';
+import { RefundResolution } from './refunds/refund-resolution.js';
+import { RefundsController } from './refunds/refunds.controller.js';
+import { RefundsService } from './refunds/refunds.service.js';
 
 @Module({
   imports: [TypeOrmModule.forFeature([Charge])],
-  controllers: [ChargesController],
+  controllers: [ChargesController, RefundsController],
   providers: [
     ChargesService,
     ChargesReader,
     ChargeResolution,
+    RefundResolution,
+    RefundsService,
+    WebhookEvents,
     { provide: PaymentGateway, useFactory: gatewayOf, inject: [CONFIG, DataSource] },
   ],
-  exports: [PaymentGateway],
+  exports: [PaymentGateway, WebhookEvents],
 })
 export class ChargesModule {}
 

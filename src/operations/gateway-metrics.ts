@@ -9,6 +9,7 @@ export class GatewayMetrics {
   private readonly logger = new Logger(GatewayMetrics.name);
   private readonly undecided: Counter;
   private readonly faults: Counter;
+  private readonly refundsUndecided: Counter;
 
   constructor(gateway: PaymentGateway, { registry }: Metrics) {
     this.undecided = new Counter({
@@ -24,6 +25,11 @@ export class GatewayMetrics {
     });
     // Every counter starts at 0, so that a rate over it has no gaps.
     GATEWAY_FAULTS.forEach((fault) => this.faults.inc({ fault }, 0));
+    this.refundsUndecided = new Counter({
+      name: 'refunds_undecided_total',
+      help: 'Attempts that found a refund which only a person can decide, including repeated ones',
+      registers: [registry],
+    });
     gateway.events.subscribe((event) => this.note(event));
   }
 
@@ -39,6 +45,13 @@ export class GatewayMetrics {
       case 'fault':
         this.faults.inc({ fault: event.fault });
         return this.logger.error(event.error);
+      case 'refund undecided': {
+        const { id, account_id } = event.refund;
+        this.refundsUndecided.inc();
+        return this.logger.error(
+          `${id} of ${account_id}: the gateway may have forgotten the key of this refund and does not know the refund. Find out at the bank, then run: npm run charges:resolve -- --id ${id} --as refunded|failed`,
+        );
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { Stripe } from 'stripe';
 import type { Charge } from '../../charge.entity.js';
 import { type Authorization, type GatewayLimits, gatewayUnavailable, PaymentGateway } from '../payment.gateway.js';
-import { declineCodeOf } from './stripe.failure.js';
+import { decisionIn, declined, reasonOf } from './stripe.decision.js';
 import { type PaymentIntent, StripePaymentIntents } from './stripe.payment-intents.js';
 import type { StripePayments } from './stripe.payments.js';
 
@@ -49,33 +49,27 @@ export class StripeGateway extends PaymentGateway {
     return intent.status === 'requires_confirmation' ? undefined : this.decide(intent);
   }
 
+  /** @throws Problem 503 `gateway_unavailable`, because this service does not send refunds to Stripe */
+  protected sendRefund(): Promise<never> {
+    return Promise.reject(gatewayUnavailable(new Error('This service does not send refunds to Stripe')));
+  }
+
+  /** @throws Problem 503 `gateway_unavailable`, as {@link sendRefund} */
+  protected findRefund(): Promise<never> {
+    return this.sendRefund();
+  }
+
   /** @throws Problem 503 `gateway_unavailable` if the PaymentIntent is not decided yet */
   private async decide(intent: PaymentIntent): Promise<Authorization> {
-    switch (intent.status) {
-      case 'succeeded':
-        return { status: 'succeeded' };
-      case 'canceled':
-        return declined(reasonOf(intent));
-      case 'requires_payment_method':
-      case 'requires_action': {
-        const { status } = await this.intents.cancel(intent.id);
-        if (status === 'canceled') return declined(reasonOf(intent));
-        // Another attempt was faster.
-        if (status === 'succeeded') return { status };
-        throw gatewayUnavailable(new Error(`The PaymentIntent could not be canceled, because it is ${status}`));
-      }
-      case 'requires_confirmation':
-      case 'processing':
-      case 'requires_capture':
-        throw gatewayUnavailable(new Error(`The PaymentIntent is not decided, because it is ${intent.status}`));
+    const decided = decisionIn(intent);
+    if (decided) return decided;
+    if (intent.status !== 'requires_payment_method' && intent.status !== 'requires_action') {
+      throw gatewayUnavailable(new Error(`The PaymentIntent is not decided, because it is ${intent.status}`));
     }
+    const { status } = await this.intents.cancel(intent.id);
+    if (status === 'canceled') return declined(reasonOf(intent));
+    // Another attempt was faster.
+    if (status === 'succeeded') return { status };
+    throw gatewayUnavailable(new Error(`The PaymentIntent could not be canceled, because it is ${status}`));
   }
-}
-
-const declined = (declineCode: string): Authorization => ({ status: 'failed', declineCode });
-
-/** The reason for which a PaymentIntent did not succeed. Stripe may forget the decline of a canceled PaymentIntent; the reason is then `canceled`. */
-function reasonOf({ status, last_payment_error: error }: PaymentIntent): string {
-  const unknown = { requires_action: 'authentication_required', canceled: 'canceled' }[status as string];
-  return declineCodeOf(error?.decline_code ?? error?.code, unknown ?? 'generic_decline');
 }

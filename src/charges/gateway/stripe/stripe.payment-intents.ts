@@ -28,7 +28,7 @@ const STATUSES = [
 ] as const;
 
 /** The parts of a PaymentIntent that decide a charge. */
-const paymentIntent = z.looseObject({
+export const paymentIntent = z.looseObject({
   id: z.string().regex(/^pi_\w{1,250}$/),
   status: z.enum(STATUSES),
   last_payment_error: z.looseObject({ code: z.string().optional(), decline_code: z.string().optional() }).nullish(),
