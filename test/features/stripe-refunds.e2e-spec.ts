@@ -34,11 +34,8 @@ afterAll(async () => {
 
 /** Sends a refund with a key. Returns the status and the body of the reply. */
 async function refund(key: string, body: object = {}): Promise<{ status: number; body: Record<string, unknown> }> {
-  const { status, body: reply } = await service.http
-    .post(`/charges/${chargeId}/refunds`)
-    .set('idempotency-key', key)
-    .send(body);
-  return { status, body: reply as Record<string, unknown> };
+  const reply = await service.http.post(`/charges/${chargeId}/refunds`).set('idempotency-key', key).send(body);
+  return { status: reply.status, body: reply.body as Record<string, unknown> };
 }
 
 /** The refunds at Stripe of the charge, as pairs of our id and the amount. */
@@ -50,7 +47,12 @@ const refundsAtStripe = () =>
 const intentId = () => stripe.intents.all.find(({ metadata }) => metadata['charge_id'] === chargeId)?.id ?? '';
 /** Refunds money in the dashboard of Stripe. */
 const refundAtStripe = (amount: number) =>
-  stripe.refunds.create(new Map([['payment_intent', intentId()], ['amount', String(amount)]]));
+  stripe.refunds.create(
+    new Map([
+      ['payment_intent', intentId()],
+      ['amount', String(amount)],
+    ]),
+  );
 /** Makes the key of every refund older than it lives, at the service and at Stripe. */
 async function outliveKeys(): Promise<void> {
   stripe.passTime(DAY_MS + 1_000);
@@ -78,7 +80,10 @@ describe('a refund with Stripe', () => {
     ['loses the request', [{ kind: 'loses the request' }, { kind: 'loses the request' }]],
   ])('stays pending if Stripe %s, and the retry finishes it once', async (_, faults) => {
     stripe.breakNext('refund', ...faults);
-    expect(await refund('again')).toMatchObject({ status: 503, body: { code: 'gateway_unavailable', outcome: 'unknown' } });
+    expect(await refund('again')).toMatchObject({
+      status: 503,
+      body: { code: 'gateway_unavailable', outcome: 'unknown' },
+    });
     const { status, body } = await refund('again');
     expect([status, refundsAtStripe()]).toEqual([200, [[body['id'], CHARGE.amount]]]);
   });
@@ -122,7 +127,10 @@ describe('a refund with Stripe', () => {
   ])('fails for good if %s has been returned at Stripe already', async (_, amount, code) => {
     refundAtStripe(amount);
     const replies = [await refund('late'), await refund('late')];
-    expect(replies[0]).toMatchObject({ status: 402, body: { code: 'refund_failed', failure_code: code, outcome: 'final' } });
+    expect(replies[0]).toMatchObject({
+      status: 402,
+      body: { code: 'refund_failed', failure_code: code, outcome: 'final' },
+    });
     expect(replies[1]).toEqual(replies[0]);
   });
 });
