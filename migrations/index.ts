@@ -12,6 +12,8 @@ import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
 import { Refunds1795478411000 } from './1795478411000-refunds.js';
 import { SimulatedBankRefunds1795478412000 } from './1795478412000-simulated-bank-refunds.js';
+import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
+import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
 
 /** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
@@ -29,4 +31,6 @@ export const migrations = [
   MailedOrders1795478410000,
   Refunds1795478411000,
   SimulatedBankRefunds1795478412000,
+  StripePayments1795478414000,
+  StripeWebhooks1795478415000,
 ];

@@ -1,13 +1,22 @@
 import type { Consumer } from '../messaging/index.js';
 
-/** The data of a `charge.succeeded` or `refund.succeeded` message, as far as the balance uses it. */
+/** The messages that the balance counts, and whether their amounts are added or subtracted. */
+const SIGNS: Readonly<Record<string, 1 | -1>> = {
+  'charge.succeeded': 1,
+  'refund.succeeded': -1,
+  'charge.refunded_elsewhere': -1,
+  'dispute.funds_withdrawn': -1,
+  'dispute.funds_reinstated': 1,
+};
+
+/** The data of a message, as far as the balance uses it. */
 interface MoneyMoved {
   amount: number;
   currency: string;
 }
 
 /**
- * Adds successful charges to the balance, and subtracts their refunds. The addition is not idempotent, so a duplicate message could count
+ * Adds successful charges to the balance, and subtracts their refunds and their disputed amounts. The addition is not idempotent, so a duplicate message could count
  * twice. A message still counts once, because the inbox records the message in the same transaction and skips a message that it has
  * recorded before. The order of messages does not change the sum.
  *
@@ -15,11 +24,11 @@ interface MoneyMoved {
  */
 export const earningsConsumer: Consumer = {
   name: 'balance',
-  types: ['charge.succeeded', 'refund.succeeded'],
+  types: Object.keys(SIGNS),
   handle: async (tx, messages) => {
     const rows = messages.map(({ accountId, type, data }) => {
       const { amount, currency } = data as MoneyMoved;
-      return { account_id: accountId, currency, amount: type === 'refund.succeeded' ? -amount : amount };
+      return { account_id: accountId, currency, amount: (SIGNS[type] ?? 0) * amount };
     });
     await tx.query(ADD, [JSON.stringify(rows)]);
   },

@@ -52,6 +52,12 @@ export const PROBLEMS = {
     advice:
       'Send a token such as tok_visa instead of a card number or a CVC. The card data was neither stored nor logged.',
   },
+  signature_invalid: {
+    status: 400,
+    title: 'The signature is not valid',
+    advice:
+      'Sign the bytes of the body with the secret of this endpoint, as Stripe does, and send the event within five minutes. Nothing was recorded.',
+  },
   idempotency_key_missing: {
     status: statusOf('idempotency_key_missing'),
     title: 'An idempotency key is required',

@@ -111,5 +111,6 @@ export const NOTHING: Effects = { succeeded: 0, failed: 0, pending: 0, captures:
 /** Empties every table, so that each test counts from zero. */
 export const reset = ({ sql }: TestDatabase) =>
   sql(`
-    TRUNCATE processed_requests, charges, refunds, bank.captures, bank.refunds, outbox, processed_messages, failed_messages, inventory, orders,
+    TRUNCATE processed_requests, charges, refunds, stripe_payments, unmatched_events, reported_refunds, disputes, bank.captures, bank.refunds, outbox,
+      processed_messages, failed_messages, inventory, orders,
       order_payments, customers, balances, mailed_orders`);

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { Charge } from '../charge.entity.js';
+import { DISPUTE_STATUSES, type DisputeStatus } from '../disputes.js';
 
 /** A charge as clients see it. */
 export class ChargeResource {
@@ -27,6 +28,16 @@ export class ChargeResource {
 
   @ApiProperty({ type: String, nullable: true, example: null, description: 'The reason for which the bank declined' })
   decline_code!: string | null;
+
+  @ApiProperty({
+    type: String,
+    enum: [...DISPUTE_STATUSES, null],
+    nullable: true,
+    example: null,
+    description:
+      'The status of the last dispute of the charge. `closed` means that an inquiry ended without a dispute. The reply to `POST /charges` has null',
+  })
+  dispute!: DisputeStatus | null;
 
   @ApiProperty({ example: 'tok_visa' })
   source!: string;
@@ -57,8 +68,15 @@ export class ChargeList {
   has_more!: boolean;
 }
 
-/** @param amountRefunded the sum of the refunds that have succeeded, in minor units */
-export function toResource(charge: Charge, amountRefunded: number): ChargeResource {
+/**
+ * @param amountRefunded the sum of the refunds that have succeeded, in minor units
+ * @param dispute the status of the last dispute, if there is one
+ */
+export function toResource(
+  charge: Charge,
+  amountRefunded: number,
+  dispute: DisputeStatus | null = null,
+): ChargeResource {
   return {
     id: charge.id,
     object: 'charge',
@@ -67,6 +85,7 @@ export function toResource(charge: Charge, amountRefunded: number): ChargeResour
     status: charge.status,
     amount_refunded: amountRefunded,
     decline_code: charge.decline_code,
+    dispute,
     source: charge.source,
     order_id: charge.order_id,
     description: charge.description,

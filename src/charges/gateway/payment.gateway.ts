@@ -14,7 +14,10 @@ export type RefundDecision = { status: 'succeeded' } | { status: 'failed'; failu
 export interface GatewayLimits {
   /** Milliseconds that one call may take. */
   timeoutMs: number;
-  /** Milliseconds for which the gateway certainly honours an idempotency key, counted from the first call with the key. */
+  /**
+   * Milliseconds for which the gateway certainly honours an idempotency key, counted from the first call with the key. Infinity if a charge can
+   * be asked for again without a key.
+   */
   keyLifeMs: number;
 }
 
@@ -23,12 +26,22 @@ export const limitsOf = ({ GATEWAY_TIMEOUT_MS, GATEWAY_KEY_LIFE_SECONDS }: Confi
   keyLifeMs: GATEWAY_KEY_LIFE_SECONDS * 1000,
 });
 
+/**
+ * A fault on our side, for which a gateway refuses a request: the idempotency key came with other parameters, the request is not valid, the API
+ * key is unknown, or the API key lacks a right. No retry helps.
+ */
+export const GATEWAY_FAULTS = ['idempotency', 'invalid_request', 'authentication', 'permission'] as const;
+
+export type GatewayFault = (typeof GATEWAY_FAULTS)[number];
+
 /** Events for metrics and logs. Nothing depends on them. */
 export type GatewayEvent =
   /** The key of the charge may have expired, and the gateway does not know the charge, so a person has to decide. */
   | { type: 'undecided'; charge: Charge }
   /** The same for a refund. */
-  | { type: 'refund undecided'; refund: Refund };
+  | { type: 'refund undecided'; refund: Refund }
+  /** A person has to correct the code or the settings of this service. */
+  | { type: 'fault'; fault: GatewayFault; error: Error };
 
 /**
  * Moves money at a bank. A transaction of our database cannot roll that back.

@@ -7,7 +7,7 @@ import { ResolutionRefused } from '../charge-resolution.js';
 import { requestIdOf } from '../charges.phases.js';
 import { PaymentGateway, type RefundDecision } from '../gateway/payment.gateway.js';
 import type { Refund } from './refund.entity.js';
-import { CREATE_REFUND, settleRefund } from './refunds.phases.js';
+import { CREATE_REFUND, settlementOf } from './refunds.phases.js';
 
 /** The decision of the bank about a refund, as a person has found it out. */
 export type RefundResolutionName = 'refunded' | 'failed';
@@ -53,7 +53,7 @@ export class RefundResolution {
     }
     const name = { accountId: refund.account_id, requestId: requestIdOf(refund.id) };
     const isSettled = await this.recovery.finishOne(CREATE_REFUND, name, ({ request }) =>
-      request.complete(settleRefund, { refund, decision: found ?? decision }),
+      request.complete(settlementOf(decision), { refund, decision: found ?? decision }),
     );
     if (!isSettled) throw refused;
   }

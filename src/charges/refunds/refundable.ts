@@ -25,11 +25,10 @@ export async function lockRefundable(
   tx: EntityManager,
   charges: readonly ChargeName[],
 ): Promise<Map<string, Refundable>> {
-  const names = [JSON.stringify(charges.map(({ account_id, id }) => ({ account_id, id })))];
-  const locked = await tx.query<Charge[]>(LOCK, names);
+  const locked = await lockCharges(tx, charges);
   // A statement of its own, because it must begin when the rows are locked: at READ COMMITTED a statement sees the refunds that were
   // committed before it began, and the LOCK may have waited for such a commit.
-  const sums = await tx.query<RefundedRow[]>(REFUNDED, names);
+  const sums = await tx.query<RefundedRow[]>(REFUNDED, [namesOf(charges)]);
   const refunded = new Map(
     sums.map(({ account_id, charge_id, amount }) => [nameWithin(account_id, charge_id), amount]),
   );
@@ -41,6 +40,13 @@ export async function lockRefundable(
     }),
   );
 }
+
+/** Locks the rows of charges until the transaction ends. Refunds of a charge are inserted and counted only under this lock. */
+export const lockCharges = (tx: EntityManager, charges: readonly ChargeName[]): Promise<Charge[]> =>
+  tx.query<Charge[]>(LOCK, [namesOf(charges)]);
+
+const namesOf = (charges: readonly ChargeName[]) =>
+  JSON.stringify(charges.map(({ account_id, id }) => ({ account_id, id })));
 
 interface RefundedRow {
   account_id: string;
@@ -57,15 +63,20 @@ const LOCK = `
   FOR UPDATE`;
 
 const REFUNDED = `
-  SELECT account_id, charge_id, sum(amount)::integer AS amount FROM refunds
-  WHERE (account_id, charge_id) IN (${WANTED}) AND status <> 'failed'
+  SELECT account_id, charge_id, sum(amount)::integer AS amount FROM (
+    SELECT account_id, charge_id, amount FROM refunds WHERE status <> 'failed'
+    UNION ALL SELECT account_id, charge_id, elsewhere FROM reported_refunds) AS refunded
+  WHERE (account_id, charge_id) IN (${WANTED})
   GROUP BY account_id, charge_id`;
 
 /**
- * Returns an SQL expression for the amount of a charge that was refunded, in minor units. Pending refunds do not count.
+ * Returns an SQL expression for the amount of a charge that was refunded, here or elsewhere, in minor units. Pending refunds do not count.
  *
  * @param charge the SQL name of the charge's row. The name becomes part of the SQL, so it must be a constant.
  */
 export const amountRefunded = (charge: string) => `(
   SELECT coalesce(sum(refund.amount), 0)::integer FROM refunds AS refund
-  WHERE refund.account_id = ${charge}.account_id AND refund.charge_id = ${charge}.id AND refund.status = 'succeeded')`;
+  WHERE refund.account_id = ${charge}.account_id AND refund.charge_id = ${charge}.id AND refund.status = 'succeeded')
+  + coalesce((
+    SELECT elsewhere FROM reported_refunds AS reported
+    WHERE reported.account_id = ${charge}.account_id AND reported.charge_id = ${charge}.id), 0)`;

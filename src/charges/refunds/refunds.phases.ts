@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import type { Phase, PhaseItem, Reply, StatementPhase } from '../../idempotency/index.js';
+import type { AnyPhase, Phase, PhaseItem, Reply, Row, StatementPhase } from '../../idempotency/index.js';
 import { appendToOutbox } from '../../messaging/index.js';
 import { nameWithin } from '../../postgres/lock-order.js';
 import type { Charge } from '../charge.entity.js';
@@ -8,6 +8,7 @@ import type { CreateRefund } from './dto/create-refund.dto.js';
 import { toResource } from './dto/refund.resource.js';
 import type { Refund } from './refund.entity.js';
 import { lockRefundable, type Refundable } from './refundable.js';
+import { countReported } from './reported-refunds.js';
 import { chargeNotFound, chargePending, refundExceedsCharge, refundFailed } from './refunds.problems.js';
 
 /** The operation whose requests open refunds, as `processed_requests` stores it. */
@@ -122,7 +123,7 @@ export interface Settlement {
  *
  * The lock token, which is checked in the same transaction, decides whether the decision is committed.
  */
-export const settleRefund: StatementPhase<Settlement, Reply> = {
+const settleRefund: StatementPhase<Settlement, Reply> = {
   name: 'refunds_settle',
   text: `
     WITH settled AS (
@@ -139,6 +140,26 @@ export const settleRefund: StatementPhase<Settlement, Reply> = {
   parameters: (items) => [JSON.stringify(items.map(settled))],
   results: (items) => Promise.resolve(items.map((item) => toReply(settled(item)))),
 };
+
+/**
+ * Stores a refusal of the bank. A refund that has failed may have hidden a refund that was made elsewhere, so the refunds of the charge are
+ * counted again.
+ */
+const failRefund: Phase<Settlement, Reply> = async (tx, items) => {
+  const rows = await tx.query<Row[]>(settleRefund.text, settleRefund.parameters(items));
+  const charges = items.map(({ input: { refund } }) => ({
+    account_id: refund.account_id,
+    id: refund.charge_id,
+    reported: 0,
+  }));
+  // One row for each charge, because the statement inserts each row once.
+  await countReported(tx, [...new Map(charges.map((charge) => [nameOf(charge), charge])).values()]);
+  return settleRefund.results(items, Promise.resolve(rows));
+};
+
+/** The phase that stores a decision of the bank. */
+export const settlementOf = ({ status }: RefundDecision): AnyPhase<Settlement, Reply> =>
+  status === 'failed' ? failRefund : settleRefund;
 
 const settled = ({ input: { refund, decision } }: PhaseItem<Settlement>): Refund => ({
   ...refund,

@@ -17,7 +17,7 @@ import {
   type OpenRefund,
   recordRefusal,
   refundId,
-  settleRefund,
+  settlementOf,
 } from './refunds.phases.js';
 import { chargePending } from './refunds.problems.js';
 
@@ -59,7 +59,7 @@ export class RefundsService {
     startedAt: number,
   ): Promise<RecordedReply> {
     const decision = await this.gateway.refund(refund, charge, startedAt - refund.age_ms); // no transaction is open
-    return request.complete(settleRefund, { refund, decision }); // commit 2: the result, the event and the reply
+    return request.complete(settlementOf(decision), { refund, decision }); // commit 2: the result, the event and the reply
   }
 
   /**
