@@ -40,7 +40,7 @@ export class Arena {
   /** Called for each fault that landed at the bank or in a proxy. */
   onLanded: (kind: BankFault | ProxyFault, replica?: ChaosReplica) => void = () => undefined;
   readonly replicas: ChaosReplica[] = [];
-  private readonly courier = new Courier(this.replicas);
+  readonly courier = new Courier(this.replicas);
   /** The steps at which processes are stopped, and how. */
   stops: readonly StopCase[] = STOP_CASES;
 
