@@ -7,11 +7,11 @@ export class StripePayments1795478414000 implements MigrationInterface {
       CREATE TABLE stripe_payments (
         account_id     text        NOT NULL,
         charge_id      text        NOT NULL,
-        -- The PaymentIntent that takes the money. Every attempt at the charge confirms this intent and no other one.
+        -- The PaymentIntent that takes the money. Every attempt at the charge confirms this PaymentIntent and no other one.
         payment_intent text,
-        -- The reason for which Stripe refuses to create an intent for this amount and currency.
+        -- The reason for which Stripe refuses to create a PaymentIntent for this amount and currency.
         refusal        text,
-        -- A row never changes, because an attempt may already have confirmed its intent.
+        -- A row never changes, because an attempt may already have confirmed its PaymentIntent.
         opened_at      timestamptz NOT NULL,
 
         -- At most one opened payment for each charge, so that two attempts cannot confirm two intents.

@@ -98,7 +98,7 @@ const environment = z.object({
   RATE_LIMIT_PER_SECOND: number('requests', 0, 1_000_000).int().default(0),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
   IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
-  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),
+  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(12_000),
   IDEMPOTENCY_SWEEP_CRON: z
     .string()
     .refine(hasNextTime, 'expected a cron expression such as */10 * * * *, with a time in the future')

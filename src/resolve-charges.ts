@@ -14,7 +14,7 @@ const USAGE = `Decides a charge or a refund that neither the service nor the gat
   npm run charges:resolve -- --id re_… --as refunded|failed  settles a refund
 `;
 
-/** What the command line asks for. */
+/** The work that the command line asks for. */
 type Options =
   | { kind: 'list' }
   | { kind: 'charge'; id: string; as: Resolution }

@@ -51,6 +51,10 @@ export class ChargesController {
         description: 'true on a replay, absent on the first reply',
         schema: { type: 'string', enum: ['true'] },
       },
+      'Idempotency-Key-Expires': {
+        description: 'When the key expires, as an HTTP date: the same time on the first reply and on every replay',
+        schema: { type: 'string', example: 'Mon, 30 Nov 2026 12:00:00 GMT' },
+      },
     },
   })
   create(@Body() input: CreateCharge, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {

@@ -2,8 +2,9 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import type { FastifyRequest } from 'fastify';
 import { holdsCardData, isCvc } from './card-data.js';
 import { parseJson } from './json-body.js';
+import { Problem } from './problem.js';
 import { takesRawBody } from './raw-body.decorator.js';
-import { Problem, validationFailed } from './problem.js';
+import { validationFailed } from './validation-failed.js';
 
 /** In UTF-16 code units. The longest valid text has 500 characters of two units each. */
 const MAX_TEXT_LENGTH = 1_024;

@@ -181,10 +181,10 @@ describe('the simulated bank', () => {
   it('pays a refund once for each key while the key lives, finds the refund, and forgets the key', async () => {
     const own = await startService(database.url);
     const gateway = own.nest.get(PaymentGateway);
-    const { body } = await own.charge('own', { ...CHARGE, source: 'tok_visa' });
-    await own.refund((body as Charge).id, 'own-refund', { amount: 1 });
+    const { id } = (await own.charge('own', CHARGE)).body as Charge;
+    await own.refund(id, 'own-refund', { amount: 1 });
     const [row] = await database.sql<Refund>('SELECT * FROM refunds');
-    const [charge] = await database.sql<Charge>('SELECT * FROM charges WHERE id = $1', [(body as Charge).id]);
+    const [charge] = await database.sql<Charge>('SELECT * FROM charges WHERE id = $1', [id]);
     const ask = () => gateway.refund(row as Refund, charge as Charge, performance.now());
     await ask();
     expect(await gateway.lookRefund(row as Refund, charge as Charge)).toEqual({ status: 'succeeded' });

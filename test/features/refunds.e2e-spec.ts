@@ -27,9 +27,9 @@ const stop = async () => {
 
 /** Makes a charge of 1999, and returns its id. */
 async function charged(more: object = {}, key = 'charge'): Promise<string> {
-  const { status, body } = await service.charge(key, { ...CHARGE, ...more });
-  expect(status).toBe(200);
-  return (body as { id: string }).id;
+  const response = await service.charge(key, { ...CHARGE, ...more });
+  expect(response.status).toBe(200);
+  return (response.body as { id: string }).id;
 }
 
 const chargeOf = async (id: string) => (await service.http.get(`/charges/${id}`)).body as Record<string, unknown>;
@@ -139,8 +139,9 @@ describe('a refund', () => {
   });
 
   it('refuses to refund a charge that was declined, because no money was taken', async () => {
-    const { body } = await service.charge('charge', { ...CHARGE, source: 'tok_chargeDeclined' });
-    const refused = await service.refund((body as { charge_id: string }).charge_id, 'refund', { amount: 1 });
+    const declined = await service.charge('charge', { ...CHARGE, source: 'tok_chargeDeclined' });
+    const { charge_id } = declined.body as { charge_id: string };
+    const refused = await service.refund(charge_id, 'refund', { amount: 1 });
     expect(expectProblem(refused, 409, 'refund_exceeds_charge')).toMatchObject({ refundable: 0, outcome: 'final' });
   });
 

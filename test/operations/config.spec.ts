@@ -13,7 +13,7 @@ const DEFAULTS = {
   RATE_LIMIT_PER_SECOND: 0,
   IDEMPOTENCY_RETENTION_HOURS: 24,
   IDEMPOTENCY_LEASE_SECONDS: 30,
-  IDEMPOTENCY_WAIT_MS: 10_000,
+  IDEMPOTENCY_WAIT_MS: 12_000,
   IDEMPOTENCY_SWEEP_CRON: '*/10 * * * *',
   IDEMPOTENCY_GROUP_SIZE: 64,
   IDEMPOTENCY_CACHE_MIB: 32,
@@ -66,6 +66,11 @@ describe('the settings', () => {
   )('treats an empty setting as unset: %s', (name) => {
     expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
     expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
+  });
+
+  it('lets a duplicate wait longer than the bank may take, because otherwise it would get a 409 shortly before the answer', () => {
+    const { IDEMPOTENCY_WAIT_MS, GATEWAY_TIMEOUT_MS } = loadConfig({});
+    expect(IDEMPOTENCY_WAIT_MS).toBeGreaterThan(GATEWAY_TIMEOUT_MS);
   });
 
   it('freezes the settings', () => {

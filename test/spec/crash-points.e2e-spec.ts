@@ -237,8 +237,7 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
 
   describe('a process that wakes after its refund was taken over', () => {
     it('fences off a process that wakes after its refund was taken over: it pays nothing, and answers with the reply of the takeover', async () => {
-      const { body } = await replica.charge('charge');
-      const { id } = body as { id: string };
+      const { id } = (await replica.charge('charge')).body as { id: string };
       const sleeper = await startService(database.url);
       const answer = holdAnswer(sleeper);
       const asleep = sleeper.refund(id, 'asleep', { amount: 500 });

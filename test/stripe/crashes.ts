@@ -28,7 +28,7 @@ interface Reply {
 
 /**
  * Kills the service while clients charge, in front of a Stripe that loses every third answer and forgets every idempotency key at once. So nothing but
- * the committed intent prevents a second payment.
+ * the committed PaymentIntent prevents a second payment.
  *
  * @throws AssertionError if a charge has taken money other than its reply says
  */
@@ -104,7 +104,7 @@ async function send(url: string, key: number): Promise<Reply | undefined> {
   }
 }
 
-/** All intents, because the list of an SDK fetches one page after another. */
+/** All PaymentIntents, because the list of an SDK fetches one page after another. */
 async function intentsAt(stripe: Stripe): Promise<Stripe.PaymentIntent[]> {
   for (;;) {
     try {

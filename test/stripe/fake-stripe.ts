@@ -18,7 +18,7 @@ export type StripeFault =
   | { kind: 'answers'; answer: StripeAnswer }
   /** Answers 500 before the request takes effect. The idempotency key gets this answer again. */
   | { kind: 'fails before' }
-  /** Decides a confirmation in this way, whatever the card is. */
+  /** Decides a confirmation in this way, for every card. */
   | { kind: 'decides'; card: Card }
   /** Executes the request and keeps the answer back, so that the idempotency key is in use. */
   | { kind: 'answers late'; until: () => Promise<void> }

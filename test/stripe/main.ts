@@ -5,7 +5,7 @@ import { type Case, runCases } from '../../harness/suite.js';
 import type { Charge } from '../../src/charges/charge.entity.js';
 import { CARD_TOKENS } from '../../src/charges/gateway/card-tokens.js';
 import { createStripe } from '../../src/charges/gateway/stripe/stripe.client.js';
-import { type Intent, StripeIntents } from '../../src/charges/gateway/stripe/stripe.intents.js';
+import { type PaymentIntent, StripePaymentIntents } from '../../src/charges/gateway/stripe/stripe.payment-intents.js';
 import { surviveWithoutKeys } from './crashes.js';
 
 const TIMEOUT_MS = 30_000;
@@ -14,10 +14,10 @@ const charge = { account_id: 'acct_demo', id: 'ch_019ab9f2c0de7a3c8f21d5b6e7a8c9
 
 /**
  * The requests of the service, as the service sends them. stripe-mock has no state: it checks the shape of a request against Stripe's OpenAPI
- * document, and answers with a fixed object. So an intent of stripe-mock never succeeds, and its idempotency keys have no effect.
+ * document, and answers with a fixed object. So a PaymentIntent of stripe-mock never succeeds, and its idempotency keys have no effect.
  */
 function casesOf(stripe: Stripe): Case[] {
-  const intents = new StripeIntents(stripe, (fault, error) => {
+  const intents = new StripePaymentIntents(stripe, (fault, error) => {
     throw new Error(`stripe-mock refuses the request: ${fault}`, { cause: error });
   });
   const create = async (source: string) => {
@@ -25,13 +25,13 @@ function casesOf(stripe: Stripe): Case[] {
     assert.equal(payment.kind, 'intent');
     return payment.kind === 'intent' ? payment.id : '';
   };
-  const accepted = (request: (id: string) => Promise<Intent>) => async () => {
+  const accepted = (request: (id: string) => Promise<PaymentIntent>) => async () => {
     const { id, status } = await request(await create('tok_visa'));
     return `${id} is ${status}`;
   };
   return [
     {
-      name: 'accepts the request to create an intent for every token',
+      name: 'accepts the request to create a PaymentIntent for every token',
       run: async () => {
         for (const token of CARD_TOKENS) await create(token);
         return `${CARD_TOKENS.length} tokens`;

@@ -58,13 +58,13 @@ function refuseUnknown(form: Form, known: readonly string[]): void {
   if (unknown) throw invalid(unknown, `Received unknown parameter: ${unknown}`, 'parameter_unknown');
 }
 
-/** The PaymentIntents of a Stripe account. An intent succeeds at most once, and a canceled intent never succeeds. */
+/** The PaymentIntents of a Stripe account. A PaymentIntent succeeds at most once, and a canceled PaymentIntent never succeeds. */
 export class PaymentIntents {
   private readonly intents = new Map<string, PaymentIntent>();
 
   constructor(private readonly now: () => number) {}
 
-  /** The intents that have taken money. */
+  /** The PaymentIntents that have taken money. */
   get captured(): PaymentIntent[] {
     return this.all.filter(({ status }) => status === 'succeeded');
   }
@@ -100,7 +100,7 @@ export class PaymentIntents {
     return confirms ? this.attempt(intent, form) : answerWith(intent);
   }
 
-  /** @param card replaces the behaviour of the card of the intent */
+  /** @param card replaces the behaviour of the card of the PaymentIntent */
   confirm(id: string, form: Form, card?: Card): StripeAnswer {
     refuseUnknown(form, CONFIRMING);
     const intent = this.inState(id, ['requires_confirmation', 'requires_payment_method', 'requires_action']);
@@ -145,11 +145,11 @@ export class PaymentIntents {
   }
 }
 
-/** A copy, because the intent changes and a recorded answer does not. */
+/** A copy, because the PaymentIntent changes and a recorded answer does not. */
 const answerWith = (intent: PaymentIntent): StripeAnswer => ({ status: 200, body: { ...intent } });
 
 /**
- * Leaves the card with the intent, so that the intent can be confirmed again. The documentation does not promise that Stripe takes the card away,
+ * Leaves the card with the PaymentIntent, so that the PaymentIntent can be confirmed again. The documentation does not promise that Stripe takes the card away,
  * so the service must not depend on that.
  */
 function decline(intent: PaymentIntent, code: string, declineCode: string): StripeAnswer {

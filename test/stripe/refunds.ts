@@ -17,7 +17,7 @@ export interface Refund {
 
 const REASONS = ['duplicate', 'fraudulent', 'requested_by_customer'];
 
-/** The refunds of a Stripe account. The refunds of an intent never exceed its amount. */
+/** The refunds of a Stripe account. The refunds of a PaymentIntent never exceed its amount. */
 export class Refunds {
   private readonly refunds: Refund[] = [];
 

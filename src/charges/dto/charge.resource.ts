@@ -13,18 +13,18 @@ export class ChargeResource {
   @ApiProperty({ type: 'integer', example: 1999, description: 'In minor units of the currency, such as cents' })
   amount!: number;
 
+  @ApiProperty({ example: 'eur' })
+  currency!: string;
+
+  @ApiProperty({ enum: ['pending', 'succeeded', 'failed'], example: 'succeeded' })
+  status!: string;
+
   @ApiProperty({
     type: 'integer',
     example: 0,
     description: 'The sum of the refunds that have succeeded, in minor units. The reply to `POST /charges` has 0',
   })
   amount_refunded!: number;
-
-  @ApiProperty({ example: 'eur' })
-  currency!: string;
-
-  @ApiProperty({ enum: ['pending', 'succeeded', 'failed'], example: 'succeeded' })
-  status!: string;
 
   @ApiProperty({ type: String, nullable: true, example: null, description: 'The reason for which the bank declined' })
   decline_code!: string | null;
@@ -42,7 +42,7 @@ export class ChargeResource {
   @ApiProperty({ example: 'tok_visa' })
   source!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: 'order_12345' })
+  @ApiProperty({ type: String, nullable: true, example: 'docs_order_1' })
   order_id!: string | null;
 
   @ApiProperty({ type: String, nullable: true, example: 'Two coffees' })
@@ -81,9 +81,9 @@ export function toResource(
     id: charge.id,
     object: 'charge',
     amount: charge.amount,
-    amount_refunded: amountRefunded,
     currency: charge.currency,
     status: charge.status,
+    amount_refunded: amountRefunded,
     decline_code: charge.decline_code,
     dispute,
     source: charge.source,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { paymentIntent } from '../gateway/stripe/stripe.intents.js';
+import { paymentIntent } from '../gateway/stripe/stripe.payment-intents.js';
 
 interface EventHead {
   /** `evt_…`, the same at every delivery. */

@@ -39,7 +39,7 @@ const WITHOUT_CONSTRAINT_CHECK: Patch = {
 };
 const SCHEMA = 'migrations/1795478400000-idempotency.ts';
 
-const CLOSE = `        return [...sent, complete(sql, store, replies).then((time) => (expiresAt = time))];`;
+const CLOSE = `        return [...sent, complete(sql, store, replies)];`;
 const IMPORT = `import type { SqlClient, Transaction } from '../../postgres/transaction.js';`;
 const IMPORT_IN_TRANSACTION = `import { inTransaction, type SqlClient, type Transaction } from '../../postgres/transaction.js';`;
 /** The place of the rule that decides who takes a key. Patches change the rule for groups only. */
@@ -245,8 +245,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       { file: STORE, find: 'octet_length(held.response_body) +', replace: 'octet_length(held.response_body::text) +' },
       {
         file: STORE,
-        find: 'new RecordedReply(status, response_headers, response_body)',
-        replace: 'new RecordedReply(status, response_headers, JSON.stringify(response_body))',
+        find: 'new RecordedReply(status, response_headers, response_body, expiry)',
+        replace: 'new RecordedReply(status, response_headers, JSON.stringify(response_body), expiry)',
       },
     ],
   },

@@ -42,7 +42,7 @@ export class StripeFailure extends Error {
   readonly fault: GatewayFault | undefined;
   /** Whether Stripe has recorded a failure of its own under the idempotency key, and answers every repetition with it. */
   readonly isRecorded: boolean;
-  /** If Stripe refuses what the client has chosen, the reason. It is final only if there is no intent yet. */
+  /** If Stripe refuses what the client has chosen, the reason. It is final only if there is no PaymentIntent yet. */
   readonly refusal: string | undefined;
 
   constructor(error: unknown) {

@@ -2,21 +2,21 @@ import type { Stripe } from 'stripe';
 import type { Charge } from '../../charge.entity.js';
 import { type Authorization, type GatewayLimits, gatewayUnavailable, PaymentGateway } from '../payment.gateway.js';
 import { decisionIn, declined, reasonOf } from './stripe.decision.js';
-import { type Intent, StripeIntents } from './stripe.intents.js';
+import { type PaymentIntent, StripePaymentIntents } from './stripe.payment-intents.js';
 import type { StripePayments } from './stripe.payments.js';
 
 /**
- * Takes the money with Stripe: creates a PaymentIntent, commits its id, and confirms the committed intent.
+ * Takes the money with Stripe: creates a PaymentIntent, commits its id, and confirms the committed PaymentIntent.
  *
  * Two invariants hold without any clock and without Stripe's idempotency keys:
- * 1. An attempt confirms only the committed intent of its charge, and an intent succeeds at most once. So a charge takes money at most once.
- * 2. A decision is read from an intent that is `succeeded` or `canceled`. An intent never leaves these states, so all attempts read the same
- *    decision. A declined intent is canceled before the decline is recorded, because a late attempt could otherwise confirm it again.
+ * 1. An attempt confirms only the committed PaymentIntent of its charge, and a PaymentIntent succeeds at most once. So a charge takes money at most once.
+ * 2. A decision is read from a PaymentIntent that is `succeeded` or `canceled`. A PaymentIntent never leaves these states, so all attempts read the same
+ *    decision. A declined PaymentIntent is canceled before the decline is recorded, because a late attempt could otherwise confirm it again.
  *
  * docs/stripe.md has the meaning of each answer of Stripe, and ADR 43 the reason for the two requests.
  */
 export class StripeGateway extends PaymentGateway {
-  private readonly intents: StripeIntents;
+  private readonly intents: StripePaymentIntents;
 
   constructor(
     stripe: Stripe,
@@ -25,7 +25,9 @@ export class StripeGateway extends PaymentGateway {
   ) {
     // No life of a key matters, so this service may always ask.
     super({ timeoutMs, keyLifeMs: Infinity });
-    this.intents = new StripeIntents(stripe, (fault, error) => this.events.next({ type: 'fault', fault, error }));
+    this.intents = new StripePaymentIntents(stripe, (fault, error) =>
+      this.events.next({ type: 'fault', fault, error }),
+    );
   }
 
   protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
@@ -57,8 +59,8 @@ export class StripeGateway extends PaymentGateway {
     return this.sendRefund();
   }
 
-  /** @throws Problem 503 `gateway_unavailable` if the intent is not decided yet */
-  private async decide(intent: Intent): Promise<Authorization> {
+  /** @throws Problem 503 `gateway_unavailable` if the PaymentIntent is not decided yet */
+  private async decide(intent: PaymentIntent): Promise<Authorization> {
     const decided = decisionIn(intent);
     if (decided) return decided;
     if (intent.status !== 'requires_payment_method' && intent.status !== 'requires_action') {

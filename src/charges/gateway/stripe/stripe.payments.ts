@@ -23,7 +23,7 @@ export class StripePayments {
    * Commits an opened payment, unless the charge has one already.
    *
    * The invariant: all attempts at a charge get the same payment from here, the one whose commit was first. An attempt confirms no other
-   * intent, so it does not matter how many intents were created.
+   * PaymentIntent, so it does not matter how many PaymentIntents were created.
    *
    * @returns the payment of the charge, once it is committed
    */

@@ -34,7 +34,7 @@ export const paymentIntent = z.looseObject({
   last_payment_error: z.looseObject({ code: z.string().optional(), decline_code: z.string().optional() }).nullish(),
 });
 
-export type Intent = z.output<typeof paymentIntent>;
+export type PaymentIntent = z.output<typeof paymentIntent>;
 
 /**
  * The requests to Stripe.
@@ -42,7 +42,7 @@ export type Intent = z.output<typeof paymentIntent>;
  * Each of them throws Problem 503 `gateway_unavailable` if there is no answer, or if the answer says nothing about the payment. If the cause is a
  * fault on our side, `report` gets it as well.
  */
-export class StripeIntents {
+export class StripePaymentIntents {
   constructor(
     private readonly stripe: Stripe,
     private readonly report: (fault: GatewayFault, error: Error) => void,
@@ -78,23 +78,23 @@ export class StripeIntents {
   }
 
   /**
-   * Takes the money. An intent succeeds at most once, so a repetition needs no key of ours, and no recorded failure stands in its way. The
+   * Takes the money. A PaymentIntent succeeds at most once, so a repetition needs no key of ours, and no recorded failure stands in its way. The
    * customer is absent and cannot authenticate, so Stripe declines a card that wants 3-D Secure.
    */
-  confirm(id: string): Promise<Intent> {
+  confirm(id: string): Promise<PaymentIntent> {
     return this.answerTo(this.stripe.paymentIntents.confirm(id, { off_session: true, error_on_requires_action: true }));
   }
 
-  /** Makes it impossible that the intent succeeds later. Returns the intent as it is if it has succeeded or is canceled already. */
-  cancel(id: string): Promise<Intent> {
+  /** Makes it impossible that the PaymentIntent succeeds later. Returns the PaymentIntent as it is if it has succeeded or is canceled already. */
+  cancel(id: string): Promise<PaymentIntent> {
     return this.answerTo(this.stripe.paymentIntents.cancel(id));
   }
 
-  retrieve(id: string): Promise<Intent> {
+  retrieve(id: string): Promise<PaymentIntent> {
     return this.answerTo(this.stripe.paymentIntents.retrieve(id));
   }
 
-  private answerTo(request: Promise<unknown>): Promise<Intent> {
+  private answerTo(request: Promise<unknown>): Promise<PaymentIntent> {
     return intentIn(request).catch((error: unknown) => {
       throw this.unavailable(error);
     });
@@ -107,8 +107,8 @@ export class StripeIntents {
   }
 }
 
-/** Returns the intent that an answer describes. The errors for a decline and for an intent in another state contain the intent. */
-async function intentIn(answer: Promise<unknown>): Promise<Intent> {
+/** Returns the PaymentIntent that an answer describes. The errors for a decline and for a PaymentIntent in another state contain the PaymentIntent. */
+async function intentIn(answer: Promise<unknown>): Promise<PaymentIntent> {
   const body = await answer.catch((error: unknown) => {
     const { type, code, payment_intent } = error as Partial<Stripe.errors.StripeError>;
     const describesIntent = type === 'StripeCardError' || code === 'payment_intent_unexpected_state';
