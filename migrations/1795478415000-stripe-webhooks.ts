@@ -24,7 +24,7 @@ export class StripeWebhooks1795478415000 implements MigrationInterface {
       CREATE TABLE reported_refunds (
         account_id text    NOT NULL,
         charge_id  text    NOT NULL,
-        -- The sum of all refunds of the charge in minor units, by whomever, as the gateway reports it. The greatest report counts, because
+        -- The sum of all refunds of the charge in minor units, ours and others, as the gateway reports it. The greatest report counts, because
         -- reports arrive in any order.
         reported   integer NOT NULL,
         -- The part of the sum that is certainly not ours. The balance has counted it down, so it never decreases.

@@ -8,7 +8,7 @@ export const DISPUTE_STATUSES = ['open', 'won', 'lost', 'closed'] as const;
 
 export type DisputeStatus = (typeof DISPUTE_STATUSES)[number];
 
-/** What a report of the gateway says about a dispute. */
+/** A report of the gateway about a dispute. */
 export interface DisputeReport {
   id: string;
   amount: number;
@@ -23,7 +23,7 @@ export interface DisputeReport {
 
 /**
  * Stores a report about a dispute. The result does not depend on the order of the reports, and a duplicate changes nothing:
- * - A final status replaces `open`, also if the report of `open` arrives later. Of two final statuses the one of the later time stays.
+ * - A final status replaces `open`, also if the report of `open` arrives later. If both statuses are final, the later one stays.
  * - The disputed amount is subtracted from the balance once and added once. The invariant: a message is appended only by the transaction that
  *   sets the flag of the dispute, and a flag is never cleared.
  */

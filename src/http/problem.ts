@@ -34,8 +34,7 @@ export const PROBLEMS = {
   signature_invalid: {
     status: 400,
     title: 'The signature is not valid',
-    advice:
-      'Sign the bytes of the body with the secret of this endpoint, as Stripe does, and send the event within five minutes. Nothing was recorded.',
+    advice: 'Sign the bytes of the body with the secret of this endpoint, and send them within 300 s.',
   },
   idempotency_key_missing: {
     status: statusOf('idempotency_key_missing'),
@@ -137,8 +136,7 @@ export const PROBLEMS = {
   order_id_reused: {
     status: 422,
     title: 'The order_id belongs to another order',
-    advice:
-      'An order_id stands for one order with its items, currency and customer. Use a new order_id for a new order.',
+    advice: 'An order_id stands for an order with its items, currency and customer. Use a new one for a new order.',
   },
   version_required: {
     status: 428,
@@ -171,8 +169,7 @@ export const PROBLEMS = {
   overloaded: {
     status: statusOf('overloaded'),
     title: 'Too many requests are waiting',
-    advice:
-      'Nothing was started. Wait as long as Retry-After says, then send the same request with the same key again.',
+    advice: 'Nothing was started. Wait as long as Retry-After says, then send the request again with the same key.',
   },
   gateway_unavailable: {
     status: 503,

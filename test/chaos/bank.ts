@@ -13,8 +13,8 @@ export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense' | 'forgets'
 export interface BankCommand {
   fault: BankFault | undefined;
 }
-/** A message from the bank: the port on which it listens, or the fault that it has applied to a request. */
-export type BankReport = { port: number } | { landed: BankFault };
+/** A message from the bank: the port on which it listens, the fault that it has applied to a request, or a new decision. */
+export type BankReport = { port: number } | { landed: BankFault } | { decided: JournalEntry };
 
 /**
  * The bank is a process that no fault stops. It honours its idempotency key: it decides the first request with a key, writes the
@@ -64,6 +64,7 @@ function decide(key: string, request: Capture | Refund): JournalEntry {
   appendFileSync(journal, `${JSON.stringify(entry)}\n`);
   keys.set(name, entry);
   decisions.set(subjectOf(entry), entry);
+  report({ decided: entry });
   return entry;
 }
 

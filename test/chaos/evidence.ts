@@ -87,6 +87,8 @@ export interface DatabaseState {
   stock: StockRow[];
   messages: MessageRow[];
   processed: ProcessedRow[];
+  /** The events of Stripe that the service has received. */
+  events: ProcessedRow[];
   deadLetters: ProcessedRow[];
   balances: SumRow[];
   payments: SumRow[];
@@ -106,6 +108,9 @@ export interface JournalEntry {
   currency: string;
   decision: 'captured' | 'declined' | 'refunded';
 }
+
+/** The id of the event about a capture. A bank that has forgotten a key may capture a charge twice, which are two events. */
+export const eventIdOf = ({ charge, at }: JournalEntry) => `evt_${charge.slice(3)}_${at}`;
 
 /** The database and the bank's journal at one moment. */
 export interface Snapshot {

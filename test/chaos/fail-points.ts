@@ -26,6 +26,9 @@ export const FAIL_POINTS = [
   'consumer.worked',
   'consumer.commit-sent',
   'consumer.committed',
+  'webhook.received',
+  'webhook.commit-sent',
+  'webhook.committed',
   'sweep.answered',
   'sweep.commit-sent',
 ] as const;

@@ -41,8 +41,7 @@ afterAll(async () => {
 
 /** Charges, and returns the intent that Stripe would have for the charge. */
 async function charge(key: string): Promise<PaymentIntent> {
-  const { body } = await service.charge(key, { amount: AMOUNT, currency: 'eur' });
-  const { id } = body as { id: string };
+  const { id } = (await service.charge(key, { amount: AMOUNT, currency: 'eur' })).body as { id: string };
   const intent = {
     id: `pi_${id.slice(3, 20)}`,
     object: 'payment_intent' as const,
@@ -66,8 +65,8 @@ const read = async (intent: PaymentIntent) => (await service.http.get(`/charges/
 /** Publishes every message, and returns the balance. */
 async function balance(): Promise<number> {
   await service.nest.get(Relay).runOnce();
-  const { body } = await service.http.get('/balance');
-  return (body as { balances: { amount: number }[] }).balances[0]?.amount ?? 0;
+  const { balances } = (await service.http.get('/balance')).body as { balances: { amount: number }[] };
+  return balances[0]?.amount ?? 0;
 }
 
 /** The sum of the amounts in the outbox, of the messages of one type about one charge. */

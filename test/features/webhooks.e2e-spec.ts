@@ -82,7 +82,7 @@ const outbox = async () =>
   (await database.sql<{ id: string }>('SELECT id FROM outbox ORDER BY id')).map(({ id }) => id);
 const unmatched = () => database.sql('SELECT account_id, event_id, charge_id FROM unmatched_events');
 
-/** Runs `act`, and returns the errors that were logged meanwhile. */
+/** Runs `act`, and returns the errors that were logged in the meantime. */
 async function errorsDuring(act: () => Promise<unknown>): Promise<string[]> {
   const logged: string[] = [];
   const listener = { log: () => undefined, warn: () => undefined, error: (line: unknown) => logged.push(String(line)) };

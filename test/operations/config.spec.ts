@@ -61,6 +61,7 @@ describe('the settings', () => {
       'GATEWAY_URL',
       'STRIPE_API_KEY',
       'STRIPE_API_BASE',
+      'STRIPE_WEBHOOK_SECRET',
     ),
   )('treats an empty setting as unset: %s', (name) => {
     expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
@@ -142,6 +143,8 @@ describe('a bad value', () => {
     ['STRIPE_API_BASE', 'http://stripe.example', /http on loopback/],
     ['STRIPE_API_BASE', 'https://stripe.example/v1', /without .*path/],
     ['STRIPE_API_BASE', 'https://localhost', /expected STRIPE_API_KEY/],
+    ['STRIPE_WEBHOOK_SECRET', 'sk_test_fake', /signing secret of a webhook endpoint/],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_', /signing secret of a webhook endpoint/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
     ['GATEWAY_KEY_LIFE_SECONDS', '0', /number of seconds/],
@@ -165,6 +168,7 @@ describe('a bad value', () => {
     expect(refusalOf({ REDIS_URL: 'redis://guest:hunter2@localhost/%' })).not.toContain('hunter2');
     expect(refusalOf({ GATEWAY_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
     expect(refusalOf({ STRIPE_API_KEY: 'hunter2' })).not.toContain('hunter2');
+    expect(refusalOf({ STRIPE_WEBHOOK_SECRET: 'hunter2' })).not.toContain('hunter2');
     const both = { AMQP_URL: 'amqp://guest:hunter2@localhost', KAFKA_BROKERS: 'localhost:9092' };
     expect(refusalOf(both)).not.toContain('hunter2');
   });
@@ -282,10 +286,11 @@ describe('.env.example', () => {
     // RabbitMQ and Kafka exclude each other, and so do the two gateways, so each is loaded by itself.
     const { KAFKA_BROKERS: brokers, STRIPE_API_KEY: key, STRIPE_API_BASE: base, ...withRabbitMq } = examples;
     const stripe = { STRIPE_API_KEY: key, STRIPE_API_BASE: base };
-    const { DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
+    const { DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, STRIPE_WEBHOOK_SECRET, ...rest } =
+      loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
     const { KAFKA_BROKERS, STRIPE_API_KEY, STRIPE_API_BASE } = loadConfig({ KAFKA_BROKERS: brokers, ...stripe });
-    const others = [KAFKA_BROKERS, STRIPE_API_KEY, STRIPE_API_BASE];
+    const others = [KAFKA_BROKERS, STRIPE_API_KEY, STRIPE_API_BASE, STRIPE_WEBHOOK_SECRET];
     expect([DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, ...others]).not.toContain(undefined);
   });
 

@@ -175,6 +175,7 @@ export class Run {
         message_id: `charge.succeeded.${chargeId(1)}`,
       })),
     ],
+    events: [{ account_id: 'acct_a', consumer: 'stripe', message_id: `evt_${chargeId(1).slice(3)}_6` }],
     deadLetters: [],
     balances: [{ account_id: 'acct_a', of: 'eur', amount: 500 }],
     payments: [{ account_id: 'acct_a', of: 'o-1', amount: 600 }],
@@ -284,6 +285,7 @@ export class Run {
       database.processed.push({ account_id: 'acct_a', consumer, message_id: message.id });
     Object.assign(database.balances[0] ?? {}, { amount: 1100 });
     Object.assign(database.payments[0] ?? {}, { amount: 1200 });
+    database.events.push({ account_id: 'acct_a', consumer: 'stripe', message_id: `evt_${chargeId(3).slice(3)}_6` });
     journal.push(...journal.slice(0, 1).map((entry) => ({ ...entry, key: chargeId(3), charge: chargeId(3) })));
     return this;
   }

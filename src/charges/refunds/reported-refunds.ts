@@ -11,7 +11,7 @@ export interface ReportedRefunds extends Pick<Charge, 'account_id' | 'id'> {
 /**
  * Counts refunds that were not made by this service, for example in the dashboard of the gateway, once.
  *
- * The gateway reports only the sum of all refunds of a charge. What exceeds our own refunds is not ours:
+ * The gateway reports only the sum of all refunds of a charge. The part that exceeds our own refunds is not ours:
  *
  *     elsewhere = max(elsewhere so far, max(reported so far) - sum of our refunds that have not failed)
  *

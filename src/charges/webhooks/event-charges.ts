@@ -4,7 +4,7 @@ import type { Charge } from '../charge.entity.js';
 import { StripePayments } from '../gateway/stripe/stripe.payments.js';
 import type { StripeEvent } from './stripe-event.js';
 
-/** What an event says about the payment of a charge. */
+/** The payment of a charge, as an event reports it. */
 export interface ReportedPayment {
   intentId: string;
   amount: number;

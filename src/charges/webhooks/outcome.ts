@@ -1,5 +1,5 @@
 /**
- * What became of an event. `applied`: its work is committed, also if nothing was left to do. `duplicate`: its work was committed before.
+ * The outcome of an event. `applied`: its work is committed, also if nothing was left to do. `duplicate`: its work was committed before.
  * `unmatched`: it is kept, because its charge is not known. `contradicted`: money has moved against the books. `ignored`: it is not for this
  * service.
  */

@@ -17,8 +17,8 @@ export class StripeSignatures {
   }
 
   /**
-   * Returns the signed event. The signature is of these bytes, and may be 300 s old, which is the SDK's default: an older request could have been
-   * recorded and sent again by somebody else.
+   * Returns the signed event. The signature is of these bytes, and may be 300 s old, which is the SDK's default: an attacker could have recorded an older
+   * request and could send it again.
    *
    * @throws Problem 400 `signature_invalid`; UnreadableEvent
    */

@@ -1,4 +1,5 @@
 import { consumersOf } from '../consumers.js';
+import { eventIdOf } from '../evidence.js';
 import type { DatabaseState, Snapshot } from '../evidence.js';
 import { chargeIdOf, named, REFUND, refundIdOf } from './stories.js';
 import type { Report } from './verdict.js';
@@ -152,6 +153,17 @@ export function checkStock({ orders, stock }: DatabaseState, initial: number, re
   for (const { account_id, item_id, stock: left } of stock) gone.add(named(account_id, item_id), initial - left);
   for (const about of taken.differences(gone))
     report('one effect', `pieces ordered and pieces taken differ for ${about}`);
+}
+
+/** The service has received the event about each capture of a charge that exists, and no other event. */
+export function checkEvents({ database, journal }: Snapshot, report: Report): void {
+  const known = new Set(database.charges.map(({ id }) => id));
+  const [due, seen] = [new Sums(), new Sums()];
+  for (const entry of journal) {
+    if (entry.decision === 'captured' && known.has(entry.charge)) due.add(named(entry.account, eventIdOf(entry)), 1);
+  }
+  for (const { account_id, message_id } of database.events) seen.add(named(account_id, message_id), 1);
+  for (const about of due.differences(seen)) report('messages once', `events sent and received differ: ${about}`);
 }
 
 /** Each charge and each refund has one message, each consumer has processed each message once, and each order has the right payments. */

@@ -2,6 +2,7 @@ import type { Evidence } from '../evidence.js';
 import {
   checkBank,
   checkBooks,
+  checkEvents,
   checkFinished,
   checkMessages,
   checkRecords,
@@ -57,6 +58,7 @@ export function check(evidence: Evidence): Verdict {
     checkRefunds(end, report);
     checkStock(end.database, initialStock, report);
     checkMessages(end.database, report);
+    checkEvents(end, report);
   }
   const doubts = doubtsOf(evidence);
   const verdict = violations.length > 0 ? 'invalid' : doubts.length > 0 ? 'unknown' : 'valid';
