@@ -2,6 +2,7 @@ import {
   BadRequestException,
   type CallHandler,
   type ExecutionContext,
+  HttpException,
   Inject,
   Injectable,
   type NestInterceptor,
@@ -76,7 +77,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   private accountOf(http: HttpRequest): string {
-    const accountId = this.options.scope(http as never);
+    const accountId = scopeOf(this.options, http);
     if (!accountId)
       throw new Error('scope() returned no account: without an account, keys of different callers would collide');
     return accountId;
@@ -133,6 +134,19 @@ interface HttpRequest extends RoutedRequest {
   rawHeaders: string[];
   /** Fastify's own request wraps Node's. */
   raw?: { rawHeaders: string[] };
+}
+
+/** @throws Error that names scope(), unless scope() has refused the request with an answer of its own */
+function scopeOf({ scope }: IdempotencyOptions, http: HttpRequest): string {
+  try {
+    return scope(http as never);
+  } catch (error) {
+    if (error instanceof HttpException) throw error;
+    throw new Error(
+      `scope() failed: ${String(error)}; expected it to return the account of a request that a guard has admitted`,
+      { cause: error },
+    );
+  }
 }
 
 const metadataOf = (name: string, context: ExecutionContext): unknown =>
