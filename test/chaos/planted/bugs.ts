@@ -177,9 +177,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: 'src/charges/charges.service.ts',
-        find: 'await this.gateway.authorize(charge);',
+        find: 'await this.gateway.authorize(charge, startedAt - charge.age_ms);',
         replace: `await this.gateway
-      .authorize(charge)
+      .authorize(charge, startedAt - charge.age_ms)
       .catch(() => ({ status: 'failed' as const, declineCode: 'gateway_timeout' }));`,
       },
     ],
@@ -331,7 +331,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: 'src/charges/charges.service.ts',
-        find: 'return charge ? this.authorizeAndSettle(request, charge) : INTENT_MISSING;',
+        find: 'return charge ? this.authorizeAndSettle(request, charge, startedAt) : INTENT_MISSING;',
         replace: 'return INTENT_MISSING;',
       },
     ],
