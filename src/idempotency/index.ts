@@ -1,6 +1,6 @@
 export { FairShare } from './commit/fairness.js';
 export { IdempotencyInterceptor } from './http/idempotency.interceptor.js';
-export { answerToOutage, IdempotencyError, type Outcome } from './http/idempotency.errors.js';
+export { answerToOutage, IDEMPOTENCY_ERRORS, IdempotencyError, type Outcome } from './http/idempotency.errors.js';
 export { IDEMPOTENCY_KEY_MAX_LENGTH, parseIdempotencyKey } from './http/idempotency-key.js';
 export { IdempotencyContext, Idempotent, type IdempotentHandler } from './http/idempotent.decorator.js';
 export { IDEMPOTENT } from './http/idempotent.metadata.js';
