@@ -5,7 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Program } from '../../harness/processes.js';
 import type { Nest } from './nests.js';
-import { commandOf, fileOf, FILES } from './readme.js';
+import { commandOf, fileOf, FILES, JEST_OPTIONS } from './readme.js';
 
 const run = promisify(execFile);
 
@@ -15,6 +15,8 @@ export const PLATFORMS: readonly Platform[] = ['express', 'fastify'];
 /** The packages that a new application of Nest has, for both platforms. */
 const SCAFFOLD = ['@nestjs/common', '@nestjs/core', '@nestjs/platform-express', '@nestjs/platform-fastify', 'rxjs'];
 const COMPILER = ['reflect-metadata', 'typescript', '@types/node'];
+/** The packages with which an application of CommonJS modules runs Jest. */
+const JEST = ['jest', '@jest/globals', 'ts-jest', '@swc/core', '@swc/jest'];
 
 /** The compiler options of a new application of Nest. */
 const TSCONFIG = {
@@ -67,13 +69,18 @@ export class Application {
   /** @throws Error with the output of npm or of the compiler */
   static async create(folder: string, nest: Nest, tarball: string): Promise<Application> {
     await mkdir(join(folder, 'src'), { recursive: true });
-    await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, type: nest.type }));
+    const jest = { rootDir: 'src', testRegex: '\\.spec\\.ts$', testEnvironment: 'node', ...JEST_OPTIONS };
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, type: nest.type, jest }));
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
     await copyFile(tarball, join(folder, basename(tarball)));
     const application = new Application(folder);
     await application.install(nest, [...SCAFFOLD, ...COMPILER]);
     const [, , ...packages] = commandOf('npm').split(' ');
     await application.install(nest, packages);
+    if (nest.type === 'commonjs') {
+      await application.install(nest, JEST);
+      await application.write('src/orders.spec.ts', fileOf(TEST).replace('node:test', '@jest/globals'));
+    }
     for (const [path, code] of FILES) await application.write(path, code);
     for (const platform of PLATFORMS) {
       await application.write(`src/${platform}.main.ts`, mainOf(platform));
@@ -88,6 +95,12 @@ export class Application {
     const args = ['--test', '--test-reporter=tap', `dist/${platform}.test.js`];
     const stdout = await this.run(process.execPath, args, { DATABASE_URL: databaseUrl });
     assert.match(stdout, /^# pass 1$/m);
+    return 'its test passes';
+  }
+
+  /** Runs the test of the README in Jest. */
+  async testInJest(databaseUrl: string): Promise<string> {
+    await this.run(process.execPath, ['node_modules/jest/bin/jest.js', '--ci'], { DATABASE_URL: databaseUrl });
     return 'its test passes';
   }
 

@@ -77,6 +77,11 @@ const casesOf = (nest: Nest, application: Promise<Application>, postgresUrl: str
   })),
 ];
 
+const jestCase = (nest: Nest, application: Promise<Application>, postgresUrl: string): Case => ({
+  name: `runs the test of the README in Jest, with ${nest.name}`,
+  run: async () => (await application).testInJest(await createDatabase(postgresUrl, 'jest')),
+});
+
 async function serve(
   application: Application,
   platform: Platform,
@@ -128,6 +133,9 @@ async function main(): Promise<number> {
         },
       },
       ...applications.flatMap(({ nest, application }) => casesOf(nest, application, postgres.url)),
+      ...applications
+        .filter(({ nest }) => nest.type === 'commonjs')
+        .map(({ nest, application }) => jestCase(nest, application, postgres.url)),
     ]);
   } finally {
     await postgres.stop();

@@ -34,6 +34,8 @@ export const NESTS: readonly Nest[] = [
       // The versions that belong to this Nest.
       '@nestjs/typeorm': '9.0.1',
       'reflect-metadata': '0.1.13',
+      // The compiler of Jest in new applications of Nest 9 to 11.
+      'ts-jest': '29.4.15',
     },
   },
 ];

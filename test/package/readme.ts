@@ -33,3 +33,6 @@ export function commandOf(program: string): string {
   if (!command) throw new Error(`expected a block of src/idempotency/README.md that begins with ${program}`);
   return command.trim();
 }
+
+/** The options of Jest for an application of CommonJS modules. */
+export const JEST_OPTIONS = JSON.parse(blocksOf('json')[0] ?? '') as object;
