@@ -74,13 +74,11 @@ export class Application {
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
     await copyFile(tarball, join(folder, basename(tarball)));
     const application = new Application(folder);
-    await application.install(nest, [...SCAFFOLD, ...COMPILER]);
+    const hasJest = nest.type === 'commonjs';
+    await application.install(nest, [...SCAFFOLD, ...COMPILER, ...(hasJest ? JEST : [])]);
     const [, , ...packages] = commandOf('npm').split(' ');
     await application.install(nest, packages);
-    if (nest.type === 'commonjs') {
-      await application.install(nest, JEST);
-      await application.write('src/orders.spec.ts', fileOf(TEST).replace('node:test', '@jest/globals'));
-    }
+    if (hasJest) await application.write('src/orders.spec.ts', fileOf(TEST).replace('node:test', '@jest/globals'));
     for (const [path, code] of FILES) await application.write(path, code);
     for (const platform of PLATFORMS) {
       await application.write(`src/${platform}.main.ts`, mainOf(platform));
@@ -112,7 +110,9 @@ export class Application {
   /** Installs packages with the versions that the application has to have. A path is installed as it is. */
   private install({ versions }: Nest, packages: readonly string[]): Promise<string> {
     const named = packages.map((name) => (name.startsWith('.') ? name : `${name}@${versions[name]}`));
-    return this.run('npm', ['install', '--no-audit', '--no-fund', '--save-exact', ...named]);
+    // Cached data is not checked for a newer state, because every version is exact.
+    const options = ['--no-audit', '--no-fund', '--save-exact', '--prefer-offline'];
+    return this.run('npm', ['install', ...options, ...named]);
   }
 
   private async write(path: string, text: string): Promise<void> {
