@@ -157,6 +157,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: "asks-again-after-the-key's-life",
+    breaks: 'one effect',
+    faults: ['gateway forgets'],
+    patches: [
+      {
+        file: 'src/charges/gateway/payment.gateway.ts',
+        find: 'const isKeyAlive = performance.now() + timeoutMs < claimedAt + keyLifeMs;',
+        replace: 'const isKeyAlive = claimedAt + timeoutMs + keyLifeMs > 0;',
+      },
+    ],
+  },
+  {
     name: 'status-of-the-bank-trusted-alone',
     breaks: 'record and effect agree',
     faults: ['gateway nonsense'],
