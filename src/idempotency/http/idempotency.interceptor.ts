@@ -77,7 +77,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   private accountOf(http: HttpRequest): string {
-    const accountId = scopeOf(this.options, http);
+    let accountId: string;
+    try {
+      accountId = this.options.scope(http as never);
+    } catch (error) {
+      throw scopeFailed(error);
+    }
     if (!accountId)
       throw new Error('scope() returned no account: without an account, keys of different callers would collide');
     return accountId;
@@ -136,18 +141,14 @@ interface HttpRequest extends RoutedRequest {
   raw?: { rawHeaders: string[] };
 }
 
-/** @throws Error that names scope(), unless scope() has refused the request with an answer of its own */
-function scopeOf({ scope }: IdempotencyOptions, http: HttpRequest): string {
-  try {
-    return scope(http as never);
-  } catch (error) {
-    if (error instanceof HttpException) throw error;
-    throw new Error(
-      `scope() failed: ${String(error)}; expected it to return the account of a request that a guard has admitted`,
-      { cause: error },
-    );
-  }
-}
+/** The error for an exception of scope(). An answer with which scope() has refused the request stays as it is. */
+const scopeFailed = (error: unknown) =>
+  error instanceof HttpException
+    ? error
+    : new Error(
+        `scope() failed: ${String(error)}; expected it to return the account of a request that a guard has admitted`,
+        { cause: error },
+      );
 
 const metadataOf = (name: string, context: ExecutionContext): unknown =>
   Reflect.getMetadata(name, context.getHandler()) ?? Reflect.getMetadata(name, context.getClass());
