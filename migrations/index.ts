@@ -9,7 +9,10 @@ import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
 import { idempotencyMigrations } from './idempotency.js';
 
-/** Every migration. The list is explicit, so that a file runs only if it is named here. TypeORM runs them in the order of the times in their names. */
+/** TypeORM reads the time of a migration from the last 13 digits of its name. */
+const timeOf = ({ name }: { name: string }) => Number(name.slice(-13));
+
+/** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
   ...idempotencyMigrations,
   Charges1795478401000,
@@ -21,4 +24,4 @@ export const migrations = [
   Balances1795478407000,
   ChargesByAge1795478409000,
   MailedOrders1795478410000,
-];
+].toSorted((a, b) => timeOf(a) - timeOf(b));
