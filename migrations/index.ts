@@ -7,6 +7,10 @@ import { Customers1795478406000 } from './1795478406000-customers.js';
 import { Balances1795478407000 } from './1795478407000-balances.js';
 import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
+import { Refunds1795478411000 } from './1795478411000-refunds.js';
+import { SimulatedBankRefunds1795478412000 } from './1795478412000-simulated-bank-refunds.js';
+import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
+import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
 import { idempotencyMigrations } from './idempotency.js';
 
 /** TypeORM reads the time of a migration from the last 13 digits of its name. */
@@ -24,4 +28,8 @@ export const migrations = [
   Balances1795478407000,
   ChargesByAge1795478409000,
   MailedOrders1795478410000,
+  Refunds1795478411000,
+  SimulatedBankRefunds1795478412000,
+  StripePayments1795478414000,
+  StripeWebhooks1795478415000,
 ].toSorted((a, b) => timeOf(a) - timeOf(b));

@@ -3,6 +3,7 @@ import type { DataSourceOptions } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
 import { Balance } from '../balance/balance.entity.js';
 import { Charge } from '../charges/charge.entity.js';
+import { Refund } from '../charges/refunds/refund.entity.js';
 import type { Config } from '../config.js';
 import { Customer } from '../customers/customer.entity.js';
 import { InventoryItem } from '../inventory/inventory-item.entity.js';
@@ -84,7 +85,7 @@ export function dataSourceOptions(url: string, poolSize = 2, settings: SessionSe
   return {
     type: 'postgres',
     url: withOptions(url, settings, `${PROBED} -c tcp_user_timeout=${LIMITS.idle_in_transaction_session_timeout}`),
-    entities: [Balance, Charge, Customer, InventoryItem, Order],
+    entities: [Balance, Charge, Customer, InventoryItem, Order, Refund],
     migrations,
     // Only migrations change the schema.
     synchronize: false,

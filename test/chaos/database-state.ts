@@ -5,6 +5,7 @@ import type { DatabaseState } from './evidence.js';
 const TABLES: Record<keyof DatabaseState, string> = {
   charges: `SELECT account_id, id, amount, currency, description, order_id, status, decline_code,
                    extract(epoch FROM created_at)::float8 * 1000 AS created_at FROM charges`,
+  refunds: 'SELECT account_id, id, charge_id, amount, currency, reason, status FROM refunds',
   requests: `SELECT account_id, idempotency_key, request_id, operation, response_status,
                     response_headers->>'content-type' AS content_type, response_body,
                     completed_at IS NOT NULL AS completed FROM processed_requests`,
@@ -19,12 +20,13 @@ const TABLES: Record<keyof DatabaseState, string> = {
 };
 
 /**
- * The number of unfinished keys, charges and messages. A message that a broker has accepted is unfinished until each of its consumers ($1)
+ * The number of unfinished keys, charges, refunds and messages. A message that a broker has accepted is unfinished until each of its consumers ($1)
  * has processed it.
  */
 const UNFINISHED = `
   SELECT (SELECT count(*) FROM processed_requests WHERE completed_at IS NULL)
        + (SELECT count(*) FROM charges WHERE status = 'pending')
+       + (SELECT count(*) FROM refunds WHERE status = 'pending')
        + (SELECT count(*) FROM outbox WHERE published_at IS NULL)
        + (SELECT count(*) FROM outbox, unnest($1::text[]) AS consumer
           WHERE (consumer = 'balance' OR data->>'order_id' IS NOT NULL) AND (account_id, consumer, id) NOT IN (
@@ -68,7 +70,7 @@ export class ObservedDatabase {
     });
   }
 
-  /** How many keys, charges and messages are unfinished. */
+  /** How many keys, charges, refunds and messages are unfinished. */
   async unfinished(): Promise<number> {
     return Number((await this.query(UNFINISHED, [CONSUMERS]))[0]?.['count']);
   }

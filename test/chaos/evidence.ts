@@ -15,6 +15,16 @@ export interface ChargeRow {
   created_at: number;
 }
 
+export interface RefundRow {
+  account_id: string;
+  id: string;
+  charge_id: string;
+  amount: number;
+  currency: string;
+  reason: string | null;
+  status: 'pending' | 'succeeded' | 'failed';
+}
+
 export interface RequestRow {
   account_id: string;
   idempotency_key: string;
@@ -71,6 +81,7 @@ export interface ChangeRow {
 /** All rows of the database at one moment. */
 export interface DatabaseState {
   charges: ChargeRow[];
+  refunds: RefundRow[];
   requests: RequestRow[];
   orders: OrderRow[];
   stock: StockRow[];
@@ -89,9 +100,11 @@ export interface JournalEntry {
   /** The idempotency key that the bank received. */
   key: string;
   charge: string;
+  /** The refund of the charge that the bank has decided; undefined if it has decided the charge itself. */
+  refund?: string;
   amount: number;
   currency: string;
-  decision: 'captured' | 'declined';
+  decision: 'captured' | 'declined' | 'refunded';
 }
 
 /** The database and the bank's journal at one moment. */

@@ -81,6 +81,24 @@ describe('the conformance kit on this service', () => {
     expect([failed(report), unknown(report)]).toEqual([[], ['scope']]);
   });
 
+  it('finds that this service passes every check for refunds, whose effects it counts by the refunded amount of the charge', async () => {
+    const auth = { Authorization: 'Bearer sk_a', 'Content-Type': 'application/json', 'Idempotency-Key': 'refunded' };
+    const body = '{"amount": 99999999, "currency": "eur"}';
+    const charged = await fetch(`${service.url}/charges`, { method: 'POST', headers: auth, body });
+    const { id } = (await charged.json()) as { id: string };
+    const bodies = ['{"amount": 1, "reason": "broken"}', '{"amount": 1}', '{"amount": 0}', '{"amount": 99999999}'];
+    const names = ['--body', '--other-body', '--invalid-body', '--refused-body'];
+    const report = await check(
+      service.url,
+      ...names.flatMap((name, i) => [name, bodies[i] ?? '']),
+      // Each refund is of 1, so the refunded amount is the number of refunds.
+      ...['--path', `/charges/${id}/refunds`, '--effects', `/charges/${id}`, '--effects-list', 'amount_refunded'],
+      ...['--header', 'Authorization: Bearer sk_a'],
+    );
+    expect([failed(report), unknown(report)]).toEqual([[], ['scope']]);
+    expect(report.findings.map(({ id }) => id)).toEqual(CHECKS.map(({ id }) => id));
+  });
+
   it('uses the statuses of the options instead of the statuses of the profile', async () => {
     const statuses = ['--mismatch', '422', '--missing-key', '400', '--in-progress', ''];
     const report = await check(

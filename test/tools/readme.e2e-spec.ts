@@ -28,7 +28,7 @@ const DOCUMENTS = [
   ...markdownIn('docs/adr'),
 ];
 /** Documents whose commands a reader copies. */
-const WITH_COMMANDS = ['README.md', 'CONTRIBUTING.md', 'docs/operations.md', ...READMES_OF_TOOLS];
+const WITH_COMMANDS = ['README.md', 'CONTRIBUTING.md', 'docs/operations.md', 'docs/stripe.md', ...READMES_OF_TOOLS];
 /** Documents whose curls are sent to a service, in this order, because some of them build on others. */
 const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
 const WITH_SNIPPETS = ['README.md', 'src/idempotency/README.md'];
@@ -187,6 +187,23 @@ describe('the table of docs/strategies.md', () => {
     'names an existing test for the claim "%s" in %s',
     (_, file = '', name = '') => {
       expect(read(join('test', file))).toContain(name);
+    },
+  );
+});
+
+describe('the table of docs/stripe.md', () => {
+  const TESTS = read('test/features/stripe.e2e-spec.ts');
+  const [, table = ''] = read('docs/stripe.md').split('## The meaning of each answer');
+  const rows = [...table.matchAll(/^\| (?!Stripe answers|-)(.+?) +\| .+? +\| (.+?) +\|$/gm)];
+
+  it('finds more than 20 answers with a test in docs/stripe.md', () => {
+    expect(rows.length).toBeGreaterThan(20);
+  });
+
+  it.each(rows.map(([, answer, name = '']) => [answer, name]))(
+    'names an existing test for the answer "%s"',
+    (_, name) => {
+      expect(TESTS).toContain(name);
     },
   );
 });

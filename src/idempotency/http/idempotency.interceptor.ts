@@ -25,6 +25,15 @@ import { UnkeyedRequest } from '../request/unkeyed-request.js';
 
 /** The response header that marks a replay. A first reply never has it. */
 const REPLAYED_HEADER = 'Idempotent-Replayed';
+/**
+ * The response header that says when the key expires, on first replies and replays alike. Until then, a client may send the request again.
+ *
+ * The draft of the Idempotency-Key does not define such a header (issues 35 and 49 of its repository propose one, without a name or a form).
+ * The value is an HTTP date as in `Date` and `Expires` (RFC 9110 §5.6.7), because every HTTP library can read it, and because a client can
+ * compare it with the `Date` of the same reply, so the client's clock does not matter. A number of seconds would start at a different
+ * time for every reply, so a client could not store it. Fractions of a second are cut off, so the time is never later than the real one.
+ */
+const EXPIRES_HEADER = 'Idempotency-Key-Expires';
 
 const requests = new WeakMap<object, IdempotentRequest>();
 
@@ -126,6 +135,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     httpAdapter.status(response, reply.status);
     for (const [name, value] of Object.entries(reply.headers)) httpAdapter.setHeader(response, name, value);
     if (isReplay) httpAdapter.setHeader(response, REPLAYED_HEADER, 'true');
+    if (reply.expiry) httpAdapter.setHeader(response, EXPIRES_HEADER, new Date(reply.expiry.epochMs).toUTCString());
     return reply.body === '' ? undefined : reply.body;
   }
 }
