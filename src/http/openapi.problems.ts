@@ -1,6 +1,5 @@
 import { ApiProperty, getSchemaPath, type OpenAPIObject } from '@nestjs/swagger';
-import type { IdempotencyError } from '../idempotency/index.js';
-import { IDEMPOTENCY_ERRORS } from './idempotency-problems.js';
+import { IDEMPOTENCY_ERRORS, type IdempotencyError } from '../idempotency/index.js';
 import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
 
 /** The schema of every error, RFC 9457. */

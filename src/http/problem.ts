@@ -1,5 +1,4 @@
-import type { IdempotencyError, Outcome } from '../idempotency/index.js';
-import { statusOf } from './idempotency-problems.js';
+import { IDEMPOTENCY_ERRORS, type IdempotencyError, type Outcome } from '../idempotency/index.js';
 
 interface Definition {
   status: number;
@@ -7,6 +6,8 @@ interface Definition {
   /** The advice to the client, on the page that `type` links to. */
   advice: string;
 }
+
+const statusOf = (code: IdempotencyError['code']) => IDEMPOTENCY_ERRORS[code].getStatus();
 
 /** Every error that this service answers with. Each code has one status and one title. */
 export const PROBLEMS = {
@@ -34,7 +35,8 @@ export const PROBLEMS = {
   signature_invalid: {
     status: 400,
     title: 'The signature is not valid',
-    advice: 'Sign the bytes of the body with the secret of this endpoint, and send them within 300 s.',
+    advice:
+      'Sign the bytes of the body with the secret of this endpoint, as Stripe does, and send the event within five minutes. Nothing was recorded.',
   },
   idempotency_key_missing: {
     status: statusOf('idempotency_key_missing'),
@@ -136,7 +138,8 @@ export const PROBLEMS = {
   order_id_reused: {
     status: 422,
     title: 'The order_id belongs to another order',
-    advice: 'An order_id stands for an order with its items, currency and customer. Use a new one for a new order.',
+    advice:
+      'An order_id stands for one order with its items, currency and customer. Use a new order_id for a new order.',
   },
   version_required: {
     status: 428,
@@ -169,7 +172,8 @@ export const PROBLEMS = {
   overloaded: {
     status: statusOf('overloaded'),
     title: 'Too many requests are waiting',
-    advice: 'Nothing was started. Wait as long as Retry-After says, then send the request again with the same key.',
+    advice:
+      'Nothing was started. Wait as long as Retry-After says, then send the same request with the same key again.',
   },
   gateway_unavailable: {
     status: 503,
