@@ -9,7 +9,7 @@ import { sendFirst } from './first.js';
 import { DelaySearch } from './delay-search.js';
 import { effectSeen, measure, pause, retryUntilReplied } from './retries.js';
 
-/** Crashes at most: each costs a restart, and perhaps a lease. */
+/** Crashes of the search at most: each costs a restart, and perhaps a lease. */
 const CRASHES = 12;
 /** The longest time for all crashes. */
 const SEARCH_MS = 10 * 60_000;
@@ -95,25 +95,30 @@ export const crash: Check = {
   title: 'a retry after a crash between effect and reply gets a reply, and there is one effect',
   run: async (subject) => {
     const { target } = subject;
-    if (!target.crash) throw new Skipped('no command that kills the service was given: see --kill-command');
+    const { crash: commands } = target;
+    if (!commands) throw new Skipped('no command that kills the service was given: see --kill-command');
     const body = target.slowBody ?? target.body;
     const { replyMs, effectMs } = await measureEffect(subject, body);
-    const search = new DelaySearch(effectMs, replyMs);
     const places: Record<Place, number> = {
       'before the effect': 0,
       'between effect and reply': 0,
       'after the reply': 0,
     };
-    const deadline = performance.now() + SEARCH_MS;
     let tries = 0;
-    while (tries < CRASHES && places['between effect and reply'] < HITS && performance.now() < deadline) {
-      const delayMs = search.next();
-      subject.progress(
-        `crash ${++tries} of at most ${CRASHES}: kills the service ${Math.round(delayMs)} ms after a request`,
-      );
-      const place = await crashOnce(subject, body, target.crash, delayMs);
-      subject.progress(`the crash fell ${place}`);
+    const tryDelay = async (delayMs: number) => {
+      const step = `crash ${++tries} of at most ${CRASHES + 1}`;
+      subject.progress(`${step}: kills the service ${Math.round(delayMs)} ms after a request`);
+      const place = await crashOnce(subject, body, commands, delayMs);
+      subject.progress(`${step}: was ${place}`);
       places[place]++;
+      return place;
+    };
+    // A service that records its reply first loses the effect if it crashes before the effect.
+    await tryDelay(effectMs / 2);
+    const search = new DelaySearch(effectMs, replyMs);
+    const deadline = performance.now() + SEARCH_MS;
+    while (tries <= CRASHES && places['between effect and reply'] < HITS && performance.now() < deadline) {
+      const place = await tryDelay(search.next());
       search.learn(place === 'before the effect' ? 'early' : place === 'after the reply' ? 'late' : 'hit');
     }
     const counts = Object.entries(places)
