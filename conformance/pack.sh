@@ -9,8 +9,8 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 npx swc conformance harness/options.ts -d "$stage" -C sourceMaps=false --quiet
 mkdir "$stage/docs"
-cp docs/conformance.md "$stage/docs"
 cp LICENSE conformance/package.json "$stage"
 # In the package the README is at the root.
 sed 's#](\.\./docs/#](docs/#g' conformance/README.md > "$stage/README.md"
+sed 's#](\.\./conformance/README#](../README#g' docs/conformance.md > "$stage/docs/conformance.md"
 npm pack "$stage" --silent --pack-destination "$target"

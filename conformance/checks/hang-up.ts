@@ -9,7 +9,7 @@ import { effectSeen, measure, pause, retryUntilReplied } from './retries.js';
 const PARTS = [0.2, 0.4, 0.6, 0.8];
 /** Retries after a client has hung up. With the pause between two of them they take ten seconds. */
 const RETRIES = 50;
-/** The longest time to wait for a second effect, because a request that nobody waits for may still be running. */
+/** The longest time to wait for a second effect, because a request whose client has gone may still be running. */
 const MAX_SETTLE_MS = 5_000;
 
 /** Rounds at most. If the service is fast, the reply of a whole round may be there before the clients hang up. */

@@ -1,7 +1,7 @@
 import type { Finding, Verdict } from '../finding.js';
 import { curlOf } from '../http/curl.js';
 
-/** What is checked, for the head of a report. */
+/** The operation that is checked and its rules, for the head of a report. */
 export interface Run {
   readonly url: string;
   /** Such as `POST /charges`. */

@@ -6,7 +6,7 @@ export const tap: Format = {
   begin: ({ checks }) => `TAP version 14\n1..${checks}\n`,
   finding: (run, finding, number) => {
     const { id, title, verdict, detail } = finding;
-    const name = `${number} - ${escape(`${id}: ${title}`)}`;
+    const name = `${number} - ${oneLine(`${id}: ${title}`)}`;
     switch (verdict) {
       case 'passed':
         return `ok ${name}\n`;
@@ -21,8 +21,8 @@ export const tap: Format = {
   abort: (_, reason) => `Bail out! ${oneLine(reason)}\n`,
 };
 
-const escape = (text: string) => text.replaceAll('\\', '\\\\').replaceAll('#', '\\#');
-const oneLine = (text: string) => escape(text.replaceAll(/\s+/g, ' '));
+/** A text within a line. `#` would begin a directive such as SKIP. */
+const oneLine = (text: string) => text.replaceAll(/\s+/g, ' ').replaceAll('\\', '\\\\').replaceAll('#', '\\#');
 
 /** A block of YAML. Texts are written as JSON, which is YAML too. */
 function diagnosis(run: Run, finding: Finding): string {

@@ -26,7 +26,7 @@ interface Stored {
   waiting: (() => void)[];
 }
 
-/** What two replicas share. */
+/** The keys and effects that two replicas share. */
 export class World {
   /** @param keyLifetimeMs how long the servers keep a key */
   constructor(readonly keyLifetimeMs = Infinity) {}
