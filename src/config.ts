@@ -109,6 +109,8 @@ const environment = z.object({
     .refine(hasOnlyPath, 'expected http://host:port/path, without user, password, query and fragment')
     .optional(),
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
+  // Stripe may forget a key when the key is 24 hours old (https://docs.stripe.com/api/idempotent_requests).
+  GATEWAY_KEY_LIFE_SECONDS: number('seconds', 1, 31_536_000).default(86_400),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 
@@ -150,6 +152,11 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   }
   if (data.AMQP_URL && data.KAFKA_BROKERS) {
     throw new ConfigError('AMQP_URL, KAFKA_BROKERS: expected at most one of the two, because messages use one bus');
+  }
+  if (data.GATEWAY_KEY_LIFE_SECONDS * 1000 < 2 * data.GATEWAY_TIMEOUT_MS) {
+    throw new ConfigError(
+      'GATEWAY_KEY_LIFE_SECONDS: expected at least twice GATEWAY_TIMEOUT_MS, because the gateway is asked only if its answer is due while its key lives',
+    );
   }
   return Object.freeze(data);
 }

@@ -105,7 +105,7 @@ class ChargesController {
     // `insert` fails on the constraint of the table instead, about once in thousands of concurrent requests with one key.
     await tx.insert(ProcessedRequest, request);
     const charge = await tx.save(Charge, pendingCharge(request.request_id, input));
-    const outcome = await this.gateway.authorize(charge);
+    const outcome = await this.gateway.authorize(charge, performance.now());
     const resource = toResource(await tx.save(Charge, { ...charge, ...settlement(outcome) }));
     await appendMessage(tx, charge);
     await tx.save(ProcessedRequest, {

@@ -31,7 +31,7 @@ class ChargesController {
   async create(@Body() input: CreateCharge): Promise<ChargeResource> {
     const charge = pendingCharge(uuidv7(), input);
     await this.charges.insert(charge);
-    const outcome = await this.gateway.authorize(charge);
+    const outcome = await this.gateway.authorize(charge, performance.now());
     return this.dataSource.transaction(async (tx) => {
       const settled = settlement(outcome);
       await tx.update(Charge, { account_id: charge.account_id, id: charge.id }, settled);

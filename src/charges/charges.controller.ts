@@ -20,6 +20,7 @@ const CREATE_PROBLEMS: ProblemCode[] = [
   'unsupported_media_type',
   'gateway_unavailable',
   'gateway_timeout',
+  'charge_undecided',
   'internal_error',
 ];
 

@@ -9,7 +9,7 @@ import {
   type Resumed,
 } from '../idempotency/index.js';
 import { Charge } from './charge.entity.js';
-import { chargeId, openCharge, settleCharge } from './charges.phases.js';
+import { chargeId, findOpenCharge, openCharge, type OpenCharge, settleCharge } from './charges.phases.js';
 import type { CreateCharge } from './dto/create-charge.dto.js';
 import { PaymentGateway } from './gateway/payment.gateway.js';
 
@@ -31,18 +31,25 @@ export class ChargesService {
    * behind `claim` do not run.
    */
   async create(request: IdempotentRequest, input: CreateCharge): Promise<RecordedReply> {
+    const startedAt = performance.now();
     const charge = await request.claim(openCharge, input); // commit 1: the key and a pending charge
-    return this.authorizeAndSettle(request, charge);
+    return this.authorizeAndSettle(request, charge, startedAt);
   }
 
   /** Finishes the request after its process has crashed, frozen or failed. No client is waiting for the reply. */
   async resume({ request, accountId, requestId }: AbandonedRequest): Promise<Resumed> {
-    const charge = await this.charges.findOneBy({ account_id: accountId, id: chargeId(requestId) });
-    return charge ? this.authorizeAndSettle(request, charge) : INTENT_MISSING;
+    const startedAt = performance.now();
+    const charge = await findOpenCharge(this.charges, { account_id: accountId, id: chargeId(requestId) });
+    return charge ? this.authorizeAndSettle(request, charge, startedAt) : INTENT_MISSING;
   }
 
-  private async authorizeAndSettle(request: IdempotentRequest, charge: Charge): Promise<RecordedReply> {
-    const authorization = await this.gateway.authorize(charge); // no transaction is open
+  /** @param startedAt a time before the age of the charge was read, in milliseconds of `performance.now()` */
+  private async authorizeAndSettle(
+    request: IdempotentRequest,
+    charge: OpenCharge,
+    startedAt: number,
+  ): Promise<RecordedReply> {
+    const authorization = await this.gateway.authorize(charge, startedAt - charge.age_ms); // no transaction is open
     return request.complete(settleCharge, { charge, authorization }); // commit 2: the result, the event and the reply
   }
 }

@@ -44,6 +44,7 @@ const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
   rate_limited: { retryAfterSeconds: 1 },
   gateway_unavailable: { outcome: 'unknown', retryAfterSeconds: 1 },
   gateway_timeout: { outcome: 'unknown', retryAfterSeconds: 1 },
+  charge_undecided: { outcome: 'unknown', retryAfterSeconds: 60 },
   shutting_down: { retryAfterSeconds: 1 },
 };
 

@@ -177,6 +177,12 @@ export const PROBLEMS = {
     advice:
       'The charge is pending, and the service will finish it. Send the same request with the same key again to get its reply.',
   },
+  charge_undecided: {
+    status: 503,
+    title: 'It is not known whether money was taken',
+    advice:
+      'An operator of this service has to decide, which can take hours. Until then the charge is pending. Send the same request with the same key again to get its reply.',
+  },
   shutting_down: {
     status: 503,
     title: 'This server is shutting down',

@@ -12,8 +12,9 @@ import { type Evidence, readJournal, type Snapshot } from './evidence.js';
 import { STOP_CASES, type StopCase } from './fail-points.js';
 import { History } from './history.js';
 import { ITEMS } from './operations.js';
-import { ACCOUNTS, ChaosReplica } from './replicas.js';
-import { GATEWAY_TIMEOUT_MS } from './timing.js';
+import { Person } from './person.js';
+import { ACCOUNTS, ChaosReplica, SETTINGS } from './replicas.js';
+import { GATEWAY_TIMEOUT_MS, KEY_LIFE_MS } from './timing.js';
 
 const INITIAL_STOCK = 1_000_000;
 const LOOK_INTERVAL_MS = 50;
@@ -47,6 +48,7 @@ export class Arena {
     readonly history: History,
     readonly directory: string,
     private readonly bank: Program,
+    private readonly person: Person,
     readonly bus: Bus | undefined,
   ) {}
 
@@ -72,9 +74,17 @@ export class Arena {
     const database = new ObservedDatabase(url.href);
     await database.watch();
     await database.query(STOCK_UP, [ACCOUNTS, ITEMS, INITIAL_STOCK]);
-    const bank = startBank(journal);
+    const bank = startBank(journal, KEY_LIFE_MS);
     const port = await bank.message((report: BankReport) => ('port' in report ? report.port : undefined));
-    const arena = new Arena(postgres, database, new History(join(directory, 'history.jsonl')), directory, bank, bus);
+    const history = new History(join(directory, 'history.jsonl'));
+    const environment = {
+      ...SETTINGS,
+      ...bus?.settings,
+      DATABASE_URL: url.href,
+      GATEWAY_URL: `http://127.0.0.1:${port}`,
+    };
+    const person = new Person({ database, directory, build, environment });
+    const arena = new Arena(postgres, database, history, directory, bank, person, bus);
     bank.child.on('message', (report: BankReport) => 'landed' in report && arena.onLanded(report.landed));
     const started = await Promise.all(
       Array.from({ length: replicas }, async (_, i) => {
@@ -141,6 +151,7 @@ export class Arena {
   }
 
   async end(): Promise<void> {
+    await this.person.end();
     await Promise.all([this.bank.end(), ...this.replicas.map((replica) => replica.end())]);
   }
 }
@@ -155,9 +166,9 @@ const STOCK_UP = `
   SELECT account, item, $3 FROM unnest($1::text[]) AS account, unnest($2::text[]) AS item`;
 
 /** Starts a bank that writes its decisions to a journal. Its first message names its port. */
-export const startBank = (journal: string): Program =>
+export const startBank = (journal: string, keyLifeMs: number): Program =>
   Program.start(fileURLToPath(new URL('./bank.js', import.meta.url)), {
     name: 'the bank',
-    args: [journal, String(1.5 * GATEWAY_TIMEOUT_MS)],
+    args: [journal, String(1.5 * GATEWAY_TIMEOUT_MS), String(keyLifeMs)],
     channels: ['ipc'],
   });

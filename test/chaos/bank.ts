@@ -1,11 +1,14 @@
 import { appendFileSync } from 'node:fs';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import type { JournalEntry } from './evidence.js';
 
-/** How the bank misbehaves: with `down` it decides nothing. Otherwise it decides, but does not answer, answers too late, or answers with invalid bytes. */
-export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense';
+/**
+ * How the bank misbehaves: with `down` it decides nothing. Otherwise it decides, but does not answer, answers too late, or answers with invalid
+ * bytes. With `forgets` it decides and does not answer until it has forgotten the key.
+ */
+export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense' | 'forgets';
 /** A message to the bank. `undefined` ends the fault. */
 export interface BankCommand {
   fault: BankFault | undefined;
@@ -15,10 +18,16 @@ export type BankReport = { port: number } | { landed: BankFault };
 
 /**
  * The bank is a process that no fault stops. It honours its idempotency key: it decides the first request with a key, writes the
- * decision to the journal and answers. All later requests with that key get the same decision. The journal is append-only.
+ * decision to the journal and answers. Later requests with that key get the same decision until the bank forgets the key. The journal is
+ * append-only, and the bank answers from it if it is asked about a charge.
  */
-const [, , journal = '', slowMs = ''] = process.argv;
+const [, , journal = '', slowMs = '', keyLifeMs = ''] = process.argv;
+/** The decisions by their keys, which the bank forgets. */
+const keys = new Map<string, JournalEntry>();
+/** The last decision for each charge, which the bank never forgets. */
 const decisions = new Map<string, JournalEntry>();
+/** The charges that get no answer until their key is forgotten. */
+const silent = new Set<string>();
 let fault: BankFault | undefined;
 
 interface Capture {
@@ -29,22 +38,41 @@ interface Capture {
   source: string;
 }
 
+const JSON_TYPE = { 'content-type': 'application/json' };
+
 const report = (message: BankReport) => void process.send?.(message);
 
 function decide(key: string, { account_id, charge_id, amount, currency, source }: Capture): JournalEntry {
   const name = `${account_id} ${key}`;
-  const known = decisions.get(name);
-  if (known) return known;
+  const known = keys.get(name);
+  if (known && isAlive(known)) return known;
   const decision = source === 'tok_chargeDeclined' ? 'declined' : 'captured';
   const entry = { at: Date.now(), account: account_id, key, charge: charge_id, amount, currency, decision } as const;
   appendFileSync(journal, `${JSON.stringify(entry)}\n`);
-  decisions.set(name, entry);
+  keys.set(name, entry);
+  decisions.set(charge_id, entry);
   return entry;
+}
+
+const isAlive = ({ at }: JournalEntry) => Date.now() < at + Number(keyLifeMs);
+
+/** The decision for a request: a new one, the one that the key stands for, or the one that is looked up. `undefined` if a charge is not known. */
+async function decisionFor(request: IncomingMessage): Promise<JournalEntry | undefined> {
+  if (request.method === 'GET') return decisions.get(String(request.url).replace('/captures/', ''));
+  return decide(String(request.headers['idempotency-key']), (await json(request)) as Capture);
+}
+
+/** Whether the bank stays silent about a charge. Reports the fault when the first request meets a key that is forgotten. */
+function isSilent(entry: JournalEntry): boolean {
+  if (!silent.has(entry.charge) || isAlive(entry)) return silent.has(entry.charge);
+  silent.delete(entry.charge);
+  report({ landed: 'forgets' });
+  return false;
 }
 
 function answer(response: ServerResponse, { decision }: JournalEntry): void {
   const [status, body] = decision === 'captured' ? [200, {}] : [402, { decline_code: 'generic_decline' }];
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  response.writeHead(status, JSON_TYPE).end(JSON.stringify(body));
 }
 
 /** Answers that are not a decision, used in turn. The last one is longer than any decision. */
@@ -59,16 +87,22 @@ let nonsenseAnswered = 0;
 
 function answerNonsense(response: ServerResponse): void {
   const [status, body] = NONSENSE[nonsenseAnswered++ % NONSENSE.length] ?? [500, ''];
-  response.writeHead(status, { 'content-type': 'application/json' }).end(body);
+  response.writeHead(status, JSON_TYPE).end(body);
 }
 
 const server = createServer((request, response) => {
   const met = fault;
-  json(request).then(
-    (body) => {
-      if (met) report({ landed: met });
-      if (met === 'down') return void response.writeHead(503).end();
-      const entry = decide(String(request.headers['idempotency-key']), body as Capture);
+  if (met && met !== 'forgets') report({ landed: met });
+  if (met === 'down') return void response.writeHead(503).end();
+  // Before the decision, because a new decision under a forgotten key would end the silence unseen.
+  const charge = String(request.headers['idempotency-key'] ?? request.url?.replace('/captures/', ''));
+  const known = decisions.get(charge);
+  if (known && isSilent(known)) return void response.destroy();
+  decisionFor(request).then(
+    (entry) => {
+      if (!entry) return void response.writeHead(404, JSON_TYPE).end('{"code": "charge_unknown"}');
+      if (met === 'forgets') silent.add(entry.charge);
+      if (met === 'forgets') return void response.destroy();
       if (met === 'nonsense') return answerNonsense(response);
       if (met === 'lost answer') return void response.destroy();
       if (met === 'slow') return void setTimeout(() => answer(response, entry), Number(slowMs));

@@ -3,7 +3,7 @@ import { CONSUMERS } from './consumers.js';
 import type { DatabaseState } from './evidence.js';
 
 const TABLES: Record<keyof DatabaseState, string> = {
-  charges: `SELECT account_id, id, amount, currency, description, order_id, status,
+  charges: `SELECT account_id, id, amount, currency, description, order_id, status, decline_code,
                    extract(epoch FROM created_at)::float8 * 1000 AS created_at FROM charges`,
   requests: `SELECT account_id, idempotency_key, request_id, operation, response_status,
                     response_headers->>'content-type' AS content_type, response_body,

@@ -11,6 +11,7 @@ export interface ChargeRow {
   description: string | null;
   order_id: string | null;
   status: 'pending' | 'succeeded' | 'failed';
+  decline_code: string | null;
   created_at: number;
 }
 

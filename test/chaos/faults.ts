@@ -190,6 +190,8 @@ export const FAULTS = {
   'gateway down': bankFault('down'),
   /** The bank decides, but answers with bytes that are not a decision. */
   'gateway nonsense': bankFault('nonsense'),
+  /** The bank decides some charges and answers nothing about them until it has forgotten their keys. */
+  'gateway forgets': bankFault('forgets'),
 
   /** Sends many requests with one new key to all replicas at once. */
   storm: async (arena, random, landed) => {
@@ -253,6 +255,7 @@ export const KINDS_OF_PARTS: Record<ProxyFault | BankFault, FaultKind> = {
   slow: 'gateway slow',
   down: 'gateway down',
   nonsense: 'gateway nonsense',
+  forgets: 'gateway forgets',
 };
 
 /**

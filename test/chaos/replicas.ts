@@ -8,19 +8,20 @@ import { Program } from '../../harness/processes.js';
 import { type Line, startLine } from '../../harness/line.js';
 import { type PostgresProxy, type ProxyFault, startProxy } from '../../harness/proxy.js';
 import type { Arm, Disarmed, FailPoint, StopCase } from './fail-points.js';
-import { GATEWAY_TIMEOUT_MS, LEASE_MS, QUERY_TIMEOUT_MS, STATEMENT_TIMEOUT_MS } from './timing.js';
+import { GATEWAY_TIMEOUT_MS, KEY_LIFE_MS, LEASE_MS, QUERY_TIMEOUT_MS, STATEMENT_TIMEOUT_MS } from './timing.js';
 
 /** The accounts of a run, all on one database and one bank. */
 export const ACCOUNTS = ['acct_a', 'acct_b', 'acct_c'];
 export const secretOf = (account: string) => `sk_${account}`;
 
 /** The lease is shorter than a freeze, and background work runs all the time, so that faults meet it. All other settings are the defaults. */
-const SETTINGS = {
+export const SETTINGS = {
   API_KEYS: ACCOUNTS.map((account) => `${account}:${secretOf(account)}`).join(),
   IDEMPOTENCY_LEASE_SECONDS: String(LEASE_MS / 1000),
   IDEMPOTENCY_WAIT_MS: '3000',
   IDEMPOTENCY_SWEEP_CRON: '* * * * * *',
   GATEWAY_TIMEOUT_MS: String(GATEWAY_TIMEOUT_MS),
+  GATEWAY_KEY_LIFE_SECONDS: String(KEY_LIFE_MS / 1000),
   RECOVERY_INTERVAL_MS: '200',
   RELAY_INTERVAL_MS: '100',
   MESSAGE_RETRY_MS: '100',

@@ -11,6 +11,8 @@ export const RECOVERY_MS = 60_000;
 export const PATIENCE_MS = 60_000;
 /** How long the service waits for the bank. */
 export const GATEWAY_TIMEOUT_MS = 1_000;
+/** How long the bank remembers a key. Most charges are decided within a few leases, so few of them get older. */
+export const KEY_LIFE_MS = 4 * LEASE_MS;
 /** Longer than a statement takes on a machine that is busy with this run. */
 export const STATEMENT_TIMEOUT_MS = 3_000;
 /** Shorter than in production (12 s), so that a replica gives up a dead connection before a client gives up its request. */

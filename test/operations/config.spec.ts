@@ -23,6 +23,7 @@ const DEFAULTS = {
   MESSAGE_RETENTION_HOURS: 168,
   RECOVERY_INTERVAL_MS: 5_000,
   GATEWAY_TIMEOUT_MS: 10_000,
+  GATEWAY_KEY_LIFE_SECONDS: 86_400,
   LOG_LEVEL: 'info',
 };
 
@@ -130,6 +131,8 @@ describe('a bad value', () => {
     ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
+    ['GATEWAY_KEY_LIFE_SECONDS', '0', /number of seconds/],
+    ['GATEWAY_KEY_LIFE_SECONDS', '19', /twice GATEWAY_TIMEOUT_MS/],
     ['DATABASE_SESSION_SETTINGS', 'session', /expected startup or role/],
     ['LOG_LEVEL', 'loud', /"info"/],
   ])('names the bad setting and the expected form: %s=%s', (name, value, expected) => {

@@ -52,7 +52,7 @@ const WRITES: [string, () => Promise<boolean>][] = [
   ['a customer', () => isDone(service.http.put('/customers/ada').send(CUSTOMER))],
   ['a customer that exists', () => isDone(service.http.put('/customers/ada').set('if-match', '*').send(CUSTOMER))],
   ['the removal of a customer', () => isDone(service.http.delete('/customers/ada'))],
-  ['a capture of the bank', () => isAccepted(service.nest.get(PaymentGateway).authorize(CAPTURE))],
+  ['a capture of the bank', () => isAccepted(service.nest.get(PaymentGateway).authorize(CAPTURE, performance.now()))],
   ['recovery', () => isAccepted(service.nest.get(Recovery).runOnce())],
   ['the sweep', () => isAccepted(service.nest.get(Sweeper).runOnce())],
   ['the relay', () => isAccepted(service.nest.get(Relay).runOnce())],

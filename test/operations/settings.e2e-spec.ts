@@ -29,6 +29,7 @@ const ACCEPTED: Record<string, readonly string[]> = {
   MESSAGE_RETENTION_HOURS: ['0.0001', '1.1', '8760'],
   RECOVERY_INTERVAL_MS: ['10', '3600000'],
   GATEWAY_TIMEOUT_MS: ['1', '2', '100', '3600000'],
+  GATEWAY_KEY_LIFE_SECONDS: ['7200.5', '86400', '31536000'],
   LOG_LEVEL: ['fatal', 'error', 'silent'],
 };
 

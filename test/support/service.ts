@@ -96,8 +96,8 @@ export function holdAnswer({ nest }: TestService): Barrier {
   const bank = nest.get(PaymentGateway);
   const barrier = new Barrier();
   const authorize = bank.authorize.bind(bank);
-  bank.authorize = async (charge) => {
-    const authorization = await authorize(charge);
+  bank.authorize = async (charge, claimedAt) => {
+    const authorization = await authorize(charge, claimedAt);
     await barrier.pass();
     return authorization;
   };

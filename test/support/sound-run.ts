@@ -73,6 +73,7 @@ const CHARGE: ChargeRow = {
   description: failed.id,
   order_id: null,
   status: 'failed',
+  decline_code: 'generic_decline',
   created_at: 9_015,
 };
 
@@ -91,6 +92,7 @@ export class Run {
         description: charge.id,
         order_id: 'o-1',
         status: 'succeeded',
+        decline_code: null,
         created_at: 5,
       },
     ],

@@ -50,6 +50,12 @@ const replyWithSecondCharge = (run: Run) => {
 /** Changes to a sound run, each of which breaks an invariant. */
 const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
   ['one effect', 'a key that was charged twice', (run) => run.chargeAgain(7)],
+  ['one effect', 'a charge that was captured twice', (run) => run.journal.push({ ...run.journal[0]! })],
+  [
+    'record and effect agree',
+    'a charge that a person has resolved as failed although the bank captured',
+    (run) => change(run, 'charges', { status: 'failed', decline_code: 'resolved_as_failed' }),
+  ],
   ['one effect', 'a key with two records', (run) => run.database.requests.push({ ...run.database.requests[0]! })],
   ['one effect', 'stock that was taken twice', (run) => change(run, 'stock', { stock: 96 })],
   ['one effect', 'a charge made again before its reply had expired', (run) => run.expires().chargeAgain(7)],
@@ -314,6 +320,13 @@ describe('the checker of the chaos run', () => {
   it('does not count a charge of a day ago as the effect of failed attempts', () => {
     const run = new Run().expires().instead(charge, REFUSED);
     expect(run.verdict.violations.map(({ invariant }) => invariant)).not.toContain('a failure has no effect');
+  });
+
+  it('accepts a charge that a person has resolved as failed, if the bank has decided nothing', () => {
+    const run = new Run();
+    run.declined = { decline_code: 'resolved_as_failed' };
+    run.isDecided = false;
+    expect(run.verdict.violations).toEqual([]);
   });
 
   it('never counts an attempt with an unknown outcome as a failure', () => {

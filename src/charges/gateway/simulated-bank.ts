@@ -8,14 +8,15 @@ import { faultsOfTables } from '../../postgres/tables.js';
 import { isOutage, runStatement } from '../../postgres/transaction.js';
 import type { Charge } from '../charge.entity.js';
 import { CARD_BEHAVIOURS, type CardToken } from './card-tokens.js';
-import { type Authorization, gatewayUnavailable, PaymentGateway } from './payment.gateway.js';
+import { type Authorization, gatewayUnavailable, limitsOf, PaymentGateway } from './payment.gateway.js';
 
 /** Maximum number of captures in one statement. */
 const MAX_CAPTURES = 500;
 
 /**
  * A bank that runs inside this process. It stores its captures in its own table, `bank.captures`, outside of the transactions of this
- * service. It honours its idempotency key, so a repeated request never captures twice.
+ * service. It honours its idempotency key, so a repeated request does not capture twice. Like every bank it forgets its keys: after
+ * `GATEWAY_KEY_LIFE_SECONDS`, a request with the same key captures again.
  *
  * It writes all captures of one turn of the event loop with one statement.
  */
@@ -30,7 +31,7 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     private readonly dataSource: DataSource,
     @Inject(CONFIG) config: Config,
   ) {
-    super(config.GATEWAY_TIMEOUT_MS);
+    super(limitsOf(config));
   }
 
   /** Checks the rights on the table at the start, because otherwise a capture would fail after the charge is stored as pending. */
@@ -57,24 +58,48 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     }
   }
 
+  /** A decline is decided by the token alone, and the bank stores captures only. */
+  protected async find({ account_id, id, source }: Charge): Promise<Authorization | undefined> {
+    const behaviour = CARD_BEHAVIOURS[source as CardToken];
+    if (behaviour.kind === 'declines') return { status: 'failed', declineCode: behaviour.declineCode };
+    const captures = await runStatement(this.dataSource, FIND, [account_id, id]).catch(unavailable);
+    return captures.length > 0 ? { status: 'succeeded' } : undefined;
+  }
+
   /** @returns `true` for the first capture of the charge; `false` for a repetition, which captures nothing */
   private capture(charge: Charge): Promise<boolean> {
-    return this.captures.load(charge).catch((error: unknown) => {
-      throw isOutage(error) ? gatewayUnavailable(error) : error;
-    });
+    return this.captures.load(charge).catch(unavailable);
   }
 
   /** @returns for each charge, in order, whether this statement has captured it */
   private async write(charges: readonly Charge[]): Promise<boolean[]> {
-    const captured = await runStatement<{ id: string }>(this.dataSource, CAPTURE, [JSON.stringify(charges)]);
-    const first = new Set(captured.map(({ id }) => id));
+    // One statement cannot forget a key and use it again, so charges with a forgotten key need a second statement.
+    const first = new Set<string>();
+    let left = [...new Map(charges.map((charge) => [charge.id, charge])).values()];
+    while (left.length > 0) {
+      const values = [JSON.stringify(left), this.limits.keyLifeMs / 1000];
+      const written = await runStatement<{ id: string; is_captured: boolean }>(this.dataSource, CAPTURE, values);
+      for (const { id, is_captured } of written) if (is_captured) first.add(id);
+      const forgotten = new Set(written.filter(({ is_captured }) => !is_captured).map(({ id }) => id));
+      left = left.filter(({ id }) => forgotten.has(id));
+    }
     return charges.map(({ id }) => first.delete(id));
   }
 }
 
+function unavailable(error: unknown): never {
+  throw isOutage(error) ? gatewayUnavailable(error) : error;
+}
+
+// $1 charges, $2 life of a key in s. A row that is too old loses its key, so that the key is free.
 const CAPTURE = `
-  INSERT INTO bank.captures (account_id, idempotency_key, charge_id, amount, currency)
+  INSERT INTO bank.captures AS known (account_id, idempotency_key, charge_id, amount, currency)
   SELECT account_id, id, id, amount, currency
   FROM jsonb_to_recordset($1::jsonb) AS c (account_id text, id text, amount integer, currency text)
-  ON CONFLICT (account_id, idempotency_key) DO NOTHING
-  RETURNING charge_id AS id`;
+  ON CONFLICT (account_id, idempotency_key) DO UPDATE
+    SET idempotency_key = known.idempotency_key || ' forgotten ' || clock_timestamp()
+    WHERE known.captured_at <= clock_timestamp() - make_interval(secs => $2)
+  RETURNING charge_id AS id, idempotency_key = charge_id AS is_captured`;
+
+// $1 account, $2 charge. The last capture of a charge has the key.
+const FIND = `SELECT FROM bank.captures WHERE account_id = $1 AND idempotency_key = $2`;

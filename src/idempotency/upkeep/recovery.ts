@@ -8,7 +8,7 @@ import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.opt
 import { Duplicate, KeyedRequest } from '../request/keyed-request.js';
 import { Worker } from '../../postgres/worker.js';
 import { type AbandonedRequest, INTENT_MISSING, type Resume, ResumeRegistry } from '../http/resumes.js';
-import { type Turn, UpkeepStore } from './upkeep.store.js';
+import { type Abandoned, type RequestName, type Turn, UpkeepStore } from './upkeep.store.js';
 
 /**
  * Maximum number of requests of an operation that are resumed at once. One account may use half of it, so that requests which wait for a slow
@@ -47,6 +47,31 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
     );
   }
 
+  /**
+   * Finishes one request whose outcome was decided elsewhere, for example by a gateway that reports it, or by a person. Any attempt that holds the
+   * lease is fenced off, and its client gets the reply that is recorded here. So `resume` must not depend on what such an attempt still does.
+   *
+   * @param resume completes the request
+   * @returns whether the request was unfinished. If not, `resume` is not called
+   * @throws every error of `resume`; the lease ends then
+   */
+  async finishOne(operation: string, name: RequestName, resume: Resume): Promise<boolean> {
+    const lockToken = randomUUID();
+    const abandoned = await this.store.takeOverOne(operation, lockToken, name);
+    if (!abandoned) return false;
+    const resumable = this.resumable(abandoned, lockToken);
+    try {
+      await resume(resumable);
+      this.idempotency.events.next({ type: 'recovered' });
+    } catch (error) {
+      // Another attempt has finished the request since.
+      if (error instanceof Duplicate) return false;
+      await resumable.request.release(error);
+      throw error;
+    }
+    return true;
+  }
+
   protected async run(): Promise<number> {
     // A failed report must not stop the recovery of other requests.
     await this.reportUnresumed().catch((error: unknown) =>
@@ -79,7 +104,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
         // Read before the search, because a request that ends during the search makes room for other requests of its account.
         const isIdle = underWay.size === 0;
         const turn = { after, except: share.exhausted };
-        const abandoned = share.isUsedUp ? undefined : await this.takeOver(operation, turn);
+        const abandoned = share.isUsedUp ? undefined : await this.takeOverNext(operation, turn);
         if (abandoned) {
           start(abandoned);
           after = abandoned.accountId;
@@ -93,7 +118,7 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
   }
 
   /** Takes over the request whose turn it is. After the last account, the first one has its turn. */
-  private async takeOver(operation: string, turn: Turn): Promise<ResumableRequest | undefined> {
+  private async takeOverNext(operation: string, turn: Turn): Promise<ResumableRequest | undefined> {
     const { store } = this;
     const lockToken = randomUUID();
     const abandoned =
@@ -101,8 +126,10 @@ export class Recovery extends Worker implements OnApplicationBootstrap {
       (turn.after === FIRST_TURN
         ? undefined
         : await store.takeOver(operation, lockToken, { ...turn, after: FIRST_TURN }));
-    if (!abandoned) return undefined;
-    const { identity, requestId } = abandoned;
+    return abandoned && this.resumable(abandoned, lockToken);
+  }
+
+  private resumable({ identity, requestId }: Abandoned, lockToken: string): ResumableRequest {
     const request = new KeyedRequest(identity, this.idempotency, { requestId, lockToken });
     return { accountId: identity.accountId, requestId, request };
   }

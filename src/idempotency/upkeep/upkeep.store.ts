@@ -24,6 +24,12 @@ export interface Turn {
   readonly except: readonly string[];
 }
 
+/** The name of a request within its operation. */
+export interface RequestName {
+  accountId: string;
+  requestId: string;
+}
+
 /** Unfinished requests of an operation that this process does not resume. */
 export interface Unresumed {
   operation: string;
@@ -59,13 +65,19 @@ export class UpkeepStore {
       turn.except,
       ...pauses,
     ]);
-    const [row] = rows as unknown as AbandonedRow[];
-    return (
-      row && {
-        identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
-        requestId: row.request_id,
-      }
-    );
+    return abandonedOf(operation, rows as unknown as AbandonedRow[]);
+  }
+
+  /**
+   * Takes over one unfinished request, also while another attempt holds its lease. That attempt is fenced off, so nothing of it can be
+   * committed from then on.
+   *
+   * @returns `undefined` if the account has no unfinished request of the operation with this id
+   */
+  async takeOverOne(operation: string, lockToken: string, request: RequestName): Promise<Abandoned | undefined> {
+    const values = [operation, lockToken, this.options.leaseSeconds, request.accountId, request.requestId];
+    const { rows } = await this.run(TAKE_OVER_ONE, values);
+    return abandonedOf(operation, rows as unknown as AbandonedRow[]);
   }
 
   /** Counts the unfinished requests whose lease has expired, for each operation that is not in `resumed`. */
@@ -103,6 +115,12 @@ interface AbandonedRow {
   fingerprint: Buffer;
 }
 
+const abandonedOf = (operation: string, [row]: AbandonedRow[]): Abandoned | undefined =>
+  row && {
+    identity: new RequestIdentity(row.account_id, row.idempotency_key, operation, row.fingerprint),
+    requestId: row.request_id,
+  };
+
 // Index conditions use `statement_timestamp()`. `clock_timestamp()` is volatile, so PostgreSQL could not search the index by it and would
 // read the whole index.
 
@@ -139,6 +157,12 @@ export const TAKE_OVER = `
   FROM abandoned
   WHERE held.account_id = abandoned.account_id AND held.idempotency_key = abandoned.idempotency_key
   RETURNING held.account_id, held.idempotency_key, held.request_id, held.fingerprint`;
+
+// $1 operation, $2 lock token, $3 lease s, $4 account, $5 request id. The index of unfinished requests serves the first three conditions.
+export const TAKE_OVER_ONE = `
+  UPDATE processed_requests SET lock_token = $2, locked_until = clock_timestamp() + make_interval(secs => $3)
+  WHERE completed_at IS NULL AND operation = $1 AND account_id = $4 AND request_id = $5
+  RETURNING account_id, idempotency_key, request_id, fingerprint`;
 
 // $1 operations that this process resumes
 export const UNRESUMED = `

@@ -88,6 +88,9 @@ export function checkBank({ database, journal }: Snapshot, report: Report): void
       );
     }
   }
+  const captured = new Sums();
+  for (const { charge, decision } of journal) if (decision === 'captured') captured.add(charge, 1);
+  for (const [charge, times] of captured) if (times > 1) report('one effect', `${charge}: captured ${times} times`);
   for (const [charge, used] of keys) {
     if (used.size > 1) report('one gateway key', `${charge}: ${[...used].join(' and ')}`);
   }

@@ -1,6 +1,7 @@
 import type { ChargeRow, DatabaseState, JournalEntry, RequestRow, Snapshot } from '../evidence.js';
 import { parse } from '../history.js';
 import type { Line } from '../operations.js';
+import { RESOLVED_AS_FAILED } from '../person.js';
 import { acknowledged, chargeIdOf, contentOf, named, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
@@ -51,7 +52,8 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
     if (charge.amount !== body['amount'])
       report('nothing lost', `${id}: charged ${charge.amount} instead of ${String(body['amount'])}`);
     const decisions = (byCharge(journal).get(charge.id) ?? []).map(({ decision }) => decision).join(' and ');
-    const settled = { pending: decisions, succeeded: 'captured', failed: 'declined' }[charge.status];
+    const failed = charge.decline_code === RESOLVED_AS_FAILED ? '' : 'declined';
+    const settled = { pending: decisions, succeeded: 'captured', failed }[charge.status];
     if (decisions !== settled)
       report('record and effect agree', `${id}: ${charge.status}, but at the bank ${decisions || 'undecided'}`);
   }

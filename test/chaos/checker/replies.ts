@@ -1,4 +1,5 @@
 import { parse, type Reply } from '../history.js';
+import { RESOLVED_AS_FAILED } from '../person.js';
 import { LEASE_MS } from '../timing.js';
 import { acknowledged, contentOf, type Story } from './stories.js';
 import type { Report } from './verdict.js';
@@ -14,6 +15,7 @@ export function checkReplies(story: Story, stories: readonly Story[], report: Re
   const replies = acknowledged(story);
   for (const { reply } of replies) {
     const content = parse(reply.body);
+    if (content['decline_code'] === RESOLVED_AS_FAILED) continue;
     if (reply.status !== expected) {
       const twin = stories.some(({ operation: other }) => other.key === key && other.account !== account);
       const isBlocked = twin && content['code'] === 'idempotency_key_reused';

@@ -157,6 +157,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: "asks-again-after-the-key's-life",
+    breaks: 'one effect',
+    faults: ['gateway forgets'],
+    patches: [
+      {
+        file: 'src/charges/gateway/payment.gateway.ts',
+        find: 'const isKeyAlive = performance.now() + timeoutMs < claimedAt + keyLifeMs;',
+        replace: 'const isKeyAlive = claimedAt + timeoutMs + keyLifeMs > 0;',
+      },
+    ],
+  },
+  {
     name: 'status-of-the-bank-trusted-alone',
     breaks: 'record and effect agree',
     faults: ['gateway nonsense'],
@@ -177,9 +189,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: 'src/charges/charges.service.ts',
-        find: 'await this.gateway.authorize(charge);',
+        find: 'await this.gateway.authorize(charge, startedAt - charge.age_ms);',
         replace: `await this.gateway
-      .authorize(charge)
+      .authorize(charge, startedAt - charge.age_ms)
       .catch(() => ({ status: 'failed' as const, declineCode: 'gateway_timeout' }));`,
       },
     ],
@@ -331,7 +343,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: 'src/charges/charges.service.ts',
-        find: 'return charge ? this.authorizeAndSettle(request, charge) : INTENT_MISSING;',
+        find: 'return charge ? this.authorizeAndSettle(request, charge, startedAt) : INTENT_MISSING;',
         replace: 'return INTENT_MISSING;',
       },
     ],
