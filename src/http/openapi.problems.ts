@@ -1,6 +1,6 @@
 import { ApiProperty, getSchemaPath, type OpenAPIObject } from '@nestjs/swagger';
-import type { IdempotencyError } from '../idempotency/index.js';
-import { IDEMPOTENCY_ERRORS, Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
+import { IDEMPOTENCY_ERRORS, type IdempotencyError } from '../idempotency/index.js';
+import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
 
 /** The schema of every error, RFC 9457. */
 export class ProblemDetails {

@@ -1,13 +1,4 @@
-import {
-  accountMoving,
-  databaseUnavailable,
-  idempotencyKeyInProgress,
-  idempotencyKeyInvalid,
-  idempotencyKeyMissing,
-  idempotencyKeyReused,
-  overloaded,
-} from '../idempotency/http/idempotency.errors.js';
-import type { IdempotencyError, Outcome } from '../idempotency/index.js';
+import { IDEMPOTENCY_ERRORS, type IdempotencyError, type Outcome } from '../idempotency/index.js';
 
 interface Definition {
   status: number;
@@ -15,17 +6,6 @@ interface Definition {
   /** The advice to the client, on the page that `type` links to. */
   advice: string;
 }
-
-/** One error of each code of the idempotency module, which alone decides the status, the outcome and the `Retry-After` of its errors. */
-export const IDEMPOTENCY_ERRORS: Readonly<Record<IdempotencyError['code'], IdempotencyError>> = {
-  idempotency_key_missing: idempotencyKeyMissing(),
-  idempotency_key_invalid: idempotencyKeyInvalid('it is empty'),
-  idempotency_key_in_progress: idempotencyKeyInProgress(),
-  idempotency_key_reused: idempotencyKeyReused(),
-  database_unavailable: databaseUnavailable('not_started', undefined),
-  account_moving: accountMoving('not_started', undefined),
-  overloaded: overloaded(),
-};
 
 const statusOf = (code: IdempotencyError['code']) => IDEMPOTENCY_ERRORS[code].getStatus();
 
@@ -55,7 +35,8 @@ export const PROBLEMS = {
   signature_invalid: {
     status: 400,
     title: 'The signature is not valid',
-    advice: 'Sign the bytes of the body with the secret of this endpoint, and send them within 300 s.',
+    advice:
+      'Sign the bytes of the body with the secret of this endpoint, as Stripe does, and send the event within five minutes. Nothing was recorded.',
   },
   idempotency_key_missing: {
     status: statusOf('idempotency_key_missing'),
@@ -157,7 +138,8 @@ export const PROBLEMS = {
   order_id_reused: {
     status: 422,
     title: 'The order_id belongs to another order',
-    advice: 'An order_id stands for an order with its items, currency and customer. Use a new one for a new order.',
+    advice:
+      'An order_id stands for one order with its items, currency and customer. Use a new order_id for a new order.',
   },
   version_required: {
     status: 428,
@@ -190,7 +172,8 @@ export const PROBLEMS = {
   overloaded: {
     status: statusOf('overloaded'),
     title: 'Too many requests are waiting',
-    advice: 'Nothing was started. Wait as long as Retry-After says, then send the request again with the same key.',
+    advice:
+      'Nothing was started. Wait as long as Retry-After says, then send the same request with the same key again.',
   },
   gateway_unavailable: {
     status: 503,

@@ -239,9 +239,10 @@ describe('the snippets', () => {
     expect(snippets.length).toBeGreaterThan(0);
     const directory = mkdtempSync(resolve('.snippets-'));
     try {
+      // A snippet may name its file, and import the files of other snippets.
       const files = snippets.map(({ text }, i) => {
-        const file = join(directory, `snippet-${i}.ts`);
-        writeFileSync(file, text.replaceAll("'./src/", "'../src/"));
+        const file = join(directory, /^\/\/ src\/(\S+)$/m.exec(text)?.[1] ?? `snippet-${i}.ts`);
+        writeFileSync(file, text.replaceAll(/'nestjs-idempotency-postgres(.*)'/g, "'../src/idempotency$1/index.js'"));
         return file;
       });
       const { config } = ts.readConfigFile('tsconfig.json', (file) => ts.sys.readFile(file)) as { config: object };

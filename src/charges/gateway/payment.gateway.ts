@@ -15,15 +15,18 @@ export interface GatewayLimits {
   /** Milliseconds that one call may take. */
   timeoutMs: number;
   /**
-   * Milliseconds for which the gateway certainly honours an idempotency key, counted from the first call with the key. Infinity if a charge can
-   * be asked for again without a key.
+   * Milliseconds for which the gateway certainly honours the idempotency key of a charge, counted from the first call with the key. Infinity if
+   * a charge can be asked for again without a key.
    */
-  keyLifeMs: number;
+  chargeKeyLifeMs: number;
+  /** The same for the key of a refund. */
+  refundKeyLifeMs: number;
 }
 
 export const limitsOf = ({ GATEWAY_TIMEOUT_MS, GATEWAY_KEY_LIFE_SECONDS }: Config): GatewayLimits => ({
   timeoutMs: GATEWAY_TIMEOUT_MS,
-  keyLifeMs: GATEWAY_KEY_LIFE_SECONDS * 1000,
+  chargeKeyLifeMs: GATEWAY_KEY_LIFE_SECONDS * 1000,
+  refundKeyLifeMs: GATEWAY_KEY_LIFE_SECONDS * 1000,
 });
 
 /**
@@ -56,12 +59,7 @@ export type GatewayEvent =
 export abstract class PaymentGateway {
   readonly events = new Subject<GatewayEvent>();
 
-  /** Milliseconds after a claim in which a call may ask for money: a call may reach the bank at any time before its timeout. */
-  private readonly asksForMs: number;
-
-  constructor(readonly limits: GatewayLimits) {
-    this.asksForMs = limits.keyLifeMs - limits.timeoutMs;
-  }
+  constructor(readonly limits: GatewayLimits) {}
 
   /**
    * Asks the bank for the money, or finds out what the bank has decided. Call it outside of a transaction, because a slow bank would hold the
@@ -73,9 +71,11 @@ export abstract class PaymentGateway {
    *   money may have moved
    */
   async authorize(charge: Charge, claimedAt: number): Promise<Authorization> {
-    const isKeyAlive = performance.now() < claimedAt + this.asksForMs;
+    const { timeoutMs, chargeKeyLifeMs } = this.limits;
+    // A call that begins now may reach the bank at any time before its timeout.
+    const isKeyAlive = performance.now() + timeoutMs < claimedAt + chargeKeyLifeMs;
     const call = (giveUp: AbortSignal) => (isKeyAlive ? this.send(charge, giveUp) : this.find(charge, giveUp));
-    const authorization = await within(this.limits.timeoutMs, call, gatewayTimeout);
+    const authorization = await within(timeoutMs, call, gatewayTimeout);
     if (authorization) return authorization;
     this.events.next({ type: 'undecided', charge });
     throw chargeUndecided();
@@ -88,10 +88,11 @@ export abstract class PaymentGateway {
    * @throws Problem 504 `gateway_timeout`, 503 `gateway_unavailable` or 503 `refund_undecided`. All of them leave the outcome unknown
    */
   async refund(refund: Refund, charge: Charge, claimedAt: number): Promise<RefundDecision> {
-    const isKeyAlive = performance.now() < claimedAt + this.asksForMs;
+    const { timeoutMs, refundKeyLifeMs } = this.limits;
+    const isKeyAlive = performance.now() + timeoutMs < claimedAt + refundKeyLifeMs;
     const call = (giveUp: AbortSignal) =>
       isKeyAlive ? this.sendRefund(refund, charge, giveUp) : this.findRefund(refund, charge, giveUp);
-    const decision = await within(this.limits.timeoutMs, call, gatewayTimeout);
+    const decision = await within(timeoutMs, call, gatewayTimeout);
     if (decision) return decision;
     this.events.next({ type: 'refund undecided', refund });
     throw refundUndecided();

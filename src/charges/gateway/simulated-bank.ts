@@ -95,7 +95,7 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
 
   /** @returns `true` for the first attempt of the refund; `false` for a repetition, which pays nothing */
   private async payBack({ account_id, id, charge_id, amount, currency }: Refund): Promise<boolean> {
-    const values = [account_id, id, charge_id, amount, currency, this.limits.keyLifeMs / 1000];
+    const values = [account_id, id, charge_id, amount, currency, this.limits.refundKeyLifeMs / 1000];
     const pay = () => runStatement<{ is_paid: boolean }>(this.dataSource, PAY_BACK, values).catch(unavailable);
     let [row] = await pay();
     // One statement cannot forget a key and use it again, so a refund with a forgotten key needs a second statement.
@@ -114,7 +114,7 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     const first = new Set<string>();
     let left = [...new Map(charges.map((charge) => [charge.id, charge])).values()];
     while (left.length > 0) {
-      const values = [JSON.stringify(left), this.limits.keyLifeMs / 1000];
+      const values = [JSON.stringify(left), this.limits.chargeKeyLifeMs / 1000];
       const written = await runStatement<{ id: string; is_captured: boolean }>(this.dataSource, CAPTURE, values);
       for (const { id, is_captured } of written) if (is_captured) first.add(id);
       const forgotten = new Set(written.filter(({ is_captured }) => !is_captured).map(({ id }) => id));

@@ -59,7 +59,7 @@ export class RefundResolution {
   }
 
   private find(id: string | null): Promise<Refund[]> {
-    return this.charges.query<Refund[]>(UNRESOLVED, [CREATE_REFUND, this.gateway.limits.keyLifeMs / 1000, id]);
+    return this.charges.query<Refund[]>(UNRESOLVED, [CREATE_REFUND, this.gateway.limits.refundKeyLifeMs / 1000, id]);
   }
 }
 

@@ -2,6 +2,7 @@ import {
   BadRequestException,
   type CallHandler,
   type ExecutionContext,
+  HttpException,
   Inject,
   Injectable,
   type NestInterceptor,
@@ -85,7 +86,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   private accountOf(http: HttpRequest): string {
-    const accountId = this.options.scope(http as never);
+    let accountId: string;
+    try {
+      accountId = this.options.scope(http as never);
+    } catch (error) {
+      throw scopeFailed(error);
+    }
     if (!accountId)
       throw new Error('scope() returned no account: without an account, keys of different callers would collide');
     return accountId;
@@ -144,6 +150,15 @@ interface HttpRequest extends RoutedRequest {
   /** Fastify's own request wraps Node's. */
   raw?: { rawHeaders: string[] };
 }
+
+/** The error for an exception of scope(). An answer with which scope() has refused the request stays as it is. */
+const scopeFailed = (error: unknown) =>
+  error instanceof HttpException
+    ? error
+    : new Error(
+        `scope() failed: ${String(error)}; expected it to return the account of a request that a guard has admitted`,
+        { cause: error },
+      );
 
 const metadataOf = (name: string, context: ExecutionContext): unknown =>
   Reflect.getMetadata(name, context.getHandler()) ?? Reflect.getMetadata(name, context.getClass());

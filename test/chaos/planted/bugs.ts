@@ -163,8 +163,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     patches: [
       {
         file: 'src/charges/gateway/payment.gateway.ts',
-        find: 'this.asksForMs = limits.keyLifeMs - limits.timeoutMs;',
-        replace: 'this.asksForMs = Infinity;',
+        find: 'const isKeyAlive = performance.now() + timeoutMs < claimedAt + chargeKeyLifeMs;',
+        replace: 'const isKeyAlive = claimedAt + timeoutMs + chargeKeyLifeMs > 0;',
       },
     ],
   },

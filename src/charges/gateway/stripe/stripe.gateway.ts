@@ -1,9 +1,18 @@
 import type { Stripe } from 'stripe';
 import type { Charge } from '../../charge.entity.js';
-import { type Authorization, type GatewayLimits, gatewayUnavailable, PaymentGateway } from '../payment.gateway.js';
+import type { Refund } from '../../refunds/refund.entity.js';
+import {
+  type Authorization,
+  type GatewayFault,
+  type GatewayLimits,
+  gatewayUnavailable,
+  PaymentGateway,
+  type RefundDecision,
+} from '../payment.gateway.js';
 import { decisionIn, declined, reasonOf } from './stripe.decision.js';
 import { type PaymentIntent, StripePaymentIntents } from './stripe.payment-intents.js';
 import type { StripePayments } from './stripe.payments.js';
+import { StripeRefunds } from './stripe.refunds.js';
 
 /**
  * Takes the money with Stripe: creates a PaymentIntent, commits its id, and confirms the committed PaymentIntent.
@@ -17,17 +26,18 @@ import type { StripePayments } from './stripe.payments.js';
  */
 export class StripeGateway extends PaymentGateway {
   private readonly intents: StripePaymentIntents;
+  private readonly refunds: StripeRefunds;
 
   constructor(
     stripe: Stripe,
     private readonly payments: StripePayments,
-    { timeoutMs }: GatewayLimits,
+    limits: GatewayLimits,
   ) {
-    // No life of a key matters, so this service may always ask.
-    super({ timeoutMs, keyLifeMs: Infinity });
-    this.intents = new StripePaymentIntents(stripe, (fault, error) =>
-      this.events.next({ type: 'fault', fault, error }),
-    );
+    // A PaymentIntent can always be confirmed again. A refund has only its key.
+    super({ ...limits, chargeKeyLifeMs: Infinity });
+    const report = (fault: GatewayFault, error: Error) => this.events.next({ type: 'fault', fault, error });
+    this.intents = new StripePaymentIntents(stripe, report);
+    this.refunds = new StripeRefunds(stripe, report);
   }
 
   protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
@@ -49,14 +59,21 @@ export class StripeGateway extends PaymentGateway {
     return intent.status === 'requires_confirmation' ? undefined : this.decide(intent);
   }
 
-  /** @throws Problem 503 `gateway_unavailable`, because this service does not send refunds to Stripe */
-  protected sendRefund(): Promise<never> {
-    return Promise.reject(gatewayUnavailable(new Error('This service does not send refunds to Stripe')));
+  protected async sendRefund(refund: Refund, charge: Charge, giveUp: AbortSignal): Promise<RefundDecision> {
+    const intentId = await this.intentOf(charge);
+    giveUp.throwIfAborted();
+    return this.refunds.create(refund, intentId);
   }
 
-  /** @throws Problem 503 `gateway_unavailable`, as {@link sendRefund} */
-  protected findRefund(): Promise<never> {
-    return this.sendRefund();
+  protected async findRefund(refund: Refund, charge: Charge): Promise<RefundDecision | undefined> {
+    return this.refunds.find(refund, await this.intentOf(charge));
+  }
+
+  /** @throws Problem 503 `gateway_unavailable` if another gateway took the money of the charge */
+  private async intentOf(charge: Charge): Promise<string> {
+    const payment = await this.payments.find(charge);
+    if (payment?.kind === 'intent') return payment.id;
+    throw gatewayUnavailable(new Error(`${charge.id} has no PaymentIntent, so Stripe cannot refund it`));
   }
 
   /** @throws Problem 503 `gateway_unavailable` if the PaymentIntent is not decided yet */
