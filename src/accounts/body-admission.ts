@@ -2,7 +2,6 @@ import { NotFoundException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { BODY_LIMIT_BYTES } from '../http/json-body.js';
 import { Problem } from '../http/problem.js';
-import { takesRawBody } from '../http/raw-body.decorator.js';
 import { FairShare } from '../idempotency/index.js';
 import type { ApiKeys } from './api-keys.js';
 
@@ -35,7 +34,7 @@ export function admitBodies(fastify: FastifyInstance, apiKeys: ApiKeys): void {
     const bytes = bodyBytesOf(request);
     if (bytes === 0) return done();
     if (request.is404) return done(new NotFoundException());
-    const isSigned = takesRawBody(request);
+    const isSigned = request.routeOptions.config.takesRawBody;
     const sender = isSigned ? SIGNED : apiKeys.accountOf(request.headers.authorization);
     if (!arriving.allows(sender, bytes)) return done(tooMuchAtOnce());
     if (!isSigned) request.accountId = sender;

@@ -1,8 +1,7 @@
 import { RouteConfig } from '@nestjs/platform-fastify';
-import type { FastifyRequest } from 'fastify';
-
 declare module 'fastify' {
   interface FastifyContextConfig {
+    /** Set by {@link TakesRawBody}. */
     takesRawBody?: true;
   }
 }
@@ -14,5 +13,3 @@ declare module 'fastify' {
  * The handler has to check the signature first. It must neither store nor log the body, because the body is not checked for card data.
  */
 export const TakesRawBody = () => RouteConfig({ takesRawBody: true });
-
-export const takesRawBody = ({ routeOptions }: FastifyRequest): boolean => routeOptions.config.takesRawBody === true;

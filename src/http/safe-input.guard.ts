@@ -3,7 +3,6 @@ import type { FastifyRequest } from 'fastify';
 import { holdsCardData, isCvc } from './card-data.js';
 import { parseJson } from './json-body.js';
 import { Problem } from './problem.js';
-import { takesRawBody } from './raw-body.decorator.js';
 import { validationFailed } from './validation-failed.js';
 
 /** In UTF-16 code units. The longest valid text has 500 characters of two units each. */
@@ -36,7 +35,7 @@ export class SafeInputGuard implements CanActivate {
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     if (Buffer.isBuffer(request.body)) {
       // Another party has signed these bytes, and its texts are longer than those of clients.
-      if (takesRawBody(request)) return true;
+      if (request.routeOptions.config.takesRawBody) return true;
       request.body = parseJson(request.body);
     }
     if (lengthOfTexts(request.body) > MAX_LENGTH_OF_TEXTS) throw invalid('body', 'expected shorter texts');
