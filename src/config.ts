@@ -61,7 +61,7 @@ function isReadByRedisClient(url: string): boolean {
 }
 
 /** A key contains only its prefix and letters and digits. The error must not repeat the key. */
-const STRIPE_KEY = /^(sk|rk)_(test|live)_[A-Za-z0-9]+$/;
+const STRIPE_KEY = /^(sk|rk)_test_[A-Za-z0-9]+$/;
 
 /** A secret of a webhook endpoint. The error must not repeat the secret. */
 const WEBHOOK_SECRET = /^whsec_[\w+/=-]{1,255}$/;
@@ -125,7 +125,10 @@ const environment = z.object({
   GATEWAY_KEY_LIFE_SECONDS: number('seconds', 1, 31_536_000).default(86_400),
   STRIPE_API_KEY: z
     .string()
-    .regex(STRIPE_KEY, 'expected a secret or restricted key of Stripe, such as sk_test_')
+    .regex(
+      STRIPE_KEY,
+      'expected a secret or restricted key of the test mode of Stripe, such as sk_test_, because the service has only test tokens',
+    )
     .optional(),
   STRIPE_API_BASE: z
     .url({ protocol: /^https?$/, error: 'expected https://host:port, or http on loopback', abort: true })

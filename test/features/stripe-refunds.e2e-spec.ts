@@ -88,6 +88,23 @@ describe('a refund with Stripe', () => {
     expect([status, refundsAtStripe()]).toEqual([200, [[body['id'], CHARGE.amount]]]);
   });
 
+  it('records the failure of a refund that Stripe has given up', async () => {
+    const body = { object: 'refund', status: 'failed', failure_reason: 'expired_or_canceled_card' };
+    stripe.breakNext('refund', { kind: 'answers', answer: { status: 200, body } });
+    const replies = [await refund('failed'), await refund('failed')];
+    expect(replies[0]).toMatchObject({ status: 402, body: { failure_code: 'expired_or_canceled_card' } });
+    expect(replies[1]).toEqual(replies[0]);
+  });
+
+  it('stays pending while Stripe processes the refund', async () => {
+    stripe.breakNext('refund', {
+      kind: 'answers',
+      answer: { status: 200, body: { object: 'refund', status: 'pending' } },
+    });
+    expect(await refund('processed')).toMatchObject({ status: 503, body: { code: 'gateway_unavailable' } });
+    expect((await refund('processed')).status).toBe(200);
+  });
+
   it('is found in the list if Stripe returned the money and recorded a failure', async () => {
     stripe.breakNext('refund', { kind: 'fails after' });
     expect((await refund('recorded')).status).toBe(503);

@@ -138,6 +138,7 @@ describe('a bad value', () => {
     ['GATEWAY_URL', 'http://bank.example/#eu', /without .*fragment/],
     ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
     ['STRIPE_API_KEY', 'pk_test_fake', /secret or restricted key/],
+    ['STRIPE_API_KEY', 'sk_live_fake', /test mode/],
     ['STRIPE_API_KEY', 'sk_test_fake\nX: y', /secret or restricted key/],
     ['STRIPE_API_BASE', 'stripe.example', /expected https:/],
     ['STRIPE_API_BASE', 'http://stripe.example', /http on loopback/],

@@ -6,20 +6,26 @@ import type { Charge } from '../../src/charges/charge.entity.js';
 import { CARD_TOKENS } from '../../src/charges/gateway/card-tokens.js';
 import { createStripe } from '../../src/charges/gateway/stripe/stripe.client.js';
 import { type PaymentIntent, StripePaymentIntents } from '../../src/charges/gateway/stripe/stripe.payment-intents.js';
+import { StripeRefunds } from '../../src/charges/gateway/stripe/stripe.refunds.js';
+import type { Refund } from '../../src/charges/refunds/refund.entity.js';
 import { surviveWithoutKeys } from './crashes.js';
 
 const TIMEOUT_MS = 30_000;
 
 const charge = { account_id: 'acct_demo', id: 'ch_019ab9f2c0de7a3c8f21d5b6e7a8c9d0', amount: 1999, currency: 'eur' };
 
+const refund = { ...charge, id: 're_019ab9f2c0de7a3c8f21d5b6e7a8c9d1', charge_id: charge.id, amount: 500 } as Refund;
+
 /**
  * The requests of the service, as the service sends them. stripe-mock has no state: it checks the shape of a request against Stripe's OpenAPI
  * document, and answers with a fixed object. So a PaymentIntent of stripe-mock never succeeds, and its idempotency keys have no effect.
  */
 function casesOf(stripe: Stripe): Case[] {
-  const intents = new StripePaymentIntents(stripe, (fault, error) => {
+  const refuse = (fault: string, error: Error) => {
     throw new Error(`stripe-mock refuses the request: ${fault}`, { cause: error });
-  });
+  };
+  const intents = new StripePaymentIntents(stripe, refuse);
+  const refunds = new StripeRefunds(stripe, refuse);
   const create = async (source: string) => {
     const payment = await intents.create({ ...charge, source } as Charge);
     assert.equal(payment.kind, 'intent');
@@ -40,6 +46,15 @@ function casesOf(stripe: Stripe): Case[] {
     { name: 'accepts the request to confirm an intent', run: accepted((id) => intents.confirm(id)) },
     { name: 'accepts the request to cancel an intent', run: accepted((id) => intents.cancel(id)) },
     { name: 'accepts the request to retrieve an intent', run: accepted((id) => intents.retrieve(id)) },
+    {
+      name: 'accepts the requests to refund and to list refunds',
+      run: async () => {
+        const intentId = await create('tok_visa');
+        const { status } = await refunds.create(refund, intentId);
+        assert.equal(await refunds.find(refund, intentId), undefined);
+        return status;
+      },
+    },
     {
       // Without this case, a check that accepts everything would look like a success.
       name: 'is refused if a parameter does not exist',

@@ -195,7 +195,7 @@ describe('the table of docs/strategies.md', () => {
 });
 
 describe('the table of docs/stripe.md', () => {
-  const TESTS = read('test/features/stripe.e2e-spec.ts');
+  const TESTS = read('test/features/stripe.e2e-spec.ts') + read('test/features/stripe-refunds.e2e-spec.ts');
   const [, table = ''] = read('docs/stripe.md').split('## The meaning of each answer');
   const rows = [...table.matchAll(/^\| (?!Stripe answers|-)(.+?) +\| .+? +\| (.+?) +\|$/gm)];
 
