@@ -73,7 +73,7 @@ function section({ library, row }: Entry): string {
   const failures = failed.map((finding) => {
     const { id, detail, runs } = finding;
     const why = notPromised[id] ?? reasons[id] ?? 'No reason is known.';
-    const times = runs === undefined ? '' : ` The check was lost in run ${runs}.`;
+    const times = runs === undefined ? '' : ` A race: run ${runs} of the check lost it.`;
     return `- \`${id}\`, ${verdictText(finding)}${id in notPromised ? ', not promised' : ''}: ${why}${times} Observed: \`${shortened(detail)}\``;
   });
   const crash = row.findings.find(({ id, verdict }) => id === 'crash' && verdict === 'passed');

@@ -53,7 +53,7 @@ async function run({ libraries, does }: FieldOptions): Promise<number> {
   const { rows, failures } = await measureAll(libraries);
   const committed = await readResults();
   if (does === 'check') {
-    const found = differences(committed, rows);
+    const found = differences(LIBRARIES, committed, rows);
     found.forEach(print);
     if (failures > 0) return CANNOT_CHECK;
     return found.length === 0 ? 0 : 1;

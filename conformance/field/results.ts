@@ -29,17 +29,23 @@ export const merge = (libraries: readonly Library[], old: readonly Row[], measur
 /** The verdict, and for a failure its harm: what two runs must have in common. */
 export const verdictText = ({ verdict, harm }: FieldFinding) => harm ?? verdict;
 
-/** The differences between the verdicts of two runs, as sentences. */
-export function differences(committed: readonly Row[], measured: readonly Row[]): string[] {
+/** The differences between the verdicts of two runs, as sentences. A race that is listed for a library may be won in one run and lost in the other. */
+export function differences(
+  libraries: readonly Library[],
+  committed: readonly Row[],
+  measured: readonly Row[],
+): string[] {
   return measured.flatMap(({ name, version, findings }) => {
     const before = committed.find((row) => row.name === name);
     if (!before) return [`${name}: is not in the committed table`];
     if (before.version !== version)
       return [`${name}: the committed table has version ${before.version}, not ${version}`];
+    const races = libraries.find((library) => library.name === name)?.races ?? {};
     return findings.flatMap((finding) => {
       const old = before.findings.find(({ id }) => id === finding.id);
       const [was, is] = [old && verdictText(old), verdictText(finding)];
-      return was === is
+      const isRace = [was, is].every((text) => text === 'passed' || text === races[finding.id]);
+      return was === is || isRace
         ? []
         : [`${name}, ${finding.id}: ${was ?? 'no verdict'} in the committed table, now ${is}: ${finding.detail}`];
     });

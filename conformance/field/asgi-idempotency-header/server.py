@@ -18,7 +18,7 @@ app = FastAPI(middleware=[Middleware(IdempotencyHeaderMiddleware, backend=backen
 
 
 @app.post("/charges")
-def create(charge: dict = Body()):
+def create(charge: dict = Body(...)):
     status, body = create_charge(charge)
     return JSONResponse(body, status)
 

@@ -1,4 +1,5 @@
 import type { Library } from '../library.js';
+import { POWERTOOLS } from './powertools.js';
 import { CONTRACT, NO_LONGEST_KEY, NO_REPLAY_HEADER, TWO_CLIENTS } from './contract.js';
 
 const base = { language: 'Python', toolchain: 'pip', readyPath: '/charges' } as const;
@@ -8,7 +9,10 @@ const IDEMKIT = {
   ...base,
   version: '1.0.2',
   folder: 'idemkit',
-  promise: { text: 'x', address: 'https://github.com/idemkit/idemkit/blob/main/python/README.md' },
+  promise: {
+    text: 'one atomic claim, a lease after a crash, a fencing token, and replay to duplicates; "effectively once", not exactly once',
+    address: 'https://github.com/idemkit/idemkit/blob/main/python/README.md',
+  },
   kit: [
     ...CONTRACT,
     ...['--header', 'x-user-id: one', '--other-header', 'x-user-id: two'],
@@ -17,6 +21,10 @@ const IDEMKIT = {
   ],
   ttl,
   leaseSeconds: 45,
+  notPromised: {
+    crash:
+      'The documentation says that idemkit records results and does not undo effects, and that an effect can happen twice if the completion is lost. It advises to pass the key downstream.',
+  },
   reasons: {},
 } as const;
 
@@ -27,8 +35,11 @@ export const PYTHON: readonly Library[] = [
     version: '3.37.0',
     folder: 'powertools-python',
     store: 'Redis',
-    configuration: 'x',
-    promise: { text: 'x', address: 'https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/' },
+    configuration: POWERTOOLS.configuration,
+    promise: {
+      text: POWERTOOLS.promise,
+      address: 'https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/',
+    },
     kit: [
       ...CONTRACT,
       ...TWO_CLIENTS,
@@ -38,22 +49,54 @@ export const PYTHON: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 15,
-    reasons: {},
+    notPromised: POWERTOOLS.notPromised,
+    reasons: POWERTOOLS.reasons,
   },
-  { ...IDEMKIT, name: 'idemkit', store: 'Redis', env: { STORE: 'Redis' }, configuration: 'x' },
-  { ...IDEMKIT, name: 'idemkit-postgresql', store: 'PostgreSQL', env: { STORE: 'PostgreSQL' }, configuration: 'x' },
+  {
+    ...IDEMKIT,
+    name: 'idemkit',
+    store: 'Redis',
+    env: { STORE: 'Redis' },
+    configuration: 'The defaults and the scope of the README, which is a header with the user.',
+  },
+  {
+    ...IDEMKIT,
+    name: 'idemkit-postgresql',
+    store: 'PostgreSQL',
+    env: { STORE: 'PostgreSQL' },
+    configuration: 'The defaults and the scope of the README, which is a header with the user.',
+    races: { refusal: 'wrong reply', 'invalid-body': 'broken rule' },
+    reasons: {
+      refusal:
+        'A response other than 200, 201 and 202 is not kept, and its claim is released after the response was sent. A retry that is faster than the release gets 423.',
+      'invalid-body':
+        'The claim of a response other than 200, 201 and 202 is released after the response was sent. A request that is faster than the release gets 423 or 422.',
+    },
+  },
   {
     ...base,
     name: 'drf-idempotency',
     version: '1.0.0',
     folder: 'drf-idempotency',
     store: 'PostgreSQL',
-    configuration: 'x',
-    promise: { text: 'x', address: 'https://pypi.org/project/drf-idempotency/' },
+    configuration: 'The defaults, with the middleware and the database backend of the quick start.',
+    promise: {
+      text: 'the same response to each retry, no double processing under concurrent retries, and 422 for another body',
+      address: 'https://pypi.org/project/drf-idempotency/',
+    },
     kit: [...CONTRACT, ...TWO_CLIENTS, ...['--mismatch', '422', '--missing-key', 'accepted']],
     ttl,
     leaseSeconds: 40,
-    reasons: {},
+    reasons: {
+      scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
+      'body-order': 'The fingerprint is a hash of the bytes of the body.',
+      'invalid-body':
+        'Client errors are stored by default, as the setting CACHE_CLIENT_ERROR_RESPONSES says, so the key of an invalid body cannot be used for the corrected body.',
+      expiry:
+        'The database backend deletes an expired record and creates a new one. A concurrent request reads the record in between, fails with DoesNotExist and gets a 500.',
+      crash:
+        'The lock of an attempt expires after 30 seconds, and then another attempt runs. The record does not say whether the first attempt had its effect.',
+    },
   },
   {
     ...base,
@@ -61,12 +104,25 @@ export const PYTHON: readonly Library[] = [
     version: '0.2.0',
     folder: 'asgi-idempotency-header',
     store: 'Redis',
-    configuration: 'x',
-    promise: { text: 'x', address: 'https://pypi.org/project/asgi-idempotency-header/' },
+    configuration: 'The defaults, with the Redis backend.',
+    promise: {
+      text: 'the execution of mutating endpoints happens exactly once, regardless of the number of requests',
+      address: 'https://pypi.org/project/asgi-idempotency-header/',
+    },
     kit: [...CONTRACT, ...TWO_CLIENTS, ...NO_LONGEST_KEY, ...['--missing-key', 'accepted']],
     ttl,
     leaseSeconds: 30,
-    reasons: {},
+    reasons: {
+      mismatch: 'The body is not stored with the key, so another body gets the stored response.',
+      'other-path': 'The path is not part of the key, so another endpoint gets the stored response.',
+      scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
+      'invalid-body': 'Every JSON response is stored, also a 400.',
+      'hang-up':
+        'A client that hangs up before its body is read leaves the key in the set of keys in progress, which has no lifetime.',
+      expiry:
+        'The response expires, and the key stays in the set of keys in progress, which has no lifetime. The key is refused with 409 for ever.',
+      crash: 'The set of keys in progress has no lifetime, so after a crash the key is refused with 409 for ever.',
+    },
   },
   {
     ...base,
@@ -74,8 +130,11 @@ export const PYTHON: readonly Library[] = [
     version: '0.2.2',
     folder: 'idemptx',
     store: 'Redis',
-    configuration: 'x',
-    promise: { text: 'x', address: 'https://pypi.org/project/idemptx/' },
+    configuration: 'The defaults, with the asynchronous Redis backend.',
+    promise: {
+      text: 'a lock that prevents double execution, replay of the response, and validation of the method, the URL, the headers and the body',
+      address: 'https://pypi.org/project/idemptx/',
+    },
     kit: [
       ...CONTRACT,
       ...TWO_CLIENTS,
@@ -85,7 +144,20 @@ export const PYTHON: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 30,
-    reasons: {},
+    notPromised: {
+      'other-headers': 'The documentation says that the signature covers the headers.',
+      replicas:
+        'The documentation says that the signature covers the URL and the headers. The two replicas have different ports, so the header Host differs.',
+      scope:
+        'The documentation says that the signature covers the headers, so the other client is refused. The refusal is an exception, which FastAPI answers with 500.',
+      'body-order': 'The documentation says that the signature covers the body, byte by byte.',
+    },
+    reasons: {
+      'invalid-body': 'The decorator stores each JSONResponse, also a 400.',
+      expiry:
+        'The response and the lock have one lifetime, and a request looks for the response before it takes the lock. A response that expires in between is not looked for again.',
+      crash: 'The lock has the same lifetime as a response, five minutes. After a crash the key is refused until then.',
+    },
   },
   {
     ...base,
@@ -93,8 +165,12 @@ export const PYTHON: readonly Library[] = [
     version: '1.3.0',
     folder: 'django-idempotency-key',
     store: 'Redis',
-    configuration: 'x',
-    promise: { text: 'x', address: 'https://pypi.org/project/django-idempotency-key/' },
+    configuration:
+      '`CONFLICT_STATUS_CODE` is None, so that a duplicate gets the status of the first response. The storage and the lock are in Redis.',
+    promise: {
+      text: 'an object is not created again if a request with the same key has succeeded, and the original data is returned',
+      address: 'https://pypi.org/project/django-idempotency-key/',
+    },
     kit: [
       ...CONTRACT,
       ...TWO_CLIENTS,
