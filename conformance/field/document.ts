@@ -61,20 +61,34 @@ const linkOf = ({ name }: Library) =>
     .replaceAll(/[^a-z0-9 -]/g, '')
     .replaceAll(' ', '-')})`;
 
-function cell({ notPromised = {} }: Library, finding: FieldFinding | undefined): string {
+function cell({ notPromised = {}, races = {} }: Library, finding: FieldFinding | undefined): string {
   if (!finding) return '–';
+  const race = races[finding.id];
+  if (race !== undefined) return finding.id in notPromised ? `(sometimes ${race})` : `sometimes ${race}`;
   const text = CELLS[finding.verdict] ?? verdictText(finding);
   return finding.verdict === 'failed' && finding.id in notPromised ? `(${text})` : text;
 }
 
 function section({ library, row }: Entry): string {
-  const { name, promise, configuration, kit, folder, ttl, leaseSeconds, notPromised = {}, reasons } = library;
-  const failed = row.findings.filter(({ verdict }) => verdict === 'failed');
+  const {
+    name,
+    promise,
+    configuration,
+    kit,
+    folder,
+    ttl,
+    leaseSeconds,
+    notPromised = {},
+    races = {},
+    reasons,
+  } = library;
+  const failed = row.findings.filter(({ id, verdict }) => verdict === 'failed' || id in races);
   const failures = failed.map((finding) => {
     const { id, detail, runs } = finding;
     const why = notPromised[id] ?? reasons[id] ?? 'No reason is known.';
-    const times = runs === undefined ? '' : ` A race: run ${runs} of the check lost it.`;
-    return `- \`${id}\`, ${verdictText(finding)}${id in notPromised ? ', not promised' : ''}: ${why}${times} Observed: \`${shortened(detail)}\``;
+    const lost = finding.harm === races[id] ? `was lost in run ${runs}` : `was not lost in ${runs} runs`;
+    const times = runs === undefined ? '' : ` The race ${lost} of the check.`;
+    return `- \`${id}\`, ${races[id] ?? verdictText(finding)}${id in notPromised ? ', not promised' : ''}: ${why}${times} Observed: \`${shortened(detail)}\``;
   });
   const crash = row.findings.find(({ id, verdict }) => id === 'crash' && verdict === 'passed');
   return [

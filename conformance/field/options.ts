@@ -10,6 +10,7 @@ Maven with Java 17. A library takes about a minute after its first installation,
   --only NAMES          only these libraries, separated by commas
   --language LANGUAGES  only libraries of these languages, separated by commas
   --check               compare the verdicts with the committed table, and write nothing
+  --document            write docs/field.md again from the results of the last measurement, and measure nothing
   --list                print the names of the libraries and their languages
 
 Exit code: 0, or 1 if --check finds another verdict, or 2 if a library could not be checked or the command line cannot be used.
@@ -17,7 +18,7 @@ Exit code: 0, or 1 if --check finds another verdict, or 2 if a library could not
 
 export interface FieldOptions {
   readonly libraries: readonly Library[];
-  readonly does: 'measure' | 'check' | 'list';
+  readonly does: 'measure' | 'check' | 'document' | 'list';
 }
 
 /** @throws UsageError if the command line cannot be used */
@@ -28,6 +29,7 @@ export function readOptions(args: string[], all: readonly Library[]): FieldOptio
       only: { type: 'string' },
       language: { type: 'string' },
       check: { type: 'boolean', default: false },
+      document: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
     },
   });
@@ -43,7 +45,7 @@ export function readOptions(args: string[], all: readonly Library[]): FieldOptio
   );
   return {
     libraries: all.filter(({ name, language }) => names.includes(name) && languages.includes(language)),
-    does: values.list ? 'list' : values.check ? 'check' : 'measure',
+    does: (['list', 'document', 'check'] as const).find((name) => values[name]) ?? 'measure',
   };
 }
 

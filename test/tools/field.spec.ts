@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { CHECKS } from '../../conformance/checks/checks.js';
+import { fieldDocument } from '../../conformance/field/document.js';
 import { LIBRARIES } from '../../conformance/field/libraries/all.js';
 import type { Library } from '../../conformance/field/library.js';
 import { readOptions } from '../../conformance/field/options.js';
@@ -34,7 +35,10 @@ describe('the field', () => {
   it.each(LIBRARIES.map((library) => [library.name, library] as const))(
     'gives a reason for each failure of %s, and no reason for a check that passes',
     (_name, library) => {
-      expect(Object.keys(reasonsOf(library)).toSorted()).toEqual(failuresOf(library).toSorted());
+      const [explained, failed] = [Object.keys(reasonsOf(library)), failuresOf(library)];
+      expect(failed.filter((id) => !explained.includes(id))).toEqual([]);
+      // A race that was won in the last measurement needs its reason all the same.
+      expect(explained.filter((id) => !failed.includes(id) && !(id in (library.races ?? {})))).toEqual([]);
     },
   );
 
@@ -46,13 +50,9 @@ describe('the field', () => {
     },
   );
 
-  it('names in the document each library, each failure and each reason', () => {
+  it('has a document that the script wrote from the results, with links to folders that exist', async () => {
     const document = readFileSync('docs/field.md', 'utf8');
-    const plain = document.replaceAll(/\\?([_*])/g, '$1');
-    for (const library of LIBRARIES) {
-      expect(plain).toContain(`### ${library.name}`);
-      for (const reason of Object.values(reasonsOf(library))) expect(plain).toContain(reason);
-    }
+    expect(document).toBe(await fieldDocument(LIBRARIES, results));
     for (const [, path] of document.matchAll(/\]\(\.\.\/(conformance[^)]*)\)/g))
       expect(existsSync(path ?? '')).toBe(true);
   });

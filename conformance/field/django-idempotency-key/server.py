@@ -31,6 +31,8 @@ settings.configure(
         "LOCK": {
             "CLASS": "idempotency_key.locks.redis.MultiProcessRedisLock",
             "LOCATION": redis_url,
+            # All keys share one lock, and the default of 0.1 seconds is too short for requests that arrive at once.
+            "TIMEOUT": 5,
         },
     },
 )

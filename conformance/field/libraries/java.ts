@@ -1,6 +1,9 @@
 import type { Library } from '../library.js';
 import { CONTRACT, NO_LONGEST_KEY, NO_REPLAY_HEADER, TWO_CLIENTS } from './contract.js';
 
+const NO_REPLIES =
+  'The documentation says that the pattern filters duplicates like a message filter. It does not keep replies.';
+
 export const JAVA: readonly Library[] = [
   {
     name: 'camel-idempotent-consumer',
@@ -18,6 +21,22 @@ export const JAVA: readonly Library[] = [
     readyPath: '/charges',
     kit: [...CONTRACT, ...TWO_CLIENTS, ...NO_LONGEST_KEY, ...NO_REPLAY_HEADER, ...['--missing-key', '500']],
     leaseSeconds: 30,
-    reasons: {},
+    races: { storm: 'broken rule' },
+    notPromised: {
+      duplicate: NO_REPLIES,
+      'other-headers': NO_REPLIES,
+      replicas: NO_REPLIES,
+      mismatch: NO_REPLIES,
+      'body-order': NO_REPLIES,
+      refusal: NO_REPLIES,
+      'invalid-body': NO_REPLIES,
+      'hang-up': NO_REPLIES,
+    },
+    reasons: {
+      storm:
+        'The repository looks an id up and then inserts it. If two messages with one id arrive at once, the insert of one fails at the primary key, and the route ends with an exception, which is a 500.',
+      crash:
+        'The id is added before the message is processed. A crash leaves the id, so the message is filtered out although it was not processed. Camel has JdbcOrphanLockAwareIdempotentRepository for this case.',
+    },
   },
 ];

@@ -52,11 +52,12 @@ export const JAVASCRIPT: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 30,
-    races: { storm: 'double effect', replicas: 'double effect' },
+    races: { storm: 'double effect', replicas: 'double effect', expiry: 'double effect' },
     reasons: {
       storm:
         'The middleware looks a key up and then creates it, in two commands. Two requests that arrive at once both find nothing and both run.',
       replicas: 'The same race as in `storm`, between two processes.',
+      expiry: 'The same race as in `storm`, because an expired key is a new key.',
       scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
       crash:
         'The record of a request in progress has the same lifetime as a response, one day. After a crash the key is refused with 409 until then.',

@@ -21,11 +21,10 @@ const IDEMKIT = {
   ],
   ttl,
   leaseSeconds: 45,
-  notPromised: {
+  reasons: {
     crash:
-      'The documentation says that idemkit records results and does not undo effects, and that an effect can happen twice if the completion is lost. It advises to pass the key downstream.',
+      'After a crash the lease expires, and the next attempt runs the handler again. The record of the first attempt is fenced, its effect is not. The README advises to pass the key downstream.',
   },
-  reasons: {},
 } as const;
 
 export const PYTHON: readonly Library[] = [
@@ -67,10 +66,11 @@ export const PYTHON: readonly Library[] = [
     configuration: 'The defaults and the scope of the README, which is a header with the user.',
     races: { refusal: 'wrong reply', 'invalid-body': 'broken rule' },
     reasons: {
+      ...IDEMKIT.reasons,
       refusal:
-        'A response other than 200, 201 and 202 is not kept, and its claim is released after the response was sent. A retry that is faster than the release gets 423.',
+        'A response other than 200, 201 and 202 is not kept, and its claim is released after the response was sent. A retry that is faster than the release gets 423 or 503.',
       'invalid-body':
-        'The claim of a response other than 200, 201 and 202 is released after the response was sent. A request that is faster than the release gets 423 or 422.',
+        'The claim of a response other than 200, 201 and 202 is released after the response was sent. A request that is faster than the release gets 423 or 503.',
     },
   },
   {
@@ -87,6 +87,7 @@ export const PYTHON: readonly Library[] = [
     kit: [...CONTRACT, ...TWO_CLIENTS, ...['--mismatch', '422', '--missing-key', 'accepted']],
     ttl,
     leaseSeconds: 40,
+    races: { expiry: 'broken rule' },
     reasons: {
       scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
       'body-order': 'The fingerprint is a hash of the bytes of the body.',
@@ -112,15 +113,16 @@ export const PYTHON: readonly Library[] = [
     kit: [...CONTRACT, ...TWO_CLIENTS, ...NO_LONGEST_KEY, ...['--missing-key', 'accepted']],
     ttl,
     leaseSeconds: 30,
+    races: { 'hang-up': 'stuck key', expiry: 'stuck key' },
     reasons: {
       mismatch: 'The body is not stored with the key, so another body gets the stored response.',
       'other-path': 'The path is not part of the key, so another endpoint gets the stored response.',
       scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
       'invalid-body': 'Every JSON response is stored, also a 400.',
       'hang-up':
-        'A client that hangs up before its body is read leaves the key in the set of keys in progress, which has no lifetime.',
+        'A client that hangs up while it sends its body leaves its key in the set of keys in progress, which has no lifetime, or a stored 400, because the body was incomplete.',
       expiry:
-        'The response expires, and the key stays in the set of keys in progress, which has no lifetime. The key is refused with 409 for ever.',
+        'The response expires, and the key stays in the set of keys in progress, which has no lifetime. The key is refused with 409 for ever. If the stored status expires between two reads, the request fails with 500.',
       crash: 'The set of keys in progress has no lifetime, so after a crash the key is refused with 409 for ever.',
     },
   },
@@ -144,6 +146,7 @@ export const PYTHON: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 30,
+    races: { expiry: 'double effect' },
     notPromised: {
       'other-headers': 'The documentation says that the signature covers the headers.',
       replicas:
@@ -166,7 +169,7 @@ export const PYTHON: readonly Library[] = [
     folder: 'django-idempotency-key',
     store: 'Redis',
     configuration:
-      '`CONFLICT_STATUS_CODE` is None, so that a duplicate gets the status of the first response. The storage and the lock are in Redis.',
+      '`CONFLICT_STATUS_CODE` is None, so that a duplicate gets the status of the first response. The storage and the lock are in Redis. The lock waits for five seconds, because all keys share one lock, and with the default of 0.1 seconds requests with different keys get 423.',
     promise: {
       text: 'an object is not created again if a request with the same key has succeeded, and the original data is returned',
       address: 'https://pypi.org/project/django-idempotency-key/',
@@ -180,6 +183,19 @@ export const PYTHON: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 30,
-    reasons: {},
+    races: { storm: 'double effect', replicas: 'double effect', expiry: 'double effect' },
+    reasons: {
+      storm:
+        'The lock is held while the key is looked up, not while the view runs. A second request that arrives before the first response is stored runs too.',
+      replicas: 'The same race as in `storm`, between two processes.',
+      mismatch:
+        'The encoder hashes the key with the path, the method, the body and the credentials. Another body is another key, so it is a new request.',
+      'body-order':
+        'The encoder hashes the bytes of the body. The same members in another order are another key, so it is a new request.',
+      'hang-up': 'A retry that arrives before the first response is stored runs too, as in `storm`.',
+      expiry: 'The same race as in `storm`, because an expired key is a new key.',
+      crash:
+        'The response is stored at the end, so nothing is known of a request that a crash interrupted. A retry runs it again.',
+    },
   },
 ];

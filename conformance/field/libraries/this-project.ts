@@ -10,7 +10,7 @@ export const THIS_PROJECT: Library = {
   configuration: 'The defaults, with two API keys.',
   env: { API_KEYS: 'acct_a:sk_a,acct_b:sk_b', LOG_LEVEL: 'warn' },
   promise: {
-    text: 'At most one effect of each account and key for 24 hours, and the same reply to each attempt.',
+    text: 'at most one effect of each account and key for 24 hours, and the same reply to each attempt',
     address: '../README.md',
   },
   readyPath: '/health/ready',
