@@ -64,7 +64,8 @@ const linkOf = ({ name }: Library) =>
 function cell({ notPromised = {}, races = {} }: Library, finding: FieldFinding | undefined): string {
   if (!finding) return '–';
   const race = races[finding.id];
-  if (race !== undefined) return finding.id in notPromised ? `(sometimes ${race})` : `sometimes ${race}`;
+  if (race !== undefined && finding.verdict === 'failed')
+    return finding.id in notPromised ? `(sometimes ${race})` : `sometimes ${race}`;
   const text = CELLS[finding.verdict] ?? verdictText(finding);
   return finding.verdict === 'failed' && finding.id in notPromised ? `(${text})` : text;
 }
@@ -88,7 +89,7 @@ function section({ library, row }: Entry): string {
     const why = notPromised[id] ?? reasons[id] ?? 'No reason is known.';
     const lost = finding.harm === races[id] ? `was lost in run ${runs}` : `was not lost in ${runs} runs`;
     const times = runs === undefined ? '' : ` The race ${lost} of the check.`;
-    return `- \`${id}\`, ${races[id] ?? verdictText(finding)}${id in notPromised ? ', not promised' : ''}: ${why}${times} Observed: \`${shortened(detail)}\``;
+    return `- \`${id}\`, ${id in races ? `sometimes ${races[id]}` : verdictText(finding)}${id in notPromised ? ', not promised' : ''}: ${why}${times} Observed: \`${shortened(detail)}\``;
   });
   const crash = row.findings.find(({ id, verdict }) => id === 'crash' && verdict === 'passed');
   return [

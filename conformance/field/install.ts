@@ -43,7 +43,7 @@ const START: Readonly<Record<Toolchain, (folder: string) => Command>> = {
 /** Environment of each server: where Python finds the file with the effect. */
 export const SERVER_ENVIRONMENT = { PYTHONPATH: INSTALLED };
 
-/** What a package manager may use of the environment, such as the configuration of its registry. */
+/** Environment of the package managers: all of this process, because it contains settings such as the configuration of its registry. */
 const ENVIRONMENT = Object.fromEntries(
   Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
 );

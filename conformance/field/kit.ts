@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { Finding } from '../finding.js';
 import { Program } from '../../harness/processes.js';
 
-/** What the kit prints with `--format json`. */
+/** The output of the kit with `--format json`. */
 type Report = { readonly verdict: string } & (
   { readonly findings: readonly Finding[] } | { readonly reason: string; readonly findings?: undefined }
 );

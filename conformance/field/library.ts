@@ -17,11 +17,11 @@ export interface Library {
   readonly folder: string;
   /** Where the library keeps its keys. The effects are always rows in PostgreSQL. */
   readonly store: 'PostgreSQL' | 'Redis';
-  /** What differs from the defaults of the library, as a sentence. */
+  /** Sentences that say how the configuration differs from the defaults of the library. */
   readonly configuration: string;
   /** Environment of the server besides the addresses of its stores. */
   readonly env?: Readonly<Record<string, string>>;
-  /** What the documentation of the library promises, in our words, and where. */
+  /** The promise of the library in our words, and the address of the documentation that gives it. */
   readonly promise: { readonly text: string; readonly address: string };
   /** A path that answers 200 as soon as the server is ready. */
   readonly readyPath: string;

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Finding } from '../finding.js';
 import type { Library } from './library.js';
 
-/** What the script found, as a file that it writes. */
+/** The file in which the script keeps its findings. */
 export const RESULTS_FILE = resolve('conformance/field/results.json');
 
 /** A finding of the kit. The detail may differ between two runs, the rest must not. */

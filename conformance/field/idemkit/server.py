@@ -15,7 +15,7 @@ ttl = os.environ.get("KEY_TTL_SECONDS")
 lifetimes = {"expires_after_seconds": float(ttl), "lease_ttl_seconds": 1.0} if ttl else {}
 
 if os.environ["STORE"] == "PostgreSQL":
-    # What the command `idemkit init-pg` of the documentation does.
+    # The same as the command `idemkit init-pg` of the documentation.
     asyncio.run(init_pg(os.environ["DATABASE_URL"]))
     backend = PostgresBackend.from_url(os.environ["DATABASE_URL"])
 else:

@@ -4,7 +4,7 @@ export const CONTRACT = [
   ...['--slow-body', '{"amount": 1999, "currency": "eur", "before_ms": 150, "after_ms": 350}'],
 ] as const;
 
-/** Credentials of two clients, for libraries whose documentation does not say how a client is told apart from others. */
+/** Credentials of two clients, for libraries whose documentation names no header that tells clients apart. */
 export const TWO_CLIENTS = [
   ...['--header', 'Authorization: Bearer one', '--other-header', 'Authorization: Bearer two'],
 ] as const;

@@ -1,4 +1,4 @@
-/** What holds for Powertools for AWS Lambda in TypeScript and in Python. */
+/** Facts about Powertools for AWS Lambda in TypeScript and in Python. */
 export const POWERTOOLS = {
   configuration:
     'The key is the header `Idempotency-Key`, selected by a JMESPath expression. A stand-in for API Gateway runs the function with a timeout of ten seconds, which is the lease.',

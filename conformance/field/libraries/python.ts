@@ -113,8 +113,12 @@ export const PYTHON: readonly Library[] = [
     kit: [...CONTRACT, ...TWO_CLIENTS, ...NO_LONGEST_KEY, ...['--missing-key', 'accepted']],
     ttl,
     leaseSeconds: 30,
-    races: { 'hang-up': 'stuck key', expiry: 'stuck key' },
+    races: { 'hang-up': 'stuck key', expiry: 'stuck key', storm: 'broken rule', replicas: 'broken rule' },
     reasons: {
+      storm:
+        'The payload and the status are stored by two commands. A request between the two reads a payload without a status, and fails with 500.',
+      replicas:
+        'The payload and the status are stored by two commands. A request between the two reads a payload without a status, and fails with 500.',
       mismatch: 'The body is not stored with the key, so another body gets the stored response.',
       'other-path': 'The path is not part of the key, so another endpoint gets the stored response.',
       scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
@@ -169,7 +173,7 @@ export const PYTHON: readonly Library[] = [
     folder: 'django-idempotency-key',
     store: 'Redis',
     configuration:
-      '`CONFLICT_STATUS_CODE` is None, so that a duplicate gets the status of the first response. The storage and the lock are in Redis. The lock waits for five seconds, because all keys share one lock, and with the default of 0.1 seconds requests with different keys get 423.',
+      '`CONFLICT_STATUS_CODE` is None, so that a duplicate gets the status of the first response. The storage and the lock are in Redis. The lock waits for five seconds, because all keys share one lock, and with the default of 0.1 seconds requests with different keys get 423. Each replay stores the response again, so a key that is retried all the time does not expire, and the check of expiry cannot decide.',
     promise: {
       text: 'an object is not created again if a request with the same key has succeeded, and the original data is returned',
       address: 'https://pypi.org/project/django-idempotency-key/',
@@ -183,7 +187,7 @@ export const PYTHON: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 30,
-    races: { storm: 'double effect', replicas: 'double effect', expiry: 'double effect' },
+    races: { storm: 'double effect', replicas: 'double effect' },
     reasons: {
       storm:
         'The lock is held while the key is looked up, not while the view runs. A second request that arrives before the first response is stored runs too.',
@@ -193,7 +197,6 @@ export const PYTHON: readonly Library[] = [
       'body-order':
         'The encoder hashes the bytes of the body. The same members in another order are another key, so it is a new request.',
       'hang-up': 'A retry that arrives before the first response is stored runs too, as in `storm`.',
-      expiry: 'The same race as in `storm`, because an expired key is a new key.',
       crash:
         'The response is stored at the end, so nothing is known of a request that a crash interrupted. A retry runs it again.',
     },
