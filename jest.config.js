@@ -14,4 +14,6 @@ export default {
   maxWorkers: 2,
   // Only ends a test that hangs, so it is longer than any test takes on a busy machine.
   testTimeout: 150_000,
+  // By default, Jest kills a worker after half a second and reports a leak, although a worker of a busy machine only needs longer to exit.
+  workerGracefulExitTimeout: 10_000,
 };

@@ -6,7 +6,7 @@ import type { Answer, SentRequest } from './http/exchange.js';
  */
 export type Verdict = 'passed' | 'failed' | 'undecided' | 'skipped';
 
-/** What a failure does to the clients of the service, the worst first. */
+/** The harm that a failure does to the clients of the service, the worst first. */
 export type Harm = 'double effect' | 'lost effect' | 'wrong reply' | 'stuck key' | 'broken rule';
 
 /** A request, and its answer if there was one. */

@@ -5,7 +5,7 @@ import type { Profile } from './profiles.js';
 import type { Check, Subject } from './subject.js';
 import type { Target } from './target.js';
 
-/** What a run does with what it finds. */
+/** Receives the results of a run. */
 export interface Listener {
   /** Receives each finding as soon as its check has ended. */
   readonly onFinding: (finding: Finding) => void;

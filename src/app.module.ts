@@ -14,6 +14,7 @@ import { CustomersModule } from './customers/customers.module.js';
 import { dataSourceOptions } from './database/data-source.js';
 import { DeadLettersModule } from './dead-letters/dead-letters.module.js';
 import { ErrorsController } from './http/errors.controller.js';
+import { HomeController } from './http/home.controller.js';
 import { ProblemFilter } from './http/problem.filter.js';
 import { SafeInputGuard } from './http/safe-input.guard.js';
 import { InputValidationPipe } from './http/validation.pipe.js';
@@ -93,7 +94,7 @@ export class AppModule {
         IdempotencyKeysModule,
         DeadLettersModule,
       ],
-      controllers: [ErrorsController],
+      controllers: [HomeController, ErrorsController],
       providers: [{ provide: CONFIG, useValue: config }, ...REQUEST_PIPELINE],
       exports: [CONFIG],
     };

@@ -4,7 +4,7 @@ import { Skipped, TargetError, Undecided } from '../finding.js';
 import { type Answer, NoAnswer } from '../http/exchange.js';
 import { freshKey, get, send } from '../http/send.js';
 import type { Check, Subject } from '../subject.js';
-import type { CrashCommands } from '../target.js';
+import { type CrashCommands, isSuccess } from '../target.js';
 import { sendFirst } from './first.js';
 import { DelaySearch } from './delay-search.js';
 import { effectSeen, measure, pause, retryUntilReplied } from './retries.js';
@@ -65,7 +65,7 @@ async function crashOnce(subject: Subject, body: string, { kill, restart }: Cras
   const { target, profile } = subject;
   const effects = await EffectCount.from(subject);
   const key = freshKey(profile);
-  const unanswered: Promise<Answer | undefined> = send(target, { key, body }).catch((error: unknown) => {
+  const answered: Promise<Answer | undefined> = send(target, { key, body }).catch((error: unknown) => {
     if (error instanceof NoAnswer) return undefined;
     throw error;
   });
@@ -73,7 +73,9 @@ async function crashOnce(subject: Subject, body: string, { kill, restart }: Cras
   await runCommand('--kill-command', kill);
   const killedAt = performance.now();
   const started = restart === undefined ? undefined : startCommand(restart);
-  const acknowledged = await unanswered;
+  const answer = await answered;
+  // A service that is stopped may answer with 503, which acknowledges nothing.
+  const acknowledged = answer && isSuccess(target, answer.status) ? answer : undefined;
   await waitUntilUp(subject, () => started?.failure());
   const made = await effects.since([]);
   const place: Place = acknowledged ? 'after the reply' : made > 0 ? 'between effect and reply' : 'before the effect';

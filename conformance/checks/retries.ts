@@ -1,4 +1,4 @@
-import { EffectCount, shown } from '../expectations.js';
+import { EffectCount, expectSuccess, shown } from '../expectations.js';
 import { expect } from '../finding.js';
 import type { Answer } from '../http/exchange.js';
 import { type Attempt, freshKey, send } from '../http/send.js';
@@ -20,14 +20,18 @@ export const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve
  * @throws Failure if there is no success before `mayRetry` ends the attempts
  */
 export async function retryUntilReplied(
-  { target }: Subject,
+  subject: Subject,
   attempt: Attempt,
   mayRetry: () => boolean,
   what: string,
 ): Promise<Answer> {
+  const { target } = subject;
   for (;;) {
     const answer = await send(target, attempt);
-    if (isSuccess(target, answer.status)) return answer;
+    if (isSuccess(target, answer.status)) {
+      expectSuccess(subject, answer, what);
+      return answer;
+    }
     const text = `expected a reply to ${what}, the last answer was ${shown(answer)}`;
     expect(mayRetry(), 'stuck key', text, answer);
     await pause(RETRY_MS);

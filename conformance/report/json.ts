@@ -15,13 +15,13 @@ const print = (report: object) => `${JSON.stringify(report, null, 2)}\n`;
 
 const headOf = ({ url, operation, profileName }: Run) => ({ url, operation, profile: profileName });
 
-/** The finding, with the request as a command. The headers are left out, because they may contain secrets. */
+/** The finding, with the request as a command. Headers are left out, because those of a request and cookies of a response may be secrets. */
 function plain({ keyHeader }: Run, { evidence, ...finding }: Finding): object {
   if (!evidence) return finding;
   const { request, answer } = evidence;
   return {
     ...finding,
     request: curlOf(request, keyHeader),
-    ...(answer && { response: { status: answer.status, headers: answer.headers, body: answer.text } }),
+    ...(answer && { response: { status: answer.status, body: answer.text } }),
   };
 }

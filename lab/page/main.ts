@@ -1,5 +1,5 @@
 import { html, render } from './lit-html.js';
-import type { Catalogue, Command, LabState, Update } from '../server/messages.js';
+import type { Accepted, Catalogue, Command, LabState, Update } from '../server/messages.js';
 import type { LabEvent } from '../world/events.js';
 import type { Rows } from '../world/rows.js';
 import { attemptsOf } from './attempts.js';
@@ -24,6 +24,8 @@ const changes = new Changes();
 let lab: LabState | undefined;
 let events: LabEvent[] = [];
 let rows: Rows | undefined;
+/** The run that this page has asked for. The number is infinite until the laboratory has answered. */
+let askedRun = 0;
 let isConnected = true;
 let notice = '';
 let selection: Selection = selectionOf(location.hash, catalogue);
@@ -51,20 +53,26 @@ function say(text: string): void {
 }
 
 /** Resolves after the earlier commands. Without it, the browser could send two commands on two connections, and the second could arrive first. */
-let before = Promise.resolve();
+let before: Promise<unknown> = Promise.resolve();
 
 function send(command: Command): void {
   const answered = before.then(() => post(command));
+  if (command.kind === 'play') {
+    askedRun = Infinity;
+    draw();
+    void answered.then((accepted) => (askedRun = accepted?.runNumber ?? 0)).then(draw);
+  }
   // A replica that does not come back must not hold up the commands behind it.
   if (command.kind === 'play' || command.action !== 'start') before = answered;
 }
 
-async function post(command: Command): Promise<void> {
+async function post(command: Command): Promise<Accepted | undefined> {
   const body = JSON.stringify(command);
   const headers = { 'content-type': 'application/json' };
   const answer = await fetch('/commands', { method: 'POST', headers, body }).catch(() => undefined);
-  if (!answer) say('The laboratory does not answer.');
-  else if (!answer.ok) say(((await answer.json()) as { error: string }).error);
+  if (answer?.ok) return (await answer.json()) as Accepted;
+  say(answer ? ((await answer.json()) as { error: string }).error : 'The laboratory does not answer.');
+  return undefined;
 }
 
 async function copy(text: string, what: string): Promise<void> {
@@ -82,6 +90,8 @@ function draw(): void {
   const step = catalogue.steps.find(({ label }) => label === selection.step);
   const now = performance.now();
   const doings = {
+    // The buttons would act on the run before, whose state is still shown.
+    isWaiting: (lab?.runNumber ?? 0) < askedRun,
     send,
     choose,
     copyLink: () => void copy(location.origin + location.pathname + hashOf(selection), 'Link'),
@@ -102,7 +112,9 @@ function draw(): void {
       </header>
       <nav aria-label="Implementation and failure">${chooser(catalogue, selection, lab?.results ?? {}, choose)}</nav>
       <main>
-        <section class="stage">${stage(catalogue, selection, lab, state, notice, doings)}</section>
+        <section class="stage" data-run=${lab?.runNumber ?? ''}>
+          ${stage(catalogue, selection, lab, state, notice, doings)}
+        </section>
         <section class="timeline" tabindex="0" aria-label="Timeline">
           ${timeline(shown, attempts, lab?.replicas, width)}
         </section>
@@ -134,6 +146,7 @@ function connect(): void {
   stream.onopen = () => {
     isConnected = true;
     events = [];
+    askedRun = 0; // another laboratory counts its own runs
   };
   stream.onerror = () => {
     isConnected = false;

@@ -5,6 +5,8 @@ import type { ReplicaName } from '../world/events.js';
 import { BY_HAND, nextOf, type Selection } from './selection.js';
 
 export interface Doings {
+  /** Whether a run has been asked for whose state is not known yet. */
+  isWaiting: boolean;
   send: (command: Command) => void;
   choose: (selection: Selection) => void;
   copyLink: () => void;
@@ -24,7 +26,7 @@ export function stage(
 ): TemplateResult {
   const step = catalogue.steps.find(({ label }) => label === selection.step);
   const scenario = catalogue.scenarios.find(({ name }) => name === selection.scenario);
-  const isBusy = !lab || IN_PROGRESS.includes(lab.phase);
+  const isBusy = doings.isWaiting || !lab || IN_PROGRESS.includes(lab.phase);
   const isByHand = state?.phase === 'by-hand';
   const play = () => doings.send({ kind: 'play', ...selection });
   return html`
@@ -39,7 +41,7 @@ export function stage(
       <button @click=${doings.copyLink}>Copy link</button>
       <span class="notice" role="status">${notice}</span>
     </div>
-    ${isByHand && state ? handles(state, doings.send) : nothing} ${verdict(catalogue, selection, state, doings.choose)}
+    ${isByHand && state ? handles(state, doings) : nothing} ${verdict(catalogue, selection, state, doings.choose)}
   `;
 }
 
@@ -97,9 +99,11 @@ function nextWords({ scenarios }: Catalogue, { step }: Selection, next: Selectio
 }
 
 /** The buttons of a person who acts by hand. */
-function handles({ replicas }: LabState, send: Doings['send']): TemplateResult {
+function handles({ replicas }: LabState, { send, isWaiting }: Doings): TemplateResult {
   const button = (text: string, action: ActionName, replica: ReplicaName = 'A', isOff = false) =>
-    html`<button ?disabled=${isOff} @click=${() => send({ kind: 'act', action, replica })}>${text}</button>`;
+    html`<button ?disabled=${isOff || isWaiting} @click=${() => send({ kind: 'act', action, replica })}>
+      ${text}
+    </button>`;
   const ofReplica = (name: ReplicaName) => {
     const [isUp, isFrozen] = [replicas[name] === 'running', replicas[name] === 'frozen'];
     const isDown = replicas[name] === 'killed' || replicas[name] === 'failed';

@@ -6,7 +6,7 @@ import type { LabEvent, ReplicaName } from '../world/events.js';
 import type { Implementation } from '../world/implementations.js';
 import type { Rows } from '../world/rows.js';
 import { World } from '../world/world.js';
-import type { Command, LabState, Phase } from './messages.js';
+import type { Accepted, Command, LabState, Phase } from './messages.js';
 
 /** Short, because a reader waits for its end. Long enough for a busy machine to finish a request in time. */
 const LEASE_SECONDS = 2;
@@ -28,7 +28,14 @@ export class Laboratory {
   /** The rows at the last {@link Laboratory.look}. */
   rows: Rows = { 'bank.captures': [] };
   private world: World | undefined;
-  private run: Run = { phase: 'starting', step: '', scenario: '', since: 1, leaseSeconds: LEASE_SECONDS };
+  private run: Run = {
+    phase: 'starting',
+    runNumber: 0,
+    step: '',
+    scenario: '',
+    since: 1,
+    leaseSeconds: LEASE_SECONDS,
+  };
   private used: { step?: string; leaseSeconds?: number } = {};
   private readonly results: Record<string, boolean> = {};
 
@@ -71,20 +78,11 @@ export class Laboratory {
    * @throws Busy if the laboratory is not ready for it
    * @throws Unknown if the step or the scenario does not exist
    */
-  async execute(command: Command): Promise<void> {
+  async execute(command: Command): Promise<Accepted> {
     const { world } = this;
     if (!world || BUSY.includes(this.run.phase)) throw new Busy('A run has not ended yet.');
     if (command.kind === 'act') return this.act(world, command.action, command.replica);
-    const implementation = this.implementations.find(({ label }) => label === command.step);
-    const scenario = this.scenarios.find(({ name }) => name === command.scenario);
-    if (!implementation || (!scenario && command.scenario !== BY_HAND)) throw new Unknown('Unknown step or scenario.');
-    const { step } = command;
-    const leaseSeconds = scenario ? LEASE_SECONDS : LEASE_BY_HAND_SECONDS;
-    this.run = { step, scenario: command.scenario, phase: 'preparing', since: world.events.nextId, leaseSeconds };
-    void this.begin(world, implementation, scenario).catch((error: Error) => {
-      this.used = {};
-      this.run = { ...this.run, phase: 'failed', problem: error.message };
-    });
+    return this.play(world, command.step, command.scenario);
   }
 
   /** Reads the rows, and judges a run by hand. Call it while a page is open. */
@@ -98,6 +96,20 @@ export class Laboratory {
     const isOpen = !verdict || requests === 0 || verdict.unfinished > 0 || world.client.underWay > 0;
     run.verdict = isOpen ? undefined : verdict;
     run.unfinished = verdict?.unfinished;
+  }
+
+  private play(world: World, step: string, name: string): Accepted {
+    const implementation = this.implementations.find(({ label }) => label === step);
+    const scenario = this.scenarios.find((known) => known.name === name);
+    if (!implementation || (!scenario && name !== BY_HAND)) throw new Unknown('Unknown step or scenario.');
+    const leaseSeconds = scenario ? LEASE_SECONDS : LEASE_BY_HAND_SECONDS;
+    const runNumber = this.run.runNumber + 1;
+    this.run = { step, scenario: name, phase: 'preparing', runNumber, since: world.events.nextId, leaseSeconds };
+    void this.begin(world, implementation, scenario).catch((error: Error) => {
+      this.used = {};
+      this.run = { ...this.run, phase: 'failed', problem: error.message };
+    });
+    return { runNumber };
   }
 
   private async begin(world: World, implementation: Implementation, scenario: Scenario | undefined): Promise<void> {
@@ -122,7 +134,7 @@ export class Laboratory {
     this.used = { step, leaseSeconds };
   }
 
-  private async act(world: World, action: ActionName, replica: ReplicaName): Promise<void> {
+  private async act(world: World, action: ActionName, replica: ReplicaName): Promise<Accepted> {
     if (this.run.phase !== 'by-hand') throw new Busy('Nothing runs by hand.');
     if (world.client.underWay >= UNDER_WAY) throw new Busy(`${UNDER_WAY} attempts are under way.`);
     const { run } = this; // another run may have begun when the action fails
@@ -132,5 +144,6 @@ export class Laboratory {
     } catch (error) {
       run.problem = (error as Error).message;
     }
+    return { runNumber: run.runNumber };
   }
 }

@@ -20,6 +20,8 @@ export type Phase = 'starting' | 'ready' | 'preparing' | 'running' | 'by-hand' |
 
 export interface LabState {
   phase: Phase;
+  /** Counts the runs. 0 before the first run. */
+  runNumber: number;
   /** The label of the implementation that runs. */
   step: string;
   /** The name of the scenario, or `by-hand`. */
@@ -39,6 +41,9 @@ export interface LabState {
   /** Whether the last run of a step and scenario held, by `<step> <scenario>`. */
   results: Record<string, boolean>;
 }
+
+/** The answer to a command: the number of the run that the command has begun, or in which it acts. */
+export type Accepted = Pick<LabState, 'runNumber'>;
 
 /** A message of the event stream: everything that has changed since the message before. */
 export interface Update {

@@ -63,8 +63,8 @@ export class PageServer {
     app.get('/catalogue', () => catalogue);
     app.get('/updates', (_, reply) => this.open(reply));
     app.post<{ Body: Command }>('/commands', { schema: { body: COMMAND } }, async ({ body }, reply) => {
-      await this.laboratory.execute(body);
-      return reply.code(202).send({});
+      const accepted = await this.laboratory.execute(body);
+      return reply.code(202).send(accepted);
     });
     app.setErrorHandler((error: Error & { statusCode?: number }, _, reply) => {
       if (error instanceof Busy) void reply.header('retry-after', '1');

@@ -78,8 +78,9 @@ export class CustomersService {
    * @throws Problem 412 `version_mismatch` if the customer has a version that the precondition does not list
    */
   async remove(accountId: string, id: string, precondition: Precondition): Promise<void> {
-    const [mismatch] = await this.run<Customer>(DELETE, [accountId, id, versionsOf(precondition)]);
-    if (mismatch) throw versionMismatch(mismatch);
+    const parameters = [accountId, id, versionsOf(precondition)];
+    const [customer] = await this.run<Customer & { is_deleted: boolean }>(DELETE, parameters);
+    if (customer && !customer.is_deleted) throw versionMismatch(customer);
   }
 
   private run<Row extends object>(text: string, values: unknown[]): Promise<Row[]> {

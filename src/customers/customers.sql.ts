@@ -60,8 +60,9 @@ export const REPLACE = `
 /**
  * Deletes the content of the customer if its version is in $3; NULL allows every version.
  *
- * Returns the customer only if its version is not in $3. The same statement compares the version, because a second
- * statement could find a customer that was created after the deletion, and would report it as a mismatch.
+ * Returns the deleted customer (`is_deleted` is true), or the current customer if its version is not in $3 (`is_deleted`
+ * is false), or no row if the customer does not exist. The same statement compares the version, because a second statement
+ * could find a customer that was created after the deletion, and would report it as a mismatch.
  */
 export const DELETE = `
   WITH current AS (
@@ -69,5 +70,8 @@ export const DELETE = `
   ), deleted AS (
     UPDATE customers SET name = NULL, email = NULL, status = NULL, version = customers.version + 1, deleted_at = clock_timestamp()
     FROM current
-    WHERE customers.account_id = $1 AND customers.id = $2 AND ($3::integer[] IS NULL OR current.version = ANY ($3::integer[])))
-  SELECT * FROM current WHERE $3::integer[] IS NOT NULL AND version <> ALL ($3::integer[])`;
+    WHERE customers.account_id = $1 AND customers.id = $2 AND ($3::integer[] IS NULL OR current.version = ANY ($3::integer[]))
+    RETURNING customers.*)
+  SELECT *, true AS is_deleted FROM deleted
+  UNION ALL
+  SELECT *, false FROM current WHERE $3::integer[] IS NOT NULL AND version <> ALL ($3::integer[])`;

@@ -10,7 +10,12 @@ const ISSUERS: readonly (readonly [from: number, to: number, lengths: readonly n
   [2200, 2205, [16, 19]], // Mir, BORICA
   [2221, 2720, [16]], // Mastercard
   [3000, 3059, [14, 16, 19]], // Diners Club
-  [3095, 3095, [14, 16, 19]],
+  [3088, 3094, [16]], // JCB, old series
+  [3095, 3095, [14, 16, 19]], // Diners Club
+  [3096, 3102, [16]], // JCB, old series
+  [3112, 3120, [16]],
+  [3158, 3159, [16]],
+  [3337, 3349, [16]],
   [3400, 3499, [15]], // American Express
   [3528, 3589, [16, 17, 18, 19]], // JCB
   [3600, 3699, [14, 16, 19]], // Diners Club
@@ -25,7 +30,8 @@ const ISSUERS: readonly (readonly [from: number, to: number, lengths: readonly n
   [6300, 6399, [16, 19]], // Maestro, InterPayment, InstaPayment, Elo, Hiper
   [6440, 6599, [16, 19]], // Discover, RuPay, Troy, Verve
   [6700, 6799, [16, 17, 18, 19]], // Maestro, Bancontact
-  [8100, 8299, [16]], // UnionPay, RuPay
+  [8100, 8171, [16, 17, 18, 19]], // UnionPay, RuPay
+  [8172, 8299, [16]], // RuPay
   [8600, 8600, [16]], // UzCard
   [9704, 9704, [16, 19]], // Napas
   [9792, 9792, [16]], // Troy

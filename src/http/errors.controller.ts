@@ -1,7 +1,8 @@
-import { Controller, Get, Header } from '@nestjs/common';
+import { Controller, Get } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import { Public } from './public.decorator.js';
 import { PROBLEMS } from './problem.js';
+import { pageOf, StaticPage } from './static-page.js';
 
 const toHtml = (text: string) =>
   text
@@ -14,12 +15,12 @@ const ENTRIES = Object.entries(PROBLEMS).map(
     `<section id="${code}"><h2>${status} <code>${code}</code></h2><p><strong>${title}.</strong> ${toHtml(advice)}</p></section>`,
 );
 
-const PAGE = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Errors</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}
-h2{font-size:1.1rem;margin:2rem 0 0}p{margin:.25rem 0}:target{background:#fff3bf;outline:.5rem solid #fff3bf}</style>
-<h1>Errors</h1><p>Every error is an RFC 9457 problem. <code>outcome</code> says what the attempt has done: <code>not_started</code>,
+const PAGE = pageOf(
+  'Errors',
+  `<p>Every error is an RFC 9457 problem. <code>outcome</code> says what the attempt has done: <code>not_started</code>,
 <code>unknown</code> (the attempt may take effect, and the service will finish it) or <code>final</code> (a retry gets the same answer). <a href="/docs">API documentation</a></p>
-${ENTRIES.join('\n')}</html>`;
+${ENTRIES.join('\n')}`,
+);
 
 /** The page that the `type` of every problem links to. */
 @ApiExcludeController()
@@ -27,7 +28,7 @@ ${ENTRIES.join('\n')}</html>`;
 @Controller('docs/errors')
 export class ErrorsController {
   @Get()
-  @Header('content-type', 'text/html; charset=utf-8')
+  @StaticPage()
   page(): string {
     return PAGE;
   }

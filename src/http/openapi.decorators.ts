@@ -12,4 +12,5 @@ export const ApiClientId = (name: string, example: string) =>
   ApiParam({ name, schema: { type: 'string', pattern: CLIENT_ID.source, example } });
 
 /** Documents an idempotency key in the path. */
-export const ApiKeyParameter = (name: string) => ApiParam({ name, schema: IDEMPOTENCY_KEY_SCHEMA });
+export const ApiKeyParameter = (name: string, example: string) =>
+  ApiParam({ name, schema: { ...IDEMPOTENCY_KEY_SCHEMA, example } });

@@ -41,7 +41,7 @@ export class OrdersController {
   }
 
   @Get(':order_id')
-  @ApiClientId('order_id', 'order_12345')
+  @ApiClientId('order_id', 'docs_order_1')
   @ApiOperation({ summary: 'Read an order' })
   @ApiOkResponse({ type: OrderResource })
   @ApiProblems('validation_failed', 'unauthorized', 'not_found', 'database_unavailable')

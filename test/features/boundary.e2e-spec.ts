@@ -128,6 +128,7 @@ describe('a request without a resource', () => {
     ['POST', '/health/live', ['GET', 'HEAD']],
     ['POST', '/metrics', ['GET', 'HEAD']],
     ['POST', '/docs', ['GET', 'HEAD']],
+    ['POST', '/', ['GET', 'HEAD']],
   ])('answers 405 with the methods that the route allows to %s %s', async (method, path, allowed) => {
     // The method is checked before the body and the API key, which would both be refused.
     const answer = await send(guarded.url, {

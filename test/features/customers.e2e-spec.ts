@@ -1,6 +1,8 @@
 // Goal: prove optimistic concurrency of customers: a change names the version that it read, and no update is lost.
 // Method: send changes with If-Match to two replicas, one by one and at once, with keys and without, and compare versions.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Pool } from 'pg';
+import { DataSource } from 'typeorm';
 import { call as callUrl, type Call, etagOf, isReplay, statusesOf, TWO_ACCOUNTS } from '../support/client.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
 import { replyOf, startService, type TestService } from '../support/service.js';
@@ -273,6 +275,24 @@ describe('DELETE /customers/:id', () => {
       expectProblem(await put({ ifMatch }), 412, 'version_mismatch');
     }
     expect(JSON.stringify(await rows())).not.toMatch(/Ada|example/);
+  });
+
+  it('deletes a customer in one transaction, and takes a second one only to wait for the standbys of a repeat', async () => {
+    const { master } = service.nest.get(DataSource).driver as unknown as { master: Pool };
+    let transactions = 0;
+    const count = () => void transactions++;
+    const transactionsOf = async (method: string, options: Call) => {
+      transactions = 0;
+      await call(method, options);
+      return transactions;
+    };
+    await put();
+    master.on('acquire', count);
+    expect(await transactionsOf('DELETE', {})).toBe(1);
+    expect(await transactionsOf('DELETE', {})).toBe(2);
+    expect(await transactionsOf('PUT', { body: ADA })).toBe(1);
+    expect(await transactionsOf('DELETE', { ifMatch: '"3"' })).toBe(1);
+    master.off('acquire', count);
   });
 
   it('deletes a customer only if If-Match names its version, and answers 204 to a repeat', async () => {

@@ -157,7 +157,7 @@ describe('the query', () => {
     expect(errorsOf(problem)).toEqual([{ field, message }]);
   });
 
-  it.each(['/health/live', '/health/ready', '/metrics', '/docs/errors', '/openapi.json'])(
+  it.each(['/', '/health/live', '/health/ready', '/metrics', '/docs/errors', '/openapi.json'])(
     'ignores the query on the public route %s',
     async (path) => {
       expect((await service.http.get(`${path}?card=4242424242424242&a=${'1.'.repeat(5_000)}`)).status).toBe(200);

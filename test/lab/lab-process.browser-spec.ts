@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Browser } from 'playwright-core';
 import supertest from 'supertest';
 import { until } from '../support/waiting.js';
-import { endLab, type Lab, openPage, run, startBrowser, startLab } from './open-lab.js';
+import { begin, endLab, type Lab, openPage, run, startBrowser, startLab } from './open-lab.js';
 
 let browser: Browser;
 let lab: Lab;
@@ -99,7 +99,7 @@ describe('the process of the laboratory', () => {
 
   it('shows that a replica does not come back, and why, until the replica is started again', async () => {
     const { page } = await openPage(browser, `${lab.url}#step=1&scenario=by-hand`);
-    await page.locator('button.run:enabled').click();
+    await begin(page);
     const replica = page.getByRole('group', { name: 'Replica A' });
     await replica.getByRole('button', { name: 'Kill' }).click();
     const before = descendantsOf(lab.program.pid);
@@ -119,7 +119,7 @@ describe('the process of the laboratory', () => {
       const second = await startLab();
       expect(second.url).not.toBe(lab.url);
       const { page } = await openPage(browser, `${second.url}#step=1&scenario=by-hand`);
-      await page.locator('button.run:enabled').click();
+      await begin(page);
       await page.getByRole('group', { name: 'Replica A' }).getByRole('button', { name: 'Freeze' }).click();
       await page.locator('small[data-state=frozen]').waitFor();
       const processes = descendantsOf(second.program.pid);

@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { expect } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { Pool } from 'pg';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { Program } from '../../harness/processes.js';
 
 const CHROMIUM = '/usr/bin/chromium';
-/** Longer than any scenario takes on a busy machine. */
-const PATIENCE_MS = 40_000;
+/** Ends a wait that hangs. A scenario that restarts replicas took more than 40 s on two cores with a load of 27. */
+const PATIENCE_MS = 120_000;
 
 /** A laboratory, as `npm run lab` starts it, and a connection to its PostgreSQL that does not pass the laboratory. */
 export interface Lab {
@@ -56,10 +56,37 @@ export async function openPage(browser: Browser, url: string): Promise<{ page: P
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const errors: string[] = [];
-  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  // The text of a failed resource does not name the resource.
+  page.on(
+    'console',
+    (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`),
+  );
   page.on('pageerror', (error) => errors.push(error.message));
   await page.goto(url);
   return { page, errors };
+}
+
+/** The laboratory and the page that the tests of a file share. The members are undefined until the first test begins. */
+export interface Shared {
+  lab: Lab;
+  browser: Browser;
+  page: Page;
+  errors: string[];
+}
+
+/** Starts a laboratory, a browser and a page before the tests of a file, and ends them after the tests. */
+export function sharePage(): Shared {
+  const shared = {} as Shared;
+  beforeAll(async () => {
+    [shared.lab, shared.browser] = await Promise.all([startLab(), startBrowser()]);
+    Object.assign(shared, await openPage(shared.browser, shared.lab.url));
+  });
+  afterEach(() => expect(shared.errors.splice(0)).toEqual([]));
+  afterAll(async () => {
+    await shared.browser?.close();
+    if (shared.lab) await endLab(shared.lab);
+  });
+  return shared;
 }
 
 export interface Shown {
@@ -69,9 +96,18 @@ export interface Shown {
   sentence: string;
 }
 
+/** Presses the button that starts the view, and waits until the page shows the new run and nothing of the run before. */
+export async function begin(page: Page): Promise<void> {
+  const button = page.locator('button.run:enabled');
+  await button.waitFor();
+  const before = await page.locator('.stage').getAttribute('data-run');
+  await button.click();
+  await page.locator(`.stage:not([data-run="${before}"])`).waitFor();
+}
+
 /** Presses the button that starts the view, and waits for the verdict. */
 export async function run(page: Page): Promise<Shown> {
-  await page.locator('button.run:enabled').click();
+  await begin(page);
   return verdictOf(page);
 }
 

@@ -23,7 +23,7 @@ export type Fault =
   | 'accepts malformed keys'
   | 'marks every reply as a replay'
   | 'runs again after a hang-up'
-  | 'forgets the key when the client hangs up'
+  | 'cancels a request whose client hangs up'
   | 'keeps a key whose body never arrived'
   | 'makes one effect for all keys'
   | 'treats a quoted key as another key'

@@ -69,6 +69,7 @@ class BrokenServer {
     const before = this.requests.get(name);
     await pause(EFFECT_MS);
     if (socket.destroyed && before !== undefined && this.requests.get(name) === before) await once(this.arrivals, name);
+    if (socket.destroyed && this.is('cancels a request whose client hangs up')) return { status: 499, body: '{}' };
     if (body.source === 'declined') return { status: 402, body: '{"code":"card_declined"}' };
     const count = this.is('makes two resources for each request') ? 2 : 1;
     if (!this.is('makes one effect for all keys') || made.length === 0)
@@ -147,7 +148,7 @@ class BrokenServer {
     if (this.is('treats another body as another key')) name += fingerprint;
     const isInvalid = Number(body.amount ?? 0) <= 0;
     if (isInvalid && this.is('accepts a corrected body without an effect')) {
-      this.stored.set(name, { fingerprint: 'any', status: 200, body: '{"id":"ch_none"}', waiting: [] });
+      this.stored.set(name, { fingerprint: 'any', status: 200, body: '{}', waiting: [] });
     }
     if (isInvalid && !this.is('uses up the key of an invalid body')) return this.answer(response, 400, '{}');
     this.requests.set(name, (this.requests.get(name) ?? 0) + 1);
@@ -182,7 +183,9 @@ class BrokenServer {
     }
     if (this.isExpired(first))
       return this.answer(response, this.is('fails at the expiry') ? 500 : 409, '{"title":"expired"}');
-    if (this.is('answers 409 to every duplicate')) return this.answer(response, 409, '{"title":"in use"}');
+    const isCancellable = this.is('cancels a request whose client hangs up') && first.status === undefined;
+    if (isCancellable || this.is('answers 409 to every duplicate'))
+      return this.answer(response, 409, '{"title":"in use"}');
     if (this.is('hangs up on a duplicate')) return void request.socket.destroy();
     if (this.is('echoes the request to a duplicate')) return this.answer(response, 200, raw, 'replay');
     if (this.is('never answers a duplicate at once') && first.status === undefined) return;
@@ -208,11 +211,11 @@ class BrokenServer {
       (this.is('claims an expired key without a lock') && isAgain);
     if (!isRacy && !this.is('stores the key after the effect')) this.stored.set(name, mine);
     if (isRacy) await new Promise((resolve) => setImmediate(resolve));
-    if (this.is('forgets the key when the client hangs up')) {
+    if (this.is('cancels a request whose client hangs up')) {
       request.socket.once('close', () => mine.status === undefined && this.stored.delete(name));
     }
     const reply = isInvalid ? { status: 400, body: '{}' } : await this.charge(body, request, name);
-    if (this.is('forgets the key when the client hangs up') && request.socket.destroyed) return;
+    if (this.is('cancels a request whose client hangs up') && request.socket.destroyed) return;
     Object.assign(mine, reply, { repliedAt: Date.now() });
     this.stored.set(name, mine);
     if (reply.status === 402 && this.is('forgets refusals')) {

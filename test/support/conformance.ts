@@ -12,7 +12,7 @@ export interface PrintedFinding {
   detail: string;
   durationMs: number;
   request?: string;
-  response?: { status: number; headers: Record<string, string>; body: string };
+  response?: { status: number; body: string };
 }
 
 export interface PrintedReport {

@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setImmediate } from 'node:timers';
 import { setTimeout } from 'node:timers/promises';
 
 const [port = '', folder = '', fault = ''] = process.argv.slice(2);
@@ -46,13 +47,23 @@ async function charge(key) {
   return [200, reply, {}];
 }
 
+/** @type {Set<import('node:http').ServerResponse>} */
+const open = new Set();
+// A request in flight gets a 503 if the server is stopped by a signal that it can handle.
+process.on('SIGTERM', () => {
+  for (const response of open) if (!response.headersSent) response.writeHead(503).end('{}');
+  setImmediate(() => process.exit());
+});
+
 createServer((request, response) => {
+  open.add(response);
+  response.on('close', () => open.delete(response));
   const answer = async () => {
     if (request.method === 'GET') return [200, JSON.stringify({ data: effects().map((id) => ({ id })) }), {}];
     await text(request);
     return charge(String(request.headers['idempotency-key']));
   };
-  void answer().then(([status, body, headers]) =>
-    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body),
-  );
+  void answer().then(([status, body, headers]) => {
+    if (!response.headersSent) response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
+  });
 }).listen(Number(port), '127.0.0.1', () => writeFileSync(join(folder, 'pid'), String(process.pid)));

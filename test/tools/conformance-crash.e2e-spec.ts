@@ -50,6 +50,12 @@ describe('the check crash of the conformance kit', () => {
     expect(report.progress).toMatch(/crash: crash 1 of at most 13: kills the service \d+ ms after a request\n/);
   });
 
+  it('does not take the 503 of a service that is being stopped for an acknowledged reply', async () => {
+    const stop = `pid=$(cat ${pidFile()}) && kill $pid && rm ${pidFile()} && while kill -0 $pid; do sleep 0.1; done`;
+    const report = await inspect('none', '--kill-command', stop);
+    expect(report.findings[0]).toMatchObject({ verdict: 'passed' });
+  });
+
   it.each([
     ['never takes over', 'stuck key', /within the lease of 1 s, the last answer was 409: {"title":"in flight"}/],
     [

@@ -172,7 +172,7 @@ describe('the curl of a failure', () => {
     return { command, ...first, headers };
   }
 
-  it('sends the same method, path, headers and body again, whatever characters they contain', async () => {
+  it('sends the same method, path, headers and body again, with the characters that sh treats specially', async () => {
     const body = `{"it's": "$HOME \`id\` \\"x\\" \\\\ é", "n": "@file"}\n!`;
     const value = `it's "$HOME" \`id\` \\ ; & | #`;
     const headers = [

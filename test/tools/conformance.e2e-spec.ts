@@ -171,7 +171,7 @@ describe('the conformance kit on another server', () => {
     ['accepts malformed keys', 'malformed-key', 'broken rule'],
     ['marks every reply as a replay', 'replay-header', 'broken rule'],
     ['runs again after a hang-up', 'hang-up', 'double effect'],
-    ['forgets the key when the client hangs up', 'hang-up', 'double effect'],
+    ['cancels a request whose client hangs up', 'hang-up', 'double effect'],
     ['keeps a key whose body never arrived', 'hang-up', 'stuck key'],
     ['makes one effect for all keys', 'another-key', 'lost effect'],
     ['treats a quoted key as another key', 'quoted-key', 'double effect'],
@@ -186,6 +186,17 @@ describe('the conformance kit on another server', () => {
       expect(detail).toMatch(/expected/);
       expect(request).toMatch(/^curl /);
     }
+  });
+
+  it('finds, even if it cannot count effects, that a corrected body got a reply without an id', async () => {
+    const report = await inspect(
+      'accepts a corrected body without an effect',
+      '--only',
+      'invalid-body',
+      '--effects',
+      '',
+    );
+    expect(report.findings[0]).toMatchObject({ verdict: 'failed', harm: 'wrong reply' });
   });
 
   it('counts the effects of a race in the failure, because their number is what matters', async () => {

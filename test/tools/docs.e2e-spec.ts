@@ -1,7 +1,10 @@
 // Goal: keep the OpenAPI document true: every answer documented, every example working.
 // Method: read /openapi.json and /docs, send the examples, and compare the answers with the schemas.
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { documentHandlers } from '../../src/http/openapi.operations.js';
 import { PROBLEMS } from '../../src/http/problem.js';
+import { Idempotent } from '../../src/idempotency/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { startService, type TestService } from '../support/service.js';
 
@@ -41,6 +44,9 @@ interface OpenApi {
   paths: Record<string, Record<string, Operation>>;
   components: { schemas: Record<string, Schema> };
 }
+
+/** Documents whose requests a reader may send beside the examples of /docs. */
+const WITH_REQUESTS = ['README.md', 'docs/operations.md', 'docs/strategies.md'];
 
 let database: TestDatabase;
 let service: TestService;
@@ -154,6 +160,28 @@ describe('/openapi.json', () => {
     }
   });
 
+  it('documents the key of every operation of a controller that is idempotent as a whole, unless a handler says otherwise', () => {
+    class Controller {
+      create() {}
+      @Idempotent({ key: 'optional' })
+      change() {}
+    }
+    Idempotent()(Controller);
+    const { create, change } = Controller.prototype;
+    const operation = (operationId: string) => ({ operationId, responses: {} });
+    const paths = { '/things': { post: operation('create'), patch: operation('change') } };
+    const controllers = new Map([
+      ['create', [create, Controller] as const],
+      ['change', [change, Controller] as const],
+    ]);
+    documentHandlers({ openapi: '3.0.0', info: { title: 'A test', version: '1' }, paths }, controllers);
+    const key = { name: 'Idempotency-Key', in: 'header', schema: { example: 'docs_things_1' } };
+    expect(paths['/things']).toMatchObject({
+      post: { parameters: [{ ...key, required: true }], responses: { 400: {}, 409: {}, 422: {} } },
+      patch: { parameters: [{ ...key, required: false }] },
+    });
+  });
+
   it('documents that POST /charges is idempotent by a required key, and all its statuses', () => {
     const operation = operationOf('POST /charges');
     expect(operation.description).toMatch(/\bidempotent\b(?!-)/i);
@@ -183,6 +211,29 @@ describe('/openapi.json', () => {
         .map((parameter) => `${name} ${parameter.name}`),
     );
     expect(lacking).toEqual([]);
+  });
+
+  it('documents an example key for each operation that the README and the other documents do not use, because a used key is refused', () => {
+    const ofDocs = operations.flatMap(({ operation: { parameters = [] } }) =>
+      parameters.flatMap(({ name, schema }) => (name === 'Idempotency-Key' ? [String(schema.example)] : [])),
+    );
+    expect(ofDocs.length).toBeGreaterThan(2);
+    expect([...new Set(ofDocs)]).toEqual(ofDocs);
+    const ofDocuments = WITH_REQUESTS.flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/Idempotency-Key: ([\w-]+)/g)].map(([, key = '']) => key),
+    );
+    expect(ofDocuments.length).toBeGreaterThan(2);
+    expect(ofDocs.filter((key) => ofDocuments.includes(key))).toEqual([]);
+  });
+
+  it('documents an example of an order that the other documents do not place, because other content is refused', () => {
+    const { order_id: ofDocs } = exampleBody(operationOf('POST /orders'));
+    const ofDocuments = WITH_REQUESTS.flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/"order_id": "([\w-]+)"/g)].map(([, id = '']) => id),
+    );
+    expect(ofDocuments.length).toBeGreaterThan(0);
+    expect(ofDocuments).not.toContain(ofDocs);
+    expect(exampleParameter(operationOf('GET /orders/{order_id}'), 'order_id')).toBe(ofDocs);
   });
 
   it('documents examples of requests that succeed when they are sent', async () => {

@@ -24,7 +24,7 @@ export class ChargeResource {
   @ApiProperty({ example: 'tok_visa' })
   source!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: 'order_12345' })
+  @ApiProperty({ type: String, nullable: true, example: 'docs_order_1' })
   order_id!: string | null;
 
   @ApiProperty({ type: String, nullable: true, example: 'Two coffees' })

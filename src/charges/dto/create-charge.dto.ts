@@ -74,7 +74,7 @@ export class CreateCharge {
 
   @ApiPropertyOptional({
     nullable: true,
-    example: 'order_12345',
+    example: 'docs_order_1',
     minLength: 1,
     maxLength: 255,
     description: 'The order that the charge pays for',

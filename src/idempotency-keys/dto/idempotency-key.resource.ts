@@ -1,8 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { exampleKeyOf } from '../../http/openapi.operations.js';
 
 /** An idempotency key in the form that clients receive, without the reply. */
 export class IdempotencyKeyResource {
-  @ApiProperty({ example: 'order_12345' })
+  @ApiProperty({ example: exampleKeyOf('/charges') })
   idempotency_key!: string;
 
   @ApiProperty({ enum: ['in_progress', 'completed'] })

@@ -4,7 +4,7 @@ import { OrderLineInput } from './order-line.dto.js';
 
 /** An order in the form that clients receive. */
 export class OrderResource {
-  @ApiProperty({ example: 'order_12345' })
+  @ApiProperty({ example: 'docs_order_1' })
   order_id!: string;
 
   @ApiProperty({ enum: ['order'] })

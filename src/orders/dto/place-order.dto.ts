@@ -20,7 +20,7 @@ const LINE_EXPECTED = 'expected objects with item_id, quantity and unit_amount';
 /** The body of `POST /orders`. */
 export class PlaceOrder {
   @ApiProperty({
-    example: 'order_12345',
+    example: 'docs_order_1',
     pattern: CLIENT_ID.source,
     description: 'Your name for the order. Send the same name with every retry.',
   })
