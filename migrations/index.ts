@@ -1,5 +1,3 @@
-import { Idempotency1795478400000 } from './1795478400000-idempotency.js';
-import { IdempotencyUpkeep1795478400500 } from './1795478400500-idempotency-upkeep.js';
 import { Charges1795478401000 } from './1795478401000-charges.js';
 import { SimulatedBank1795478402000 } from './1795478402000-simulated-bank.js';
 import { Messaging1795478403000 } from './1795478403000-messaging.js';
@@ -7,14 +5,20 @@ import { Inventory1795478404000 } from './1795478404000-inventory.js';
 import { Orders1795478405000 } from './1795478405000-orders.js';
 import { Customers1795478406000 } from './1795478406000-customers.js';
 import { Balances1795478407000 } from './1795478407000-balances.js';
-import { IdempotencyRecovery1795478408000 } from './1795478408000-idempotency-recovery.js';
 import { ChargesByAge1795478409000 } from './1795478409000-charges-by-age.js';
 import { MailedOrders1795478410000 } from './1795478410000-mailed-orders.js';
+import { Refunds1795478411000 } from './1795478411000-refunds.js';
+import { SimulatedBankRefunds1795478412000 } from './1795478412000-simulated-bank-refunds.js';
+import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
+import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
+import { idempotencyMigrations } from './idempotency.js';
+
+/** TypeORM reads the time of a migration from the last 13 digits of its name. */
+const timeOf = ({ name }: { name: string }) => Number(name.slice(-13));
 
 /** Every migration, oldest first. The list is explicit, so that a file runs only if it is named here. */
 export const migrations = [
-  Idempotency1795478400000,
-  IdempotencyUpkeep1795478400500,
+  ...idempotencyMigrations,
   Charges1795478401000,
   SimulatedBank1795478402000,
   Messaging1795478403000,
@@ -22,7 +26,10 @@ export const migrations = [
   Orders1795478405000,
   Customers1795478406000,
   Balances1795478407000,
-  IdempotencyRecovery1795478408000,
   ChargesByAge1795478409000,
   MailedOrders1795478410000,
-];
+  Refunds1795478411000,
+  SimulatedBankRefunds1795478412000,
+  StripePayments1795478414000,
+  StripeWebhooks1795478415000,
+].toSorted((a, b) => timeOf(a) - timeOf(b));

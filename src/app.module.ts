@@ -9,6 +9,7 @@ import { RateLimitGuard } from './accounts/rate-limit.guard.js';
 import { TurnsInterceptor } from './accounts/turns.interceptor.js';
 import { BalanceModule } from './balance/balance.module.js';
 import { ChargesModule } from './charges/charges.module.js';
+import { WebhooksModule } from './charges/webhooks/webhooks.module.js';
 import { CONFIG, type Config } from './config.js';
 import { CustomersModule } from './customers/customers.module.js';
 import { dataSourceOptions } from './database/data-source.js';
@@ -86,6 +87,7 @@ export class AppModule {
         AccountsModule,
         OperationsModule,
         ChargesModule,
+        ...(config.STRIPE_WEBHOOK_SECRET ? [WebhooksModule] : []),
         OrdersModule,
         InventoryModule,
         CustomersModule,

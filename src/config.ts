@@ -60,6 +60,18 @@ function isReadByRedisClient(url: string): boolean {
   return hostname !== '' && /^\/?\d*$/.test(pathname);
 }
 
+/** A key contains only its prefix and letters and digits. The error must not repeat the key. */
+const STRIPE_KEY = /^(sk|rk)_(test|live)_[A-Za-z0-9]+$/;
+
+/** A secret of a webhook endpoint. The error must not repeat the secret. */
+const WEBHOOK_SECRET = /^whsec_[\w+/=-]{1,255}$/;
+
+/** Whether a URL is only an address, and does not send the API key over a network without encryption. */
+function isSafeAddress(url: string): boolean {
+  const { protocol, hostname, pathname } = new URL(url);
+  return hasOnlyPath(url) && pathname === '/' && (protocol === 'https:' || LOOPBACK_HOSTS.includes(hostname));
+}
+
 /** Whether a cron expression is valid and has a next time. `0 0 30 2 *` has none, and its job would fail only when it is started. */
 function hasNextTime(cron: string): boolean {
   try {
@@ -86,7 +98,7 @@ const environment = z.object({
   RATE_LIMIT_PER_SECOND: number('requests', 0, 1_000_000).int().default(0),
   IDEMPOTENCY_RETENTION_HOURS: number('hours', 0.0001, 8_760).default(24),
   IDEMPOTENCY_LEASE_SECONDS: number('seconds', 0.001, 3_600).default(30),
-  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(10_000),
+  IDEMPOTENCY_WAIT_MS: number('milliseconds', 0, HOUR_MS).int().default(12_000),
   IDEMPOTENCY_SWEEP_CRON: z
     .string()
     .refine(hasNextTime, 'expected a cron expression such as */10 * * * *, with a time in the future')
@@ -111,8 +123,25 @@ const environment = z.object({
   GATEWAY_TIMEOUT_MS: number('milliseconds', 1, HOUR_MS).int().default(10_000),
   // Stripe may forget a key when the key is 24 hours old (https://docs.stripe.com/api/idempotent_requests).
   GATEWAY_KEY_LIFE_SECONDS: number('seconds', 1, 31_536_000).default(86_400),
+  STRIPE_API_KEY: z
+    .string()
+    .regex(STRIPE_KEY, 'expected a secret or restricted key of Stripe, such as sk_test_')
+    .optional(),
+  STRIPE_API_BASE: z
+    .url({ protocol: /^https?$/, error: 'expected https://host:port, or http on loopback', abort: true })
+    .refine(
+      isSafeAddress,
+      'expected https://host:port, or http on loopback, without user, password, path, query and fragment',
+    )
+    .optional(),
+  STRIPE_WEBHOOK_SECRET: z
+    .string()
+    .regex(WEBHOOK_SECRET, 'expected the signing secret of a webhook endpoint of Stripe, such as whsec_')
+    .optional(),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
+
+const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
 
 /** The settings of the process: read once from the environment, checked and frozen. Units are in the names. */
 export type Config = Readonly<z.output<typeof environment>>;
@@ -130,8 +159,6 @@ export function configOfProcess(): Config {
   if (existsSync('.env')) loadEnvFile('.env');
   return loadConfig(process.env);
 }
-
-const LOOPBACK_HOSTS = ['127.0.0.1', '::1', 'localhost'];
 
 /**
  * Reads and checks the settings.
@@ -152,6 +179,14 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   }
   if (data.AMQP_URL && data.KAFKA_BROKERS) {
     throw new ConfigError('AMQP_URL, KAFKA_BROKERS: expected at most one of the two, because messages use one bus');
+  }
+  if (data.STRIPE_API_KEY && data.GATEWAY_URL) {
+    throw new ConfigError(
+      'STRIPE_API_KEY, GATEWAY_URL: expected at most one of the two, because charges use one gateway',
+    );
+  }
+  if (data.STRIPE_API_BASE && !data.STRIPE_API_KEY) {
+    throw new ConfigError('STRIPE_API_BASE: expected STRIPE_API_KEY as well, because only Stripe uses this address');
   }
   if (data.GATEWAY_KEY_LIFE_SECONDS * 1000 < 2 * data.GATEWAY_TIMEOUT_MS) {
     throw new ConfigError(

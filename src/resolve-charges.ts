@@ -5,26 +5,29 @@ import { ConfigError, configOfProcess } from './config.js';
 import { openDatabase } from './database/open-database.js';
 import { Problem } from './http/problem.js';
 import { ChargeResolution, type Resolution, ResolutionRefused } from './charges/charge-resolution.js';
+import { RefundResolution, type RefundResolutionName } from './charges/refunds/refund-resolution.js';
 
-const USAGE = `Decides a charge that neither the service nor the gateway can decide. See docs/operations.md.
+const USAGE = `Decides a charge or a refund that neither the service nor the gateway can decide. See docs/operations.md.
 
-  npm run charges:resolve                                    lists these charges
-  npm run charges:resolve -- --id ch_… --as captured|failed  settles one of them, as you have found out at the bank
+  npm run charges:resolve                                    lists these charges and refunds
+  npm run charges:resolve -- --id ch_… --as captured|failed  settles a charge, as you have found out at the bank
+  npm run charges:resolve -- --id re_… --as refunded|failed  settles a refund
 `;
 
-const RESOLUTIONS: readonly string[] = ['captured', 'failed'] satisfies Resolution[];
-
-interface Options {
-  id?: string;
-  as?: Resolution;
-}
+/** The work that the command line asks for. */
+type Options =
+  | { kind: 'list' }
+  | { kind: 'charge'; id: string; as: Resolution }
+  | { kind: 'refund'; id: string; as: RefundResolutionName };
 
 /** Returns `undefined` if the command line is not valid. */
 function optionsOf(args: string[]): Options | undefined {
   try {
     const { id, as } = parseArgs({ args, options: { id: { type: 'string' }, as: { type: 'string' } } }).values;
-    if (id === undefined && as === undefined) return {};
-    return id && as && RESOLUTIONS.includes(as) ? { id, as: as as Resolution } : undefined;
+    if (id === undefined && as === undefined) return { kind: 'list' };
+    if (!id) return undefined;
+    if (id.startsWith('re_')) return as === 'refunded' || as === 'failed' ? { kind: 'refund', id, as } : undefined;
+    return as === 'captured' || as === 'failed' ? { kind: 'charge', id, as } : undefined;
   } catch {
     return undefined;
   }
@@ -41,17 +44,16 @@ async function main(options: Options): Promise<void> {
     abortOnError: false,
   });
   try {
-    const resolution = app.get(ChargeResolution, { strict: false });
-    const { id, as } = options;
-    if (id && as) {
-      await resolution.resolve(id, as);
-      return say(`${id} is resolved as ${as}.`);
-    }
-    const unresolved = await resolution.unresolved();
+    const charges = app.get(ChargeResolution, { strict: false });
+    const refunds = app.get(RefundResolution, { strict: false });
+    if (options.kind === 'charge') await charges.resolve(options.id, options.as);
+    if (options.kind === 'refund') await refunds.resolve(options.id, options.as);
+    if (options.kind !== 'list') return say(`${options.id} is resolved as ${options.as}.`);
+    const unresolved = [...(await charges.unresolved()), ...(await refunds.unresolved())];
     for (const { id, account_id, amount, currency, created_at } of unresolved) {
       say([id, account_id, amount, currency, created_at.toISOString()].join('  '));
     }
-    if (unresolved.length === 0) say('No charge has to be resolved.');
+    if (unresolved.length === 0) say('No charge has to be resolved, and no refund.');
   } finally {
     await app.close();
     await database.close();

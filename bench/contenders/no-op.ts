@@ -8,7 +8,7 @@ import { InputValidationPipe } from '../../src/http/validation.pipe.js';
 import { pendingCharge } from './charge-rows.js';
 import { ready } from '../worker.js';
 
-const RESOURCE = toResource(pendingCharge(uuidv7(), { amount: 1999, currency: 'eur' }));
+const RESOURCE = toResource(pendingCharge(uuidv7(), { amount: 1999, currency: 'eur' }), 0);
 
 /**
  * Measures the upper bound of the framework. This controller reads and validates the same body as the service, sends the same resource, and

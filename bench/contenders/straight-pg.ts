@@ -57,7 +57,7 @@ async function charge(db: Client): Promise<void> {
   await db.query(SETTLE, [DEMO_ACCOUNT, row.id]);
   const data = JSON.stringify({ charge_id: row.id, amount: row.amount, currency: row.currency, order_id: null });
   await db.query(APPEND_MESSAGE, [DEMO_ACCOUNT, `charge.succeeded.${row.id}`, data]);
-  const body = JSON.stringify(toResource({ ...row, ...settlement({ status: 'succeeded' }) }));
+  const body = JSON.stringify(toResource({ ...row, ...settlement({ status: 'succeeded' }) }, 0));
   await db.query(COMPLETE, [DEMO_ACCOUNT, key, HEADERS, body]);
   await db.query('COMMIT');
 }

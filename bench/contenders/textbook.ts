@@ -106,7 +106,7 @@ class ChargesController {
     await tx.insert(ProcessedRequest, request);
     const charge = await tx.save(Charge, pendingCharge(request.request_id, input));
     const outcome = await this.gateway.authorize(charge, performance.now());
-    const resource = toResource(await tx.save(Charge, { ...charge, ...settlement(outcome) }));
+    const resource = toResource(await tx.save(Charge, { ...charge, ...settlement(outcome) }), 0);
     await appendMessage(tx, charge);
     await tx.save(ProcessedRequest, {
       ...request,

@@ -36,7 +36,7 @@ class ChargesController {
       const settled = settlement(outcome);
       await tx.update(Charge, { account_id: charge.account_id, id: charge.id }, settled);
       await appendMessage(tx, charge);
-      return toResource({ ...charge, ...settled });
+      return toResource({ ...charge, ...settled }, 0);
     });
   }
 }

@@ -36,9 +36,12 @@ export class Server {
     return server;
   }
 
-  /** A command for `sh` that kills the server at once. The process id is removed, so that no other process is killed by it later. */
+  /**
+   * A command for `sh` that kills the server at once. The file with the process id is removed before, because the server may be started again at once,
+   * and because no other process must be killed by an old id.
+   */
   get killCommand(): string {
-    return `kill -9 $(cat ${this.pidFile}) && rm ${this.pidFile}`;
+    return `pid=$(cat ${this.pidFile}) && rm ${this.pidFile} && kill -9 $pid`;
   }
 
   async stop(): Promise<void> {

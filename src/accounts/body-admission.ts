@@ -11,11 +11,18 @@ import type { ApiKeys } from './api-keys.js';
  */
 const ARRIVING_BYTES = 64 * 2 ** 20;
 
+/**
+ * The name under which the bodies of signed requests share the limit, because the account is known only when the signature is checked. No
+ * account has a name with a space.
+ */
+const SIGNED = 'signed requests';
+
 /** Methods for which Fastify does not read a body. */
 const WITHOUT_BODY = ['GET', 'HEAD'];
 
 /**
- * Reads a body only if the request has a route and an API key, and limits the bytes that arrive for one account at the same time.
+ * Reads a body only if the request has a route and an API key, and limits the bytes that arrive for one account at the same time. All bodies of
+ * routes that take signed requests together have the limit of one account.
  *
  * A client can send a body slowly and occupy its memory for a long time, so a client without an API key must not get this memory. This check is
  * a hook and not a guard, because guards run after the body has arrived.
@@ -27,10 +34,11 @@ export function admitBodies(fastify: FastifyInstance, apiKeys: ApiKeys): void {
     const bytes = bodyBytesOf(request);
     if (bytes === 0) return done();
     if (request.is404) return done(new NotFoundException());
-    const accountId = apiKeys.accountOf(request.headers.authorization);
-    if (!arriving.allows(accountId, bytes)) return done(tooMuchAtOnce());
-    request.accountId = accountId;
-    const hasArrived = arriving.take(accountId, bytes);
+    const isSigned = request.routeOptions.config.takesRawBody;
+    const sender = isSigned ? SIGNED : apiKeys.accountOf(request.headers.authorization);
+    if (!arriving.allows(sender, bytes)) return done(tooMuchAtOnce());
+    if (!isSigned) request.accountId = sender;
+    const hasArrived = arriving.take(sender, bytes);
     arrivals.set(request, hasArrived);
     // This also releases the memory if the client leaves before the body has arrived, or if the body is refused.
     reply.raw.once('close', hasArrived);

@@ -9,7 +9,7 @@ import { bodyBytesOf } from './body-admission.js';
 import { NoTurn, Turns } from './turns.js';
 
 /** The same time that the pool lets a request wait for a connection. */
-const WITHIN_MS = 3_000;
+export const WITHIN_MS = 3_000;
 
 /**
  * Limits the requests that run outside the group commit to half of the pool, and serves their accounts in turn.
@@ -43,7 +43,8 @@ export class TurnsInterceptor implements NestInterceptor {
   }
 }
 
-function noTurn(error: unknown): never {
+/** Turns the refusal of {@link Turns} into a problem. */
+export function noTurn(error: unknown): never {
   if (!(error instanceof NoTurn)) throw error;
   const options = { outcome: 'not_started', retryAfterSeconds: 1, cause: error } as const;
   if (error.reason === 'too much waits') {

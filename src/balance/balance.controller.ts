@@ -15,7 +15,7 @@ export class BalanceController {
   @ApiOperation({
     summary: 'Read your balance',
     description:
-      'The sum of your successful charges in each currency. Messages update it and each message counts once, so the balance follows a charge after a short delay.',
+      'The sum of your successful charges in each currency, less their refunds. Messages update it and each message counts once, so the balance follows a charge or a refund after a short delay. It can be negative for a moment, because the message of a refund can arrive before the message of its charge.',
   })
   @ApiOkResponse({ type: BalanceResource })
   @ApiProblems('unauthorized', 'database_unavailable')

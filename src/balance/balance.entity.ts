@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** A row of `balances`: the sum of an account's successful charges in one currency. */
+/** A row of `balances`: the sum of an account's successful charges in one currency, less their refunds. */
 @Entity('balances')
 export class Balance {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'balances_pkey' })

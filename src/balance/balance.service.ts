@@ -9,7 +9,7 @@ import type { BalanceResource } from './dto/balance.resource.js';
 export class BalanceService {
   constructor(@InjectRepository(Balance) private readonly balances: Repository<Balance>) {}
 
-  /** Returns one balance for each currency, sorted by currency; none if the account has no successful charge. */
+  /** Returns one balance for each currency, sorted by currency; none before the first message of a charge or a refund. */
   async read(accountId: string): Promise<BalanceResource> {
     const found = await this.balances.find({ where: { account_id: accountId }, order: { currency: 'ASC' } });
     return { balances: found.map(({ currency, amount }) => ({ currency, amount })) };

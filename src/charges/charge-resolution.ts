@@ -59,15 +59,18 @@ export class ChargeResolution {
   }
 
   private find(id: string | null): Promise<Charge[]> {
-    return this.charges.query<Charge[]>(UNRESOLVED, [CREATE_CHARGE, this.gateway.limits.keyLifeMs / 1000, id]);
+    const { chargeKeyLifeMs } = this.gateway.limits;
+    if (chargeKeyLifeMs === Infinity) return Promise.resolve([]);
+    return this.charges.query<Charge[]>(UNRESOLVED, [CREATE_CHARGE, chargeKeyLifeMs / 1000, id]);
   }
 
   private async reasonAgainst(id: string): Promise<string> {
     const charge = await this.charges.findOneBy({ id });
     if (!charge) return `${id}: there is no such charge`;
     if (charge.status !== 'pending') return `${id}: the charge is ${charge.status} already`;
+    if (this.gateway.limits.chargeKeyLifeMs === Infinity) return `${id}: the service can always ask this gateway`;
     const open = await findOpenCharge(this.charges, charge);
-    const seconds = Math.ceil((this.gateway.limits.keyLifeMs - (open?.age_ms ?? 0)) / 1000);
+    const seconds = Math.ceil((this.gateway.limits.chargeKeyLifeMs - (open?.age_ms ?? 0)) / 1000);
     return `${id}: the service can still ask the gateway for ${seconds} s, so no person has to decide yet`;
   }
 }

@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentAccount } from '../accounts/account.decorator.js';
 import { ApiProblems } from '../http/openapi.decorators.js';
 import type { ProblemCode } from '../http/problem.js';
@@ -7,6 +7,7 @@ import { Idempotent, type IdempotentRequest, IdempotencyContext, type RecordedRe
 import { CreateCharge } from './dto/create-charge.dto.js';
 import { ListCharges } from './dto/list-charges.dto.js';
 import { ChargeList, ChargeResource } from './dto/charge.resource.js';
+import { ApiChargeId } from './charges.openapi.js';
 import { ChargesReader } from './charges.reader.js';
 import { ChargesService } from './charges.service.js';
 
@@ -50,6 +51,10 @@ export class ChargesController {
         description: 'true on a replay, absent on the first reply',
         schema: { type: 'string', enum: ['true'] },
       },
+      'Idempotency-Key-Expires': {
+        description: 'When the key expires, as an HTTP date: the same time on the first reply and on every replay',
+        schema: { type: 'string', example: 'Mon, 30 Nov 2026 12:00:00 GMT' },
+      },
     },
   })
   create(@Body() input: CreateCharge, @IdempotencyContext() request: IdempotentRequest): Promise<RecordedReply> {
@@ -57,7 +62,7 @@ export class ChargesController {
   }
 
   @Get(':id')
-  @ApiParam({ name: 'id', schema: { type: 'string', example: 'ch_019ab9f2c0de7a3c8f21d5b6e7a8c9d0' } })
+  @ApiChargeId()
   @ApiOperation({ summary: 'Read a charge' })
   @ApiOkResponse({ type: ChargeResource })
   @ApiProblems('validation_failed', 'card_data_refused', 'unauthorized', 'not_found', 'database_unavailable')

@@ -10,7 +10,7 @@ import type { Authorization } from './gateway/payment.gateway.js';
 /** The id of a charge derives from the id of its request, so every retry and the recovery find the same charge. */
 export const chargeId = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
 
-/** The id of the request that opened a charge. */
+/** The id of the request that opened a charge or a refund. */
 export const requestIdOf = (id: string) => id.slice(3).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 
 /** The operation whose requests open charges, as `processed_requests` stores it. */
@@ -116,7 +116,7 @@ export const settled = ({ input: { charge, authorization } }: PhaseItem<Settleme
 
 /** 200 with the charge, or 402. Both replies are recorded and replayed. */
 export function toReply(charge: Charge): Reply {
-  if (charge.status === 'succeeded') return { status: 200, body: toResource(charge) };
+  if (charge.status === 'succeeded') return { status: 200, body: toResource(charge, 0) };
   const declined = new Problem('card_declined', 'The bank declined the card; no money was taken.', {
     outcome: 'final',
     extensions: { decline_code: charge.decline_code, charge_id: charge.id },

@@ -4,8 +4,10 @@ import { Repository } from 'typeorm';
 import { PAGE_BYTES } from '../http/page.input.js';
 import { Problem } from '../http/problem.js';
 import { Charge } from './charge.entity.js';
+import { type DisputeStatus, lastDispute } from './disputes.js';
 import type { ListCharges } from './dto/list-charges.dto.js';
 import { type ChargeList, type ChargeResource, toResource } from './dto/charge.resource.js';
+import { amountRefunded } from './refunds/refundable.js';
 
 /** Reads the charges of one account. */
 @Injectable()
@@ -14,9 +16,9 @@ export class ChargesReader {
 
   /** @throws Problem 404 `not_found`, also for a charge of another account */
   async find(accountId: string, id: string): Promise<ChargeResource> {
-    const charge = await this.charges.findOneBy({ account_id: accountId, id });
+    const [charge] = await this.charges.query<ReadRow[]>(FIND, [accountId, id]);
     if (!charge) throw new Problem('not_found', 'There is no charge with this id.');
-    return toResource(charge);
+    return toResource(charge, charge.amount_refunded, charge.dispute);
   }
 
   /**
@@ -27,11 +29,21 @@ export class ChargesReader {
    */
   async list(accountId: string, { limit, starting_after }: ListCharges): Promise<ChargeList> {
     const page = await this.charges.query<PageRow[]>(PAGE, [accountId, starting_after ?? null, limit, PAGE_BYTES]);
-    return { object: 'list', data: page.map(toResource), has_more: page.at(-1)?.has_more ?? false };
+    return {
+      object: 'list',
+      data: page.map((charge) => toResource(charge, charge.amount_refunded, charge.dispute)),
+      has_more: page.at(-1)?.has_more ?? false,
+    };
   }
 }
 
-type PageRow = Charge & { has_more: boolean };
+type ReadRow = Charge & { amount_refunded: number; dispute: DisputeStatus | null };
+type PageRow = ReadRow & { has_more: boolean };
+
+// $1 account, $2 the id of the charge
+const FIND = `
+  SELECT charge.*, ${amountRefunded('charge')} AS amount_refunded,
+    ${lastDispute('charge')} AS dispute FROM charges AS charge WHERE account_id = $1 AND id = $2`;
 
 // $1 account, $2 the id of the last charge of the previous page, $3 limit, $4 bytes. The recursion reads one charge after another and stops
 // at $4, because a LIMIT alone would also read large charges that do not fit on the page.
@@ -45,5 +57,7 @@ const PAGE = `
       WHERE account_id = $1 AND id < (page.charge).id ORDER BY id DESC LIMIT 1) AS next
     WHERE position < $3 AND bytes < $4
   )
-  SELECT (charge).*, EXISTS (SELECT FROM charges WHERE account_id = $1 AND id < (page.charge).id) AS has_more
+  SELECT (charge).*, ${amountRefunded('(charge)')} AS amount_refunded,
+    ${lastDispute('(charge)')} AS dispute,
+    EXISTS (SELECT FROM charges WHERE account_id = $1 AND id < (page.charge).id) AS has_more
   FROM page ORDER BY position`;

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, IsNull, Repository } from 'typeorm';
-import { validationFailed } from '../http/problem.js';
+import { validationFailed } from '../http/validation-failed.js';
 import type { IdempotentRequest, RecordedReply } from '../idempotency/index.js';
 import { runStatement } from '../postgres/transaction.js';
 import { Customer } from './customer.entity.js';

@@ -1,6 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
-import { validationFailed } from '../http/problem.js';
+import { validationFailed } from '../http/validation-failed.js';
 
 /**
  * The condition of a request: `none` if it has no `If-Match`, `any` (`*`) if the customer must exist, or `versions` if

@@ -3,31 +3,15 @@ import type { DataSourceOptions } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
 import { Balance } from '../balance/balance.entity.js';
 import { Charge } from '../charges/charge.entity.js';
+import { Refund } from '../charges/refunds/refund.entity.js';
 import type { Config } from '../config.js';
 import { Customer } from '../customers/customer.entity.js';
 import { InventoryItem } from '../inventory/inventory-item.entity.js';
 import { Order } from '../orders/order.entity.js';
+import { CONNECTION_LIMITS } from '../postgres/connection-limits.js';
 
-/** If a statement waits longer than this for a row lock, the process that holds the lock is assumed to be frozen, not busy. */
-const LOCK_TIMEOUT_MS = 2_000;
-/** Every statement of this service takes less than a hundredth of this time. */
-const STATEMENT_TIMEOUT_MS = 10_000;
-/**
- * Maximum time that a process which freezes within a transaction blocks its rows.
- *
- * The limit holds while PostgreSQL waits for the next statement, and while PostgreSQL waits for the process to read an answer. Only TCP can end
- * the second wait, because a backend does not check its own timeouts while it sends. The answer of a claim fits into the socket buffers, but a
- * phase that places orders, or the relay, reads hundreds of rows while it holds its locks.
- */
-const FROZEN_MS = 5_000;
 /** A request that gets no connection in this time is answered with 503 `database_unavailable`. */
 const CONNECT_TIMEOUT_MS = 3_000;
-/**
- * Maximum time that pg waits for the answer to a statement. After this time the connection counts as lost, because a network can drop a
- * connection without a notice. pg then destroys the connection, because `pipeline` is on. Longer than the statement timeout, so that a
- * server that is still connected reports its own error first.
- */
-const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
 /**
  * Time after which an idle connection leaves the pool. Shorter than the query timeout, which a statement needs to find out that its connection
  * is lost. By then, all connections that were idle when this statement began have left the pool, so no other request waits for such a connection.
@@ -91,12 +75,8 @@ function withOptions(url: string, settings: SessionSettings, defaults: string): 
   return complete.href;
 }
 
-/** The limits of a session of the service. */
-const LIMITS = {
-  lock_timeout: LOCK_TIMEOUT_MS,
-  statement_timeout: STATEMENT_TIMEOUT_MS,
-  idle_in_transaction_session_timeout: FROZEN_MS,
-};
+/** The limits that PostgreSQL enforces are settings of the session, and the others are options of pg. */
+const { query_timeout, pipeline, ...LIMITS } = CONNECTION_LIMITS;
 
 /**
  * The options of the data source, for the service and the tests. The query of `url` overrides the limits, as with `?query_timeout=30000`.
@@ -104,8 +84,8 @@ const LIMITS = {
 export function dataSourceOptions(url: string, poolSize = 2, settings: SessionSettings = 'startup') {
   return {
     type: 'postgres',
-    url: withOptions(url, settings, `${PROBED} -c tcp_user_timeout=${FROZEN_MS}`),
-    entities: [Balance, Charge, Customer, InventoryItem, Order],
+    url: withOptions(url, settings, `${PROBED} -c tcp_user_timeout=${LIMITS.idle_in_transaction_session_timeout}`),
+    entities: [Balance, Charge, Customer, InventoryItem, Order, Refund],
     migrations,
     // Only migrations change the schema.
     synchronize: false,
@@ -119,9 +99,9 @@ export function dataSourceOptions(url: string, poolSize = 2, settings: SessionSe
     extra: {
       ...CONNECTION,
       ...(settings === 'startup' && LIMITS),
-      query_timeout: QUERY_TIMEOUT_MS,
+      query_timeout,
       idleTimeoutMillis: IDLE_TIMEOUT_MS,
-      pipeline: true,
+      pipeline,
     },
   } satisfies DataSourceOptions;
 }

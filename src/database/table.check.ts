@@ -10,6 +10,11 @@ export const TABLES: Readonly<Record<string, readonly string[]>> = {
   // The idempotency module checks its own rights.
   processed_requests: [],
   charges: ADD_AND_CHANGE,
+  refunds: ADD_AND_CHANGE,
+  stripe_payments: ADD_AND_CHANGE,
+  unmatched_events: ALL,
+  reported_refunds: ADD_AND_CHANGE,
+  disputes: ADD_AND_CHANGE,
   orders: ADD_AND_CHANGE,
   order_payments: ADD_AND_CHANGE,
   inventory: ADD_AND_CHANGE,

@@ -1,5 +1,5 @@
 import { type ArgumentMetadata, Injectable, type PipeTransform } from '@nestjs/common';
-import { validationFailed } from './problem.js';
+import { validationFailed } from './validation-failed.js';
 
 /** An id that clients choose. Only characters that a URL, a log line and a header carry unchanged. */
 export const CLIENT_ID = /^[\w.:-]{1,255}$/;

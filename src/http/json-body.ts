@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { FastifyInstance } from 'fastify';
-import { Problem, validationFailed } from './problem.js';
+import { Problem } from './problem.js';
+import { validationFailed } from './validation-failed.js';
 
 /**
  * Maximum size of a body. The largest valid charge, with 50 pairs of metadata, has 110 KB in UTF-8. It exceeds the limit only if it consists

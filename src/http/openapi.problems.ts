@@ -1,6 +1,6 @@
 import { ApiProperty, getSchemaPath, type OpenAPIObject } from '@nestjs/swagger';
-import type { IdempotencyError } from '../idempotency/index.js';
-import { IDEMPOTENCY_ERRORS, Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
+import { IDEMPOTENCY_ERRORS, type IdempotencyError } from '../idempotency/index.js';
+import { Problem, type ProblemCode, type ProblemOptions, PROBLEMS } from './problem.js';
 
 /** The schema of every error, RFC 9457. */
 export class ProblemDetails {
@@ -41,10 +41,17 @@ const EXAMPLE_OPTIONS: Partial<Record<ProblemCode, ProblemOptions>> = {
   order_id_reused: { outcome: 'final' },
   version_mismatch: { outcome: 'final' },
   card_declined: { outcome: 'final', extensions: { decline_code: 'generic_decline' } },
+  refund_failed: {
+    outcome: 'final',
+    extensions: { failure_code: 'charge_disputed', refund_id: 're_019ab9f2c0de7a3c8f21d5b6e7a8c9d1' },
+  },
+  charge_pending: { retryAfterSeconds: 1 },
+  refund_exceeds_charge: { outcome: 'final', extensions: { refundable: 500 } },
   rate_limited: { retryAfterSeconds: 1 },
   gateway_unavailable: { outcome: 'unknown', retryAfterSeconds: 1 },
   gateway_timeout: { outcome: 'unknown', retryAfterSeconds: 1 },
   charge_undecided: { outcome: 'unknown', retryAfterSeconds: 60 },
+  refund_undecided: { outcome: 'unknown', retryAfterSeconds: 60 },
   shutting_down: { retryAfterSeconds: 1 },
 };
 

@@ -11,7 +11,7 @@ A payment service in which every request is safe to send twice.
 Send \`POST /charges\` with an \`Idempotency-Key\`. If you send the request again with the same key and body, the service
 charges once, and every attempt gets the same status and the same bytes. This holds for any number of retries, for
 retries at the same time, and after a crash. Keys are kept for 24 hours by default. A replayed reply carries
-\`Idempotent-Replayed: true\`.
+\`Idempotent-Replayed: true\`. Every recorded reply carries \`Idempotency-Key-Expires\`, the time when its key expires.
 
 Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details. The member \`outcome\` says what the attempt
 has done: \`not_started\`, \`unknown\` or \`final\`. The member \`retryable\` says whether to send the request again.
@@ -25,6 +25,7 @@ export function serveDocs(app: INestApplication): void {
     .setDescription(DESCRIPTION)
     .setVersion('1')
     .addTag('charges', 'Idempotent by `Idempotency-Key`')
+    .addTag('webhooks', 'Idempotent by the id of the event')
     .addTag('orders', 'Idempotent by a natural key')
     .addTag('inventory', 'Idempotent by upsert')
     .addTag('customers', 'Protected by an optimistic lock')

@@ -1,7 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { answerToOutage } from '../idempotency/http/idempotency.errors.js';
-import { IdempotencyError } from '../idempotency/index.js';
+import { answerToOutage, IdempotencyError } from '../idempotency/index.js';
 import { isAccountMoving } from '../postgres/database-errors.js';
 import { Problem, type ProblemCode } from './problem.js';
 

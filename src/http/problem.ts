@@ -1,13 +1,4 @@
-import {
-  accountMoving,
-  databaseUnavailable,
-  idempotencyKeyInProgress,
-  idempotencyKeyInvalid,
-  idempotencyKeyMissing,
-  idempotencyKeyReused,
-  overloaded,
-} from '../idempotency/http/idempotency.errors.js';
-import type { IdempotencyError, Outcome } from '../idempotency/index.js';
+import { IDEMPOTENCY_ERRORS, type IdempotencyError, type Outcome } from '../idempotency/index.js';
 
 interface Definition {
   status: number;
@@ -15,17 +6,6 @@ interface Definition {
   /** The advice to the client, on the page that `type` links to. */
   advice: string;
 }
-
-/** One error of each code of the idempotency module, which alone decides the status, the outcome and the `Retry-After` of its errors. */
-export const IDEMPOTENCY_ERRORS: Readonly<Record<IdempotencyError['code'], IdempotencyError>> = {
-  idempotency_key_missing: idempotencyKeyMissing(),
-  idempotency_key_invalid: idempotencyKeyInvalid('it is empty'),
-  idempotency_key_in_progress: idempotencyKeyInProgress(),
-  idempotency_key_reused: idempotencyKeyReused(),
-  database_unavailable: databaseUnavailable('not_started', undefined),
-  account_moving: accountMoving('not_started', undefined),
-  overloaded: overloaded(),
-};
 
 const statusOf = (code: IdempotencyError['code']) => IDEMPOTENCY_ERRORS[code].getStatus();
 
@@ -52,6 +32,12 @@ export const PROBLEMS = {
     advice:
       'Send a token such as tok_visa instead of a card number or a CVC. The card data was neither stored nor logged.',
   },
+  signature_invalid: {
+    status: 400,
+    title: 'The signature is not valid',
+    advice:
+      'Sign the bytes of the body with the secret of this endpoint, as Stripe does, and send the event within five minutes. Nothing was recorded.',
+  },
   idempotency_key_missing: {
     status: statusOf('idempotency_key_missing'),
     title: 'An idempotency key is required',
@@ -72,6 +58,12 @@ export const PROBLEMS = {
     status: 402,
     title: 'The card was declined',
     advice: 'No money was taken. The answer is final for this idempotency key; use a new key for a new attempt.',
+  },
+  refund_failed: {
+    status: 402,
+    title: 'The bank refused the refund',
+    advice:
+      'No money was returned, and the amount can be refunded again. The answer is final for this idempotency key; use a new key for a new attempt.',
   },
   not_found: {
     status: 404,
@@ -97,6 +89,18 @@ export const PROBLEMS = {
     status: statusOf('idempotency_key_in_progress'),
     title: 'The first request with this key is still being processed',
     advice: 'Wait as long as Retry-After says, then send the same request with the same key again to get its reply.',
+  },
+  charge_pending: {
+    status: 409,
+    title: 'The charge is pending',
+    advice:
+      'Nothing was started or recorded. Wait until the charge has succeeded, then send the same request with the same key again.',
+  },
+  refund_exceeds_charge: {
+    status: 409,
+    title: 'The refund exceeds the charge',
+    advice:
+      'Nothing was refunded. `refundable` is the amount of the charge that was left, in minor units. Pending refunds count as refunded. A retry with the same idempotency key gets this answer again. Send a smaller refund with a new key.',
   },
   insufficient_stock: {
     status: 409,
@@ -175,13 +179,19 @@ export const PROBLEMS = {
     status: 503,
     title: 'The payment gateway is unavailable',
     advice:
-      'The charge is pending, and the service will finish it. Send the same request with the same key again to get its reply.',
+      'The charge or the refund is pending, and the service will finish it. Send the same request with the same key again to get its reply.',
   },
   charge_undecided: {
     status: 503,
     title: 'It is not known whether money was taken',
     advice:
       'An operator of this service has to decide, which can take hours. Until then the charge is pending. Send the same request with the same key again to get its reply.',
+  },
+  refund_undecided: {
+    status: 503,
+    title: 'It is not known whether money was returned',
+    advice:
+      'An operator of this service has to decide, which can take hours. Until then the refund is pending. Send the same request with the same key again to get its reply.',
   },
   shutting_down: {
     status: 503,
@@ -192,7 +202,7 @@ export const PROBLEMS = {
     status: 504,
     title: 'The payment gateway did not answer in time',
     advice:
-      'Money may have been taken. The service will ask the gateway again and finish the charge. Send the same request with the same key again to get its reply.',
+      'Money may have been moved. The service will ask the gateway again and finish the charge or the refund. Send the same request with the same key again to get its reply.',
   },
 } as const satisfies Record<string, Definition>;
 
@@ -270,25 +280,4 @@ export class Problem extends Error {
       ...headers,
     };
   }
-}
-
-/** A member of the request that is not valid, and what was expected. */
-export interface FieldError {
-  field: string;
-  message: string;
-}
-
-/** Maximum number of errors in one answer, so that the answer does not grow with the request. */
-const MAX_ERRORS = 20;
-
-/**
- * A 400 that names the first invalid members and what was expected of them.
- *
- * @param errors all errors. Errors beyond the first 20 are only counted. A message must not repeat a value, because it could be card data.
- */
-export function validationFailed(...errors: FieldError[]): Problem {
-  const listed = errors.slice(0, MAX_ERRORS);
-  const details = listed.map(({ field, message }) => `${field}: ${message}`);
-  if (errors.length > listed.length) details.push(`and ${errors.length - listed.length} more`);
-  return new Problem('validation_failed', details.join('; '), { extensions: { errors: listed } });
 }

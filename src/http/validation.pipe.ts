@@ -1,6 +1,6 @@
 import { type ArgumentMetadata, Injectable, ValidationPipe } from '@nestjs/common';
 import type { ValidationError } from 'class-validator';
-import { type FieldError, validationFailed } from './problem.js';
+import { type FieldError, validationFailed } from './validation-failed.js';
 
 /** Validates DTOs with class-validator. Unknown members are errors, and each error names its member. */
 @Injectable()

@@ -36,8 +36,9 @@ export const IDEMPOTENCY_DEFAULTS: Omit<IdempotencyOptions, 'scope'> = {
   retentionHours: 24,
   // Longer than a call of a payment gateway, its timeout included.
   leaseSeconds: 30,
+  // Longer than the 10 s that a call of a gateway may take, because a duplicate that waits as long as the call gets a 409 instead of its answer.
   // Shorter than the timeouts of most HTTP clients and proxies, so that a duplicate gets an answer.
-  waitMs: 10_000,
+  waitMs: 12_000,
   // Larger groups are not faster: see docs/benchmark.md.
   maxGroupSize: 64,
   // About 20,000 replies of charges.

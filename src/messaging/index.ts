@@ -10,4 +10,5 @@ export { type MessagingEvent, MessagingEvents } from './messaging.events.js';
 export { MessagingModule } from './messaging.module.js';
 export { appendToOutbox } from './messaging.sql.js';
 export { type Backlog, Outbox } from './outbox.js';
+export { type MessageName, receive } from './receive.js';
 export { Relay } from './relay.js';

@@ -6,10 +6,11 @@ import { HealthController } from './health.controller.js';
 import { DatabaseLooks } from './looks.js';
 import { MessagingMetrics } from './messaging-metrics.js';
 import { Metrics, MetricsController } from './metrics.js';
+import { WebhookMetrics } from './webhook-metrics.js';
 
 @Module({
   imports: [ChargesModule],
   controllers: [HealthController, MetricsController],
-  providers: [DatabaseLooks, Drain, GatewayMetrics, MessagingMetrics, Metrics],
+  providers: [DatabaseLooks, Drain, GatewayMetrics, MessagingMetrics, Metrics, WebhookMetrics],
 })
 export class OperationsModule {}

@@ -6,6 +6,7 @@ import { Program } from '../../harness/processes.js';
 import type { ProxyFault } from '../../harness/proxy.js';
 import type { BankFault, BankCommand, BankReport } from './bank.js';
 import type { Bus } from './bus.js';
+import { Courier } from './courier.js';
 import type { Database } from './database.js';
 import { ObservedDatabase } from './database-state.js';
 import { type Evidence, readJournal, type Snapshot } from './evidence.js';
@@ -39,6 +40,7 @@ export class Arena {
   /** Called for each fault that landed at the bank or in a proxy. */
   onLanded: (kind: BankFault | ProxyFault, replica?: ChaosReplica) => void = () => undefined;
   readonly replicas: ChaosReplica[] = [];
+  readonly courier = new Courier(this.replicas);
   /** The steps at which processes are stopped, and how. */
   stops: readonly StopCase[] = STOP_CASES;
 
@@ -85,7 +87,10 @@ export class Arena {
     };
     const person = new Person({ database, directory, build, environment });
     const arena = new Arena(postgres, database, history, directory, bank, person, bus);
-    bank.child.on('message', (report: BankReport) => 'landed' in report && arena.onLanded(report.landed));
+    bank.child.on('message', (report: BankReport) => {
+      if ('landed' in report) arena.onLanded(report.landed);
+      else if ('decided' in report) arena.courier.report(report.decided);
+    });
     const started = await Promise.all(
       Array.from({ length: replicas }, async (_, i) => {
         const replica: ChaosReplica = await ChaosReplica.start({
@@ -119,7 +124,7 @@ export class Arena {
     let [left, quiet, movedAt] = [Infinity, 0, performance.now()];
     while (quiet < 2 && performance.now() < movedAt + patienceMs) {
       // A database that does not answer in time is not a sign of progress.
-      const now = await this.database.unfinished().catch(() => left);
+      const now = this.courier.pending + (await this.database.unfinished().catch(() => left - this.courier.pending));
       if (now !== left) movedAt = performance.now();
       left = now;
       quiet = left === 0 ? quiet + 1 : 0;
@@ -151,6 +156,7 @@ export class Arena {
   }
 
   async end(): Promise<void> {
+    this.courier.end();
     await this.person.end();
     await Promise.all([this.bank.end(), ...this.replicas.map((replica) => replica.end())]);
   }

@@ -13,20 +13,20 @@ export type BankFault = 'down' | 'lost answer' | 'slow' | 'nonsense' | 'forgets'
 export interface BankCommand {
   fault: BankFault | undefined;
 }
-/** A message from the bank: the port on which it listens, or the fault that it has applied to a request. */
-export type BankReport = { port: number } | { landed: BankFault };
+/** A message from the bank: the port on which it listens, the fault that it has applied to a request, or a new decision. */
+export type BankReport = { port: number } | { landed: BankFault } | { decided: JournalEntry };
 
 /**
  * The bank is a process that no fault stops. It honours its idempotency key: it decides the first request with a key, writes the
  * decision to the journal and answers. Later requests with that key get the same decision until the bank forgets the key. The journal is
- * append-only, and the bank answers from it if it is asked about a charge.
+ * append-only, and the bank answers from it if it is asked about a charge or a refund.
  */
 const [, , journal = '', slowMs = '', keyLifeMs = ''] = process.argv;
 /** The decisions by their keys, which the bank forgets. */
 const keys = new Map<string, JournalEntry>();
-/** The last decision for each charge, which the bank never forgets. */
+/** The last decision for each charge and each refund, by its id, which the bank never forgets. */
 const decisions = new Map<string, JournalEntry>();
-/** The charges that get no answer until their key is forgotten. */
+/** The charges and refunds that get no answer until their key is forgotten. */
 const silent = new Set<string>();
 let fault: BankFault | undefined;
 
@@ -38,41 +38,67 @@ interface Capture {
   source: string;
 }
 
+/** The bank pays every refund, also one that exceeds its charge, because a bank that refuses it would hide the mistake of the service. */
+interface Refund {
+  account_id: string;
+  refund_id: string;
+  charge_id: string;
+  amount: number;
+  currency: string;
+}
+
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 const report = (message: BankReport) => void process.send?.(message);
 
-function decide(key: string, { account_id, charge_id, amount, currency, source }: Capture): JournalEntry {
-  const name = `${account_id} ${key}`;
+function decide(key: string, request: Capture | Refund): JournalEntry {
+  const { account_id: account, charge_id: charge, amount, currency } = request;
+  const name = `${account} ${key}`;
   const known = keys.get(name);
   if (known && isAlive(known)) return known;
-  const decision = source === 'tok_chargeDeclined' ? 'declined' : 'captured';
-  const entry = { at: Date.now(), account: account_id, key, charge: charge_id, amount, currency, decision } as const;
+  const asked = { at: Date.now(), account, key, charge, amount, currency };
+  const entry: JournalEntry =
+    'refund_id' in request
+      ? { ...asked, refund: request.refund_id, decision: 'refunded' }
+      : { ...asked, decision: request.source === 'tok_chargeDeclined' ? 'declined' : 'captured' };
   appendFileSync(journal, `${JSON.stringify(entry)}\n`);
   keys.set(name, entry);
-  decisions.set(charge_id, entry);
+  decisions.set(subjectOf(entry), entry);
+  report({ decided: entry });
   return entry;
 }
 
+/** The id of the charge or of the refund that the bank has decided. */
+const subjectOf = ({ charge, refund = charge }: JournalEntry) => refund;
+
+/** The id of the charge or of the refund that a request looks up. */
+const lookedUp = ({ url = '' }: IncomingMessage) => url.split('/').at(-1) ?? '';
+
 const isAlive = ({ at }: JournalEntry) => Date.now() < at + Number(keyLifeMs);
 
-/** The decision for a request: a new one, the one that the key stands for, or the one that is looked up. `undefined` if a charge is not known. */
+/** The decision for a request: a new one, the one that the key stands for, or the one that is looked up. `undefined` if the bank has decided nothing. */
 async function decisionFor(request: IncomingMessage): Promise<JournalEntry | undefined> {
-  if (request.method === 'GET') return decisions.get(String(request.url).replace('/captures/', ''));
-  return decide(String(request.headers['idempotency-key']), (await json(request)) as Capture);
+  if (request.method === 'GET') return decisions.get(lookedUp(request));
+  return decide(String(request.headers['idempotency-key']), (await json(request)) as Capture | Refund);
 }
 
-/** Whether the bank stays silent about a charge. Reports the fault when the first request meets a key that is forgotten. */
+/** Whether the bank stays silent about a charge or a refund. Reports the fault when the first request meets a key that is forgotten. */
 function isSilent(entry: JournalEntry): boolean {
-  if (!silent.has(entry.charge) || isAlive(entry)) return silent.has(entry.charge);
-  silent.delete(entry.charge);
+  const subject = subjectOf(entry);
+  if (!silent.has(subject) || isAlive(entry)) return silent.has(subject);
+  silent.delete(subject);
   report({ landed: 'forgets' });
   return false;
 }
 
 function answer(response: ServerResponse, { decision }: JournalEntry): void {
-  const [status, body] = decision === 'captured' ? [200, {}] : [402, { decline_code: 'generic_decline' }];
+  const [status, body] = decision === 'declined' ? [402, { decline_code: 'generic_decline' }] : [200, {}];
   response.writeHead(status, JSON_TYPE).end(JSON.stringify(body));
+}
+
+function answerUnknown({ url }: IncomingMessage, response: ServerResponse): void {
+  const code = url?.startsWith('/refunds/') ? 'refund_unknown' : 'charge_unknown';
+  response.writeHead(404, JSON_TYPE).end(JSON.stringify({ code }));
 }
 
 /** Answers that are not a decision, used in turn. The last one is longer than any decision. */
@@ -95,13 +121,12 @@ const server = createServer((request, response) => {
   if (met && met !== 'forgets') report({ landed: met });
   if (met === 'down') return void response.writeHead(503).end();
   // Before the decision, because a new decision under a forgotten key would end the silence unseen.
-  const charge = String(request.headers['idempotency-key'] ?? request.url?.replace('/captures/', ''));
-  const known = decisions.get(charge);
+  const known = decisions.get(String(request.headers['idempotency-key'] ?? lookedUp(request)));
   if (known && isSilent(known)) return void response.destroy();
   decisionFor(request).then(
     (entry) => {
-      if (!entry) return void response.writeHead(404, JSON_TYPE).end('{"code": "charge_unknown"}');
-      if (met === 'forgets') silent.add(entry.charge);
+      if (!entry) return answerUnknown(request, response);
+      if (met === 'forgets') silent.add(subjectOf(entry));
       if (met === 'forgets') return void response.destroy();
       if (met === 'nonsense') return answerNonsense(response);
       if (met === 'lost answer') return void response.destroy();

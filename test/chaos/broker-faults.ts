@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Consumer, Message, MessageBus } from '../../src/messaging/index.js';
 import type { Arena } from './arena.js';
 import type { Bus } from './bus.js';
-import { CONSUMERS } from './consumers.js';
+import { TYPES } from './consumers.js';
 import { alone, type Fault, type Landed, pauseFor } from './fault.js';
 import type { Random } from './random.js';
 
@@ -108,7 +108,7 @@ export const BROKER_FAULTS = {
       };
       const handle = () => Promise.reject(new Error('the guest has no database'));
       await guest.start(
-        CONSUMERS.map((name) => ({ name, types: ['charge.succeeded'], handle })),
+        Object.entries(TYPES).map(([name, types]) => ({ name, types, handle })),
         { deliver },
       );
       if (!(await isTrueInTime(() => taken > 0))) return;

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Address, attempt, type AttemptOptions } from './attempt.js';
-import type { History, Operation, Outcome } from './history.js';
-import { chargeOf, ITEMS, orderOf, paymentOf } from './operations.js';
+import { type History, type Operation, type Outcome, parse } from './history.js';
+import { chargeOf, ITEMS, orderOf, paymentOf, refundOf } from './operations.js';
 import type { Random } from './random.js';
 
 /** The pause between two attempts. A shorter pause would overload the service. */
@@ -20,6 +20,8 @@ export interface Habits {
   orders: number;
   /** The share of orders that are paid with a charge. */
   pays: number;
+  /** The share of charges that are refunded, with one to three refunds at once. */
+  refunds: number;
   /** Operations that are given up after one attempt, so that recovery has to finish them without the client. */
   givesUp: number;
   /** Operations that are sent twice at the same time, as by a double click. */
@@ -27,7 +29,7 @@ export interface Habits {
   /** Operations that are sent again after their reply; orders also after their payment. */
   again: number;
 }
-export const USUAL: Habits = { orders: 0.4, pays: 0.7, givesUp: 0.1, twins: 0.1, again: 0.2 };
+export const USUAL: Habits = { orders: 0.4, pays: 0.7, refunds: 0.3, givesUp: 0.1, twins: 0.1, again: 0.2 };
 
 export interface ClientOptions {
   habits: Habits;
@@ -80,7 +82,7 @@ function hangUp(hangUps: ClientOptions['hangUps'], random: Random): AttemptOptio
   return { hangUpAfterMs, onHungUp: () => hangUps.landed() };
 }
 
-/** One client of an account. It orders, pays and sometimes retries. Clients of other accounts use the same keys. */
+/** One client of an account. It orders, pays, refunds and sometimes retries. Clients of other accounts use the same keys. */
 export class Client {
   readonly account: string;
   private readonly name: string;
@@ -105,33 +107,57 @@ export class Client {
   }
 
   private async once(stopped: () => boolean, deadline: () => number): Promise<void> {
-    if (!this.random.chance(this.options.habits.orders)) return this.perform(this.charge(), deadline);
+    if (!this.random.chance(this.options.habits.orders)) return this.pay(deadline);
     const order = this.order();
-    await this.perform(order, deadline);
+    await this.perform(order, deadline, this.random);
     if (!this.random.chance(this.options.habits.pays) || stopped()) return;
-    await this.perform(this.charge(order), deadline);
+    await this.pay(deadline, order);
     // The answer to an order without a key is its current state, which is paid or still placed.
     if (this.random.chance(this.options.habits.again)) await drive(this.options, order, this.random, deadline);
   }
 
-  /** Sends an operation as one kind of client: one that gives up, sends twice at once, or retries until it has an answer. */
-  private async perform(operation: Operation, deadline: () => number): Promise<void> {
+  /** Charges, and sometimes refunds the charge in parts. The parts are sent at once, and may exceed the charge. */
+  private async pay(deadline: () => number, order?: Operation): Promise<void> {
+    const charge = this.charge(order);
+    const outcome = await this.perform(charge, deadline, this.random);
+    const isCharged = outcome?.type === 'ok' && outcome.reply.status === 200;
+    if (!isCharged || !this.random.chance(this.options.habits.refunds)) return;
+    const chargeId = String(parse(outcome.reply.body)['id']);
+    const parts = Array.from({ length: this.random.integer(1, 3) }, () => {
+      const amount = this.random.chance(0.3) ? undefined : this.random.integer(1, Number(charge.body['amount']));
+      return { refund: refundOf(this.account, this.nextName('r'), chargeId, amount), random: this.fork() };
+    });
+    await Promise.all(parts.map(({ refund, random }) => this.perform(refund, deadline, random)));
+  }
+
+  /**
+   * Sends an operation as one kind of client: one that gives up, sends twice at once, or retries until it has an answer.
+   *
+   * @returns the outcome of the first attempts; undefined if they had no final answer before the deadline
+   */
+  private async perform(operation: Operation, deadline: () => number, random: Random): Promise<Outcome | undefined> {
     const { history, replicas, habits } = this.options;
     history.add({ type: 'operation', operation });
-    const kind = this.random.next();
+    const kind = random.next();
     const [givesUp, isTwin] = [kind < habits.givesUp, kind < habits.givesUp + habits.twins];
     if (givesUp) {
-      await attempt(history, operation, this.random.pick(replicas));
-    } else if (isTwin) {
-      const twins = [0, 1].map(() => this.random.fork(this.random.integer(0, 2 ** 30)));
-      await Promise.all(twins.map((twin) => drive(this.options, operation, twin, deadline)));
-    } else {
-      await drive(this.options, operation, this.random, deadline);
-      if (kind > 1 - habits.again) {
-        await pause(this.random.integer(AGAIN_MS.least, AGAIN_MS.most));
-        await drive(this.options, operation, this.random, deadline);
-      }
+      return attempt(history, operation, random.pick(replicas));
     }
+    if (isTwin) {
+      const twins = [0, 1].map(() => random.fork(random.integer(0, 2 ** 30)));
+      const [outcome] = await Promise.all(twins.map((twin) => drive(this.options, operation, twin, deadline)));
+      return outcome;
+    }
+    const outcome = await drive(this.options, operation, random, deadline);
+    if (kind > 1 - habits.again) {
+      await pause(random.integer(AGAIN_MS.least, AGAIN_MS.most));
+      await drive(this.options, operation, random, deadline);
+    }
+    return outcome;
+  }
+
+  private fork(): Random {
+    return this.random.fork(this.random.integer(0, 2 ** 30));
   }
 
   private charge(order?: Operation): Operation {

@@ -5,13 +5,15 @@ import type { DatabaseState } from './evidence.js';
 const TABLES: Record<keyof DatabaseState, string> = {
   charges: `SELECT account_id, id, amount, currency, description, order_id, status, decline_code,
                    extract(epoch FROM created_at)::float8 * 1000 AS created_at FROM charges`,
+  refunds: 'SELECT account_id, id, charge_id, amount, currency, reason, status FROM refunds',
   requests: `SELECT account_id, idempotency_key, request_id, operation, response_status,
                     response_headers->>'content-type' AS content_type, response_body,
                     completed_at IS NOT NULL AS completed FROM processed_requests`,
   orders: 'SELECT account_id, order_id, status, amount::float8 AS amount, customer_id, items FROM orders',
   stock: 'SELECT account_id, item_id, stock FROM inventory',
   messages: 'SELECT account_id, id, published_at IS NOT NULL AS published FROM outbox',
-  processed: 'SELECT account_id, consumer, message_id FROM processed_messages',
+  processed: `SELECT account_id, consumer, message_id FROM processed_messages WHERE consumer <> 'stripe'`,
+  events: `SELECT account_id, consumer, message_id FROM processed_messages WHERE consumer = 'stripe'`,
   deadLetters: 'SELECT account_id, consumer, message_id FROM failed_messages WHERE dead_at IS NOT NULL',
   balances: 'SELECT account_id, currency AS of, amount::float8 AS amount FROM balances',
   payments: 'SELECT account_id, order_id AS of, amount::float8 AS amount FROM order_payments',
@@ -19,12 +21,13 @@ const TABLES: Record<keyof DatabaseState, string> = {
 };
 
 /**
- * The number of unfinished keys, charges and messages. A message that a broker has accepted is unfinished until each of its consumers ($1)
+ * The number of unfinished keys, charges, refunds and messages. A message that a broker has accepted is unfinished until each of its consumers ($1)
  * has processed it.
  */
 const UNFINISHED = `
   SELECT (SELECT count(*) FROM processed_requests WHERE completed_at IS NULL)
        + (SELECT count(*) FROM charges WHERE status = 'pending')
+       + (SELECT count(*) FROM refunds WHERE status = 'pending')
        + (SELECT count(*) FROM outbox WHERE published_at IS NULL)
        + (SELECT count(*) FROM outbox, unnest($1::text[]) AS consumer
           WHERE (consumer = 'balance' OR data->>'order_id' IS NOT NULL) AND (account_id, consumer, id) NOT IN (
@@ -68,7 +71,7 @@ export class ObservedDatabase {
     });
   }
 
-  /** How many keys, charges and messages are unfinished. */
+  /** How many keys, charges, refunds and messages are unfinished. */
   async unfinished(): Promise<number> {
     return Number((await this.query(UNFINISHED, [CONSUMERS]))[0]?.['count']);
   }

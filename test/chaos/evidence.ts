@@ -15,6 +15,16 @@ export interface ChargeRow {
   created_at: number;
 }
 
+export interface RefundRow {
+  account_id: string;
+  id: string;
+  charge_id: string;
+  amount: number;
+  currency: string;
+  reason: string | null;
+  status: 'pending' | 'succeeded' | 'failed';
+}
+
 export interface RequestRow {
   account_id: string;
   idempotency_key: string;
@@ -71,11 +81,14 @@ export interface ChangeRow {
 /** All rows of the database at one moment. */
 export interface DatabaseState {
   charges: ChargeRow[];
+  refunds: RefundRow[];
   requests: RequestRow[];
   orders: OrderRow[];
   stock: StockRow[];
   messages: MessageRow[];
   processed: ProcessedRow[];
+  /** The events of Stripe that the service has received. */
+  events: ProcessedRow[];
   deadLetters: ProcessedRow[];
   balances: SumRow[];
   payments: SumRow[];
@@ -89,10 +102,15 @@ export interface JournalEntry {
   /** The idempotency key that the bank received. */
   key: string;
   charge: string;
+  /** The refund of the charge that the bank has decided; undefined if it has decided the charge itself. */
+  refund?: string;
   amount: number;
   currency: string;
-  decision: 'captured' | 'declined';
+  decision: 'captured' | 'declined' | 'refunded';
 }
+
+/** The id of the event about a capture. A bank that has forgotten a key may capture a charge twice, which are two events. */
+export const eventIdOf = ({ charge, at }: JournalEntry) => `evt_${charge.slice(3)}_${at}`;
 
 /** The database and the bank's journal at one moment. */
 export interface Snapshot {

@@ -32,6 +32,7 @@ export async function recordedLongAgo(arena: Arena, operation: Operation, expire
   const values = [account, key, requestId, fingerprint, resource, createdAt, id, amount, currency, description];
   await untilInserted(() => arena.database.query(RECORD, values));
   appendFileSync(join(arena.directory, 'journal.jsonl'), `${JSON.stringify(entry)}\n`);
+  arena.courier.report(entry);
   return { status: 200, contentType: JSON_TYPE, body: resource, replayed: true };
 }
 

@@ -26,6 +26,9 @@ export const FAIL_POINTS = [
   'consumer.worked',
   'consumer.commit-sent',
   'consumer.committed',
+  'webhook.received',
+  'webhook.commit-sent',
+  'webhook.committed',
   'sweep.answered',
   'sweep.commit-sent',
 ] as const;
@@ -48,6 +51,13 @@ export const STOP_CASES: readonly StopCase[] = FAIL_POINTS.flatMap((point) => [
   { point, stop: 'kill' },
   { point, stop: 'freeze' },
 ]);
+
+/** The requests that reach a step while a process is stopped there in turn. */
+export const SUBJECTS = ['charges', 'refunds'] as const;
+export type Subject = (typeof SUBJECTS)[number];
+
+/** Whether a step belongs to one request, so that it is tried with each subject. The other steps belong to messages and to the sweep. */
+export const isOfRequest = (point: FailPoint) => /^(claim|gateway|complete|reply|take-over)\./.test(point);
 
 /** A message to a replica: where to stop. `undefined` disarms the replica. */
 export interface Arm {

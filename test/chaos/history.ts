@@ -7,7 +7,7 @@ export interface Operation {
   readonly account: string;
   /** The idempotency key. Without one, only the natural key prevents a second effect. */
   readonly key?: string;
-  readonly path: '/charges' | '/orders';
+  readonly path: '/charges' | '/orders' | `/charges/${string}/refunds`;
   readonly body: Readonly<Record<string, unknown>>;
 }
 

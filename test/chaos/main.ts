@@ -9,7 +9,7 @@ import { Bus } from './bus.js';
 import type { Verdict } from './checker/verdict.js';
 import { USUAL } from './clients.js';
 import { type Database, withDatabase } from './database.js';
-import { STOP_CASES } from './fail-points.js';
+import { isOfRequest, STOP_CASES, SUBJECTS } from './fail-points.js';
 import { needsCluster } from './faults.js';
 import { lostAnswers } from './lost-answers.js';
 import { argumentsOf, type Options, readOptions, USAGE } from './options.js';
@@ -73,18 +73,24 @@ async function random(postgres: Database, options: Options): Promise<boolean> {
 
 /** Kills and freezes a process at every step of the protocol in turn. */
 async function failPoints(postgres: Database, { only }: Options): Promise<boolean> {
-  const cases = STOP_CASES.filter(({ point }) => only.length === 0 || only.includes(point));
+  const cases = STOP_CASES.filter(({ point }) => only.length === 0 || only.includes(point)).flatMap((stop) =>
+    SUBJECTS.filter((subject) => subject === 'charges' || isOfRequest(stop.point)).map((subject) => ({
+      stop,
+      subject,
+    })),
+  );
   const waiting = [...cases];
   const verdicts: string[] = [];
   const lane = async (number: number) => {
     const directory = join(KEPT, `fail-points-${number}`);
     const arena = await Arena.start({ postgres, name: `lane_${number}`, build: BUILD, replicas: 2, directory });
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const result = await stopAt(arena, next);
+      const { stop, subject } = next;
+      const result = await stopAt(arena, stop, subject);
       verdicts.push(result.verdict);
-      print(`${next.point.padEnd(22)} ${next.stop.padEnd(6)} ${result.verdict}`);
+      print(`${stop.point.padEnd(22)} ${stop.stop.padEnd(6)} ${subject.padEnd(7)} ${result.verdict}`);
       if (result.verdict === 'valid') continue;
-      await printReasons(result, directory, `--fail-points ${next.point}`);
+      await printReasons(result, directory, `--fail-points ${stop.point}`);
       print(`history, journal and logs are in ${relative('.', directory)}`);
       // The violation stays in this database, so the remaining cases of this lane would report it too.
       return;
@@ -95,7 +101,7 @@ async function failPoints(postgres: Database, { only }: Options): Promise<boolea
   await Promise.all(Array.from({ length: Math.min(LANES, cases.length) }, (_, i) => lane(i + 1)));
   const valid = verdicts.filter((verdict) => verdict === 'valid').length;
   print(
-    `${valid} of ${cases.length} valid: a process was killed and frozen at each of ${new Set(cases.map(({ point }) => point)).size} fail points`,
+    `${valid} of ${cases.length} valid: a process was killed and frozen at each of ${new Set(cases.map(({ stop }) => stop.point)).size} fail points`,
   );
   return valid === cases.length;
 }

@@ -25,6 +25,17 @@ export function orderOf(account: string, name: string, items: Line[], isKeyed: b
   return { id, account, path: '/orders', body, ...(isKeyed && { key: name }) };
 }
 
+/**
+ * @param name of the operation, and its key
+ * @param chargeId the id of the charge, which belongs to the same account
+ * @param amount minor units; undefined for all that is left of the charge
+ */
+export function refundOf(account: string, name: string, chargeId: string, amount?: number): Operation {
+  const id = `${account}:${name}`;
+  const body = { reason: id, ...(amount !== undefined && { amount }) };
+  return { id, account, key: name, path: `/charges/${chargeId}/refunds`, body };
+}
+
 /** The charge that pays for an order. */
 export function paymentOf(order: Operation, name: string, more: object = {}): Operation {
   const { order_id, items } = order.body as { order_id: string; items: Line[] };

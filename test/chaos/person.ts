@@ -5,7 +5,7 @@ import type { ObservedDatabase } from './database-state.js';
 import { readJournal } from './evidence.js';
 import { KEY_LIFE_MS } from './timing.js';
 
-/** The decline code of a charge that a person has resolved. The bank has decided nothing for it. */
+/** The code of a charge or a refund that a person has resolved. The bank has decided nothing for it. */
 export const RESOLVED_AS_FAILED = 'resolved_as_failed';
 const LOOK_INTERVAL_MS = 1_000;
 
@@ -20,8 +20,8 @@ export interface PersonSettings {
 }
 
 /**
- * A person who decides the charges that the service must not ask the bank about any more. The person reads the journal of the bank, and
- * settles a charge that the bank does not know with `npm run charges:resolve`.
+ * A person who decides the charges and refunds that the service must not ask the bank about any more. The person reads the journal of the
+ * bank, and settles what the bank does not know with `npm run charges:resolve`.
  */
 export class Person {
   private readonly working: Promise<void>;
@@ -31,7 +31,7 @@ export class Person {
     this.working = this.work();
   }
 
-  /** Ends the work after the charges that are being decided. */
+  /** Ends the work after what is being decided. */
   async end(): Promise<void> {
     this.isOver = true;
     await this.working;
@@ -45,15 +45,15 @@ export class Person {
     }
   }
 
-  /** The charges that are older than a key of the bank lives, and that the bank does not know. */
+  /** The charges and refunds that are older than a key of the bank lives, and that the bank does not know. */
   private async undecided(): Promise<string[]> {
     const { database, directory } = this.settings;
     const old = await database.query(UNDECIDED, [KEY_LIFE_MS]);
-    const known = new Set(readJournal(directory).map(({ charge }) => charge));
+    const known = new Set(readJournal(directory).map(({ charge, refund = charge }) => refund));
     return old.map(({ id }) => String(id)).filter((id) => !known.has(id));
   }
 
-  /** Runs the command once. If it fails, the next look finds the charge again. */
+  /** Runs the command once. If it fails, the next look finds the same id again. */
   private async resolve(id: string): Promise<void> {
     const { build, environment } = this.settings;
     const path = join(build, 'src/resolve-charges.js');
@@ -62,5 +62,5 @@ export class Person {
 }
 
 const UNDECIDED = `
-  SELECT id FROM charges
+  SELECT id FROM (SELECT id, status, created_at FROM charges UNION ALL SELECT id, status, created_at FROM refunds) AS moved
   WHERE status = 'pending' AND created_at <= clock_timestamp() - make_interval(secs => $1::float8 / 1000)`;

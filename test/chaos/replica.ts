@@ -3,6 +3,7 @@ import { writeSync } from 'node:fs';
 import { ServerResponse } from 'node:http';
 import { Client } from 'pg';
 import { SWEEP, TAKE_OVER } from '../../src/idempotency/upkeep/upkeep.store.js';
+import { RECEIVE } from '../../src/messaging/messaging.sql.js';
 import type { Arm, Disarmed, FailPoint } from './fail-points.js';
 
 /**
@@ -35,7 +36,7 @@ function disarm(): void {
   armed = undefined;
 }
 
-type Step = 'claim' | 'complete' | 'take-over' | 'relay' | 'mark' | 'consumer' | 'sweep';
+type Step = 'claim' | 'complete' | 'take-over' | 'relay' | 'mark' | 'consumer' | 'webhook' | 'sweep';
 
 const STEPS = new Map<string, Step>([
   ['idempotency_claim', 'claim'],
@@ -45,6 +46,8 @@ const STEPS = new Map<string, Step>([
   ['messaging_lock_due', 'relay'],
   ['messaging_published', 'mark'],
   ['messaging_receive', 'consumer'],
+  // The inbox of the bus uses the same statement under a name. A webhook that settles a charge goes on with the step `complete`.
+  [RECEIVE, 'webhook'],
   [TAKE_OVER, 'take-over'],
   [SWEEP, 'sweep'],
 ]);
@@ -57,6 +60,7 @@ const ANSWERED: Partial<Record<Step, FailPoint>> = {
   claim: 'claim.answered',
   relay: 'relay.locked',
   consumer: 'consumer.received',
+  webhook: 'webhook.received',
   'take-over': 'take-over.answered',
   sweep: 'sweep.answered',
 };
@@ -65,6 +69,7 @@ const COMMIT_SENT: Partial<Record<Step, FailPoint>> = {
   complete: 'complete.commit-sent',
   mark: 'relay.commit-sent',
   consumer: 'consumer.commit-sent',
+  webhook: 'webhook.commit-sent',
   'take-over': 'take-over.commit-sent',
   sweep: 'sweep.commit-sent',
 };
@@ -73,6 +78,7 @@ const COMMITTED: Partial<Record<Step, FailPoint>> = {
   complete: 'complete.committed',
   mark: 'relay.committed',
   consumer: 'consumer.committed',
+  webhook: 'webhook.committed',
   'take-over': 'take-over.committed',
 };
 

@@ -14,6 +14,9 @@ import { GATEWAY_TIMEOUT_MS, KEY_LIFE_MS, LEASE_MS, QUERY_TIMEOUT_MS, STATEMENT_
 export const ACCOUNTS = ['acct_a', 'acct_b', 'acct_c'];
 export const secretOf = (account: string) => `sk_${account}`;
 
+/** With this secret, `Courier` signs its events. */
+export const WEBHOOK_SECRET = 'whsec_chaos';
+
 /** The lease is shorter than a freeze, and background work runs all the time, so that faults meet it. All other settings are the defaults. */
 export const SETTINGS = {
   API_KEYS: ACCOUNTS.map((account) => `${account}:${secretOf(account)}`).join(),
@@ -25,6 +28,7 @@ export const SETTINGS = {
   RECOVERY_INTERVAL_MS: '200',
   RELAY_INTERVAL_MS: '100',
   MESSAGE_RETRY_MS: '100',
+  STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
   LOG_LEVEL: 'warn',
 };
 

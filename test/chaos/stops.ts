@@ -5,15 +5,17 @@ import { attempt } from './attempt.js';
 import { check } from './checker/checker.js';
 import type { Verdict } from './checker/verdict.js';
 import { recordedLongAgo } from './expiring.js';
-import type { StopCase } from './fail-points.js';
-import type { Operation, Outcome } from './history.js';
-import { chargeOf, ITEMS, orderOf } from './operations.js';
+import type { StopCase, Subject } from './fail-points.js';
+import { type Operation, type Outcome, parse, type Reply } from './history.js';
+import { chargeOf, ITEMS, orderOf, refundOf } from './operations.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 import { FREEZE_MS, PATIENCE_MS } from './timing.js';
 
 /** How long a process gets new requests until one of them reaches the step. */
 const REACH_MS = PATIENCE_MS;
 const PAUSE_MS = 30;
+/** The amount of a charge that is refunded, in minor units. */
+const REFUNDABLE = 1_000_000;
 /** A key that is inserted for the sweep has expired this long ago. */
 const EXPIRED_MS = 1_000;
 /** Steps of background work, which any replica may do. */
@@ -22,9 +24,10 @@ const IN_THE_BACKGROUND = /^(take-over|relay|consumer|sweep)/;
 /**
  * Stops one of two processes at a step of the protocol, lets the other process finish the work, and restarts or wakes the first one.
  *
+ * @param subject the requests that reach the step
  * @returns the verdict on everything that has happened in the arena so far; unknown if the step was not reached
  */
-export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<Verdict> {
+export async function stopAt(arena: Arena, { point, stop }: StopCase, subject: Subject): Promise<Verdict> {
   const { history } = arena;
   const [target, other] = arena.replicas as [ChaosReplica, ChaosReplica];
   const operations: Operation[] = [];
@@ -36,6 +39,12 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
     attempts.push(outcome);
     return outcome;
   };
+  const chargeId = subject === 'refunds' ? await refundable(arena) : '';
+  const request = (n: number) => {
+    if (subject === 'charges') return n % 2 ? order() : charge();
+    // Every other refund exceeds the charge, because a refusal has two commits as well.
+    return refundOf(ACCOUNT, newName('refund'), chargeId, n % 2 ? 2 * REFUNDABLE : 1);
+  };
   const kind = `${point}, ${stop}`;
   history.add({ type: 'fault', kind, state: 'attempted', about: '' });
   let reached: boolean | undefined;
@@ -44,13 +53,13 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   if (point.startsWith('take-over')) {
     arena.setBankFault('down');
     // The first requests may reach the bank before the command that makes it unavailable.
-    while ((await begin(charge(), other)).type === 'ok');
+    while ((await begin(request(0), other)).type === 'ok');
   }
   // Only one replica does a piece of background work. The other replica is frozen, so that the target does this work.
   if (IN_THE_BACKGROUND.test(point)) other.signal('SIGSTOP');
   for (let n = 0; reached === undefined; n++) {
     if (point.startsWith('sweep')) operations.push(await expired(arena));
-    else if (!point.startsWith('take-over')) void begin(n % 2 ? order() : charge(), target);
+    else if (!point.startsWith('take-over')) void begin(request(n), target);
     for (let looks = 0; reached === undefined && looks < 10; looks++) await pause(PAUSE_MS);
   }
   await reach;
@@ -74,13 +83,22 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase): Promise<V
   return check(arena.evidence(end, end, [kind]));
 }
 
-async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<void> {
+async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<Reply | undefined> {
   const deadline = performance.now() + PATIENCE_MS;
   for (let n = 0; performance.now() < deadline; n++) {
     const outcome = await attempt(history, operation, replicas[n % replicas.length] as ChaosReplica);
-    if (outcome.type === 'ok') return;
+    if (outcome.type === 'ok') return outcome.reply;
     await pause(PAUSE_MS);
   }
+  return undefined;
+}
+
+/** Makes a charge that is larger than all its refunds. Returns its id. */
+async function refundable(arena: Arena): Promise<string> {
+  const operation = chargeOf(ACCOUNT, newName('charge'), REFUNDABLE);
+  arena.history.add({ type: 'operation', operation });
+  const reply = await untilAnswered(arena, operation);
+  return String(parse(reply?.body ?? '')['id']);
 }
 
 async function expired(arena: Arena): Promise<Operation> {

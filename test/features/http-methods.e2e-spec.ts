@@ -113,6 +113,18 @@ const METHODS: Method[] = [
     replayed: true,
   },
   {
+    name: '`POST /charges/:id/refunds` with `Idempotency-Key`',
+    // A repeat also repeats the charge under its own key.
+    send: async () => {
+      const charged = await call('POST', '/charges', { key: 'key_1', body: CHARGE });
+      const { id } = charged.body as { id: string };
+      return call('POST', `/charges/${id}/refunds`, { key: 'key_2', body: { amount: 500 } });
+    },
+    statuses: [200, 200],
+    changesNothing: false,
+    replayed: true,
+  },
+  {
     name: '`POST /orders`',
     send: () => call('POST', '/orders', { body: ORDER }),
     statuses: [200, 200],

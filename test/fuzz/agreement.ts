@@ -32,6 +32,16 @@ async function rowsOf({ sql }: TestDatabase, account: Account) {
     settled: await select(
       "SELECT id, status, amount, currency, order_id FROM charges WHERE account_id = $1 AND status <> 'pending'",
     ),
+    refunds: await select(
+      "SELECT id, charge_id, amount, currency FROM refunds WHERE account_id = $1 AND status = 'succeeded'",
+    ),
+    openRefunds: await select(
+      'SELECT charge_id AS "chargeId", amount, currency FROM refunds WHERE account_id = $1 AND status = \'pending\' ORDER BY 1, 2',
+    ),
+    paidBack: await select(
+      'SELECT idempotency_key AS id, charge_id, amount, currency FROM bank.refunds WHERE account_id = $1 ORDER BY 1',
+    ),
+    toBePaidBack: await select('SELECT id, charge_id, amount, currency FROM refunds WHERE account_id = $1 ORDER BY 1'),
     pending: await select("SELECT FROM charges WHERE account_id = $1 AND status = 'pending'"),
     captured: await select(
       'SELECT charge_id AS id, amount, currency FROM bank.captures WHERE account_id = $1 ORDER BY 1',
@@ -43,13 +53,26 @@ async function rowsOf({ sql }: TestDatabase, account: Account) {
   };
 }
 
-function compare({ facts, settled, pending, captured, toBeCaptured }: Rows, ledger: Ledger): void {
+function compare(rows: Rows, ledger: Ledger): void {
+  const { facts, settled, pending, captured, toBeCaptured } = rows;
   expect(facts).toEqual(expectedOf(ledger));
   expect(settled).toEqual(expect.arrayContaining([...ledger.charges].map(([id, charge]) => ({ id, ...charge }))));
   expect(settled).toHaveLength(ledger.charges.size + ledger.unseenCharges);
-  expect(pending).toHaveLength([...ledger.keys.values()].filter(({ reply }) => !reply).length);
+  expect(pending).toHaveLength(
+    [...ledger.keys.values()].filter(({ reply }) => !reply).length - ledger.openRefunds.size,
+  );
   // The bank has captured each charge that succeeded, and each pending charge whose answer was lost.
   expect(captured).toEqual(toBeCaptured);
+  compareRefunds(rows, ledger);
+}
+
+/** The bank has paid each refund, also those whose answer was lost. */
+function compareRefunds({ refunds, openRefunds, paidBack, toBePaidBack }: Rows, ledger: Ledger): void {
+  expect(refunds).toEqual(expect.arrayContaining([...ledger.refunds].map(([id, refund]) => ({ id, ...refund }))));
+  expect(refunds).toHaveLength(ledger.refunds.size + ledger.recoveredRefunds.size);
+  expect(openRefunds).toHaveLength(ledger.openRefunds.size);
+  expect(openRefunds).toEqual(expect.arrayContaining([...ledger.openRefunds.values()]));
+  expect(paidBack).toEqual(toBePaidBack);
 }
 
 function expectedOf(ledger: Ledger) {

@@ -42,6 +42,7 @@ export function see(ledger: Ledger, body: Record<string, Json> = {}, answer: Ans
   expect(charge).toEqual({
     id: expect.stringMatching(/^ch_[0-9a-f]{32}$/),
     object: 'charge',
+    amount_refunded: 0,
     status: 'succeeded',
     decline_code: null,
     source: sourceOf(body),
@@ -51,6 +52,7 @@ export function see(ledger: Ledger, body: Record<string, Json> = {}, answer: Ans
     ...amountsOf(body),
   });
   keep(ledger, charge.id, { status: 'succeeded', ...amountsOf(body) });
+  if (sourceOf(body) === 'tok_timeout') ledger.lossy.add(charge.id);
   if (!isOurs) ledger.unseenCharges--;
 }
 
@@ -61,7 +63,8 @@ function keep({ charges }: Ledger, id: string, charge: Charge): void {
 
 /** Marks the unfinished charges that the bank has captured as finished by recovery. @returns their number */
 export function recover(ledger: Ledger): number {
-  const unfinished = [...ledger.keys.values()].filter(({ reply }) => reply === undefined);
+  const charges = [...ledger.keys.values()].filter(({ operation }) => operation === 'POST /charges');
+  const unfinished = charges.filter(({ reply }) => reply === undefined);
   const captured = unfinished.filter(({ body = {} }) => sourceOf(body) === 'tok_timeout');
   for (const held of captured) {
     held.reply = 'unseen';

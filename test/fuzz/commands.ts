@@ -8,6 +8,7 @@ import { type Account, call } from '../support/client.js';
 import type { TestDatabase } from '../support/database.js';
 import type { TestService } from '../support/service.js';
 import { recover } from './charges.contract.js';
+import { recover as recoverRefunds } from './refunds.contract.js';
 import { attemptsOf, explain, narrow, type State } from './contract.js';
 import { deliverMessages } from './ledger.js';
 import { type IfMatch, lostCharge, type Request, request, sendTo } from './requests.js';
@@ -42,7 +43,8 @@ class Send implements Command {
   check = () => true;
 
   async run(model: Model, real: Real): Promise<void> {
-    const all = this.requests.map((request) => ({ request, tag: tagOf(model.possible, request) }));
+    const requests = this.requests.map((request) => aimed(model.possible, request));
+    const all = requests.map((request) => ({ request, tag: tagOf(model.possible, request) }));
     await sendAll(model, real, all);
     model.sent.push(...all.filter(({ request }) => request.method !== 'GET'));
   }
@@ -86,6 +88,13 @@ async function sendAll(model: Model, { replicas }: Real, all: readonly Sent[]): 
   model.possible = explain(model.possible, attemptsOf(exchanges));
 }
 
+/** Replaces the id of a request for one of the charges that the model knows. The latest charge is the first. */
+function aimed([state]: readonly State[], request: Request): Request {
+  const { which, account } = request;
+  const ids = [...(state?.[account].charges.keys() ?? [])].reverse();
+  return which === undefined || ids.length === 0 ? request : { ...request, id: ids[which % ids.length] };
+}
+
 function tagOf([state]: readonly State[], { account, id = '', ifMatch }: Request): string | undefined {
   const version = state?.[account].customers.get(id)?.version ?? 0;
   const tags: Record<IfMatch, string> = {
@@ -127,7 +136,9 @@ class Recover implements Command {
     let recovered = 0;
     for (let i = 0; i <= unfinished.length; i++) recovered += await service.nest.get(Recovery).runOnce();
     model.possible = narrow(model.possible, ({ acct_a, acct_b }) =>
-      expect(recovered).toBe(recover(acct_a) + recover(acct_b)),
+      expect(recovered).toBe(
+        [acct_a, acct_b].reduce((sum, ledger) => sum + recover(ledger) + recoverRefunds(ledger), 0),
+      ),
     );
   }
 

@@ -5,6 +5,7 @@ import { type Answer, expectProblem } from '../support/wire.js';
 import * as customers from './customers.contract.js';
 import * as orders from './orders.contract.js';
 import * as charges from './charges.contract.js';
+import * as refunds from './refunds.contract.js';
 import { pathOf, type Request } from './requests.js';
 import { copyOf, type Ledger, type Recorded } from './ledger.js';
 
@@ -93,21 +94,30 @@ function judge(ledger: Ledger, exchange: Exchange): void {
   if (refusals.length > 0) return expectRefused(answer, refusals);
 
   if (held && held.identity !== identity) return void expectProblem(answer, 422, 'idempotency_key_reused');
-  if (held?.reply) return expectReplay(ledger, held, answer);
+  if (key !== undefined && held?.reply) return expectReplay(ledger, key, held, answer);
 
   expect(answer.headers['idempotent-replayed']).toBeUndefined();
   const isFinal = judgeEffect(ledger, exchange, held !== undefined);
   if (key === undefined) return;
-  const operation = `${request.method} /${request.resource}${request.id === undefined ? '' : '/:id'}`;
+  const operation = operationOf(request);
   ledger.keys.set(key, { identity, operation, body: request.body, reply: isFinal ? replyOf(answer) : undefined });
   ledger.expired.delete(key);
+}
+
+function operationOf({ method, resource, id }: Request): string {
+  if (resource === 'refunds') return `${method} /charges/:id/refunds`;
+  return `${method} /${resource}${id === undefined ? '' : '/:id'}`;
 }
 
 /** @returns true if the answer is final, so that it is recorded if the request has a key */
 function judgeEffect(ledger: Ledger, { request, tag, answer }: Exchange, isResumed: boolean): boolean {
   switch (request.resource) {
     case 'charges':
-      return charges.judge(ledger, request, answer, isResumed);
+      if (request.method === 'POST') return charges.judge(ledger, request, answer, isResumed);
+      refunds.judgeCharge(ledger, request, answer);
+      return true;
+    case 'refunds':
+      return refunds.judge(ledger, request, answer, isResumed);
     case 'orders':
       orders.judgeOrder(ledger, request, answer);
       return true;
@@ -127,7 +137,8 @@ function judgeEffect(ledger: Ledger, { request, tag, answer }: Exchange, isResum
 function refusalsOf({ request: { method, resource, keyHeaders, key, refusal, ifMatch } }: Exchange): ProblemCode[] {
   const refusals: ProblemCode[] = refusal ? [refusal] : [];
   if (keyHeaders.length > 0 && key === undefined) refusals.push('idempotency_key_invalid');
-  if (method === 'POST' && resource === 'charges' && keyHeaders.length === 0) refusals.push('idempotency_key_missing');
+  const needsKey = method === 'POST' && (resource === 'charges' || resource === 'refunds');
+  if (needsKey && keyHeaders.length === 0) refusals.push('idempotency_key_missing');
   if (ifMatch === 'malformed') refusals.push('validation_failed');
   else if (method === 'PATCH' && (ifMatch === undefined || ifMatch === '*')) refusals.push('version_required');
   return refusals;
@@ -148,11 +159,12 @@ const replyOf = ({ status, headers, text }: Answer) => ({
   etag: headers['etag'],
 });
 
-function expectReplay(ledger: Ledger, held: Recorded, answer: Answer): void {
+function expectReplay(ledger: Ledger, key: string, held: Recorded, answer: Answer): void {
   expect(answer.headers['idempotent-replayed']).toBe('true');
   // Recovery has finished the request, so its reply has not been seen yet.
   if (held.reply === 'unseen') {
-    charges.see(ledger, held.body, answer);
+    if (held.operation === 'POST /charges') charges.see(ledger, held.body, answer);
+    else refunds.seeRecovered(ledger, key, held.body, answer);
     held.reply = replyOf(answer);
   }
   expect(replyOf(answer)).toEqual(held.reply);

@@ -33,6 +33,13 @@ export interface Charge {
   order_id: string | null;
 }
 
+/** A refund whose first answer was lost, or a refund that recovery has finished. */
+export interface OpenRefund {
+  chargeId: string;
+  amount: number;
+  currency: string;
+}
+
 /** The model of one account, in plain maps that can be copied. */
 export interface Ledger {
   keys: Map<string, Recorded>;
@@ -46,7 +53,17 @@ export interface Ledger {
   charges: Map<string, Charge>;
   /** Number of charges that recovery has finished and whose ids no answer has shown yet. */
   unseenCharges: number;
-  /** Captured charges whose messages have not been delivered yet. */
+  /** The charges for which the bank loses the first answer to each refund. */
+  lossy: Set<string>;
+  /** The sums of the refunds of each charge. */
+  sums: Map<string, { succeeded: number; pending: number }>;
+  /** Refunds by id. */
+  refunds: Map<string, { charge_id: string; amount: number; currency: string }>;
+  /** Unfinished refunds by idempotency key. */
+  openRefunds: Map<string, OpenRefund>;
+  /** Refunds that recovery has finished and whose ids no answer has shown yet, by idempotency key. */
+  recoveredRefunds: Map<string, OpenRefund>;
+  /** Captured charges, and refunds with a negative amount, whose messages have not been delivered yet. */
   undelivered: Omit<Charge, 'status'>[];
   /** Balance by currency, of the delivered messages. */
   balances: Map<string, number>;
@@ -62,6 +79,11 @@ export const emptyLedger = (): Ledger => ({
   customers: new Map(),
   charges: new Map(),
   unseenCharges: 0,
+  lossy: new Set(),
+  sums: new Map(),
+  refunds: new Map(),
+  openRefunds: new Map(),
+  recoveredRefunds: new Map(),
   undelivered: [],
   balances: new Map(),
   paid: new Map(),
@@ -76,6 +98,11 @@ export const copyOf = (ledger: Ledger): Ledger => ({
   customers: new Map(ledger.customers),
   charges: new Map(ledger.charges),
   unseenCharges: ledger.unseenCharges,
+  lossy: new Set(ledger.lossy),
+  sums: new Map(ledger.sums),
+  refunds: new Map(ledger.refunds),
+  openRefunds: new Map(ledger.openRefunds),
+  recoveredRefunds: new Map(ledger.recoveredRefunds),
   undelivered: [...ledger.undelivered],
   balances: new Map(ledger.balances),
   paid: new Map(ledger.paid),

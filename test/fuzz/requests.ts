@@ -9,8 +9,10 @@ export type Json = null | string | number | Json[] | { [name: string]: Json };
 export interface Request {
   account: Account;
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  resource: 'charges' | 'orders' | 'inventory' | 'customers' | 'idempotency-keys';
+  resource: 'charges' | 'refunds' | 'orders' | 'inventory' | 'customers' | 'idempotency-keys';
   id?: string;
+  /** Which of the known charges the id stands for. The id is replaced when the request is sent for the first time. */
+  which?: number;
   /** Values of Idempotency-Key, one header each. */
   keyHeaders: string[];
   /** The key in these headers; undefined if there is no header or it is malformed. */
@@ -116,9 +118,24 @@ const orderBody = fc
   .map(([order_id, part]) => ({ ...part, body: { order_id, ...part.body } }));
 const refusedCharge = fc.constantFrom(...REFUSED_CHARGES).map(([body, refusal]) => ({ body, refusal }));
 
+const REFUNDS: Record<string, Json>[] = [
+  {},
+  { amount: 100, reason: 'caf\u00e9 \u{1f600}' },
+  { amount: 200, reason: null },
+  { amount: 450 },
+  { amount: 99_999_999 },
+];
+const REFUSED_REFUNDS: Record<string, Json>[] = [{ amount: 0 }, { amount: 1.5 }, { reason: 5 }, { currency: 'eur' }];
+/** A charge that exists if the account has any. */
+const anyCharge = fc.nat({ max: 3 }).map((which) => ({ which, id: 'ch_unknown' }));
+const refundOf = (body: fc.Arbitrary<Partial<Request>>) =>
+  requestOf('POST', 'refunds', fc.oneof(often(goodKey, 12), often(noKey), often(badKey)), anyCharge, body);
+
 /** Generates requests that may be sent at once. */
 export const request: fc.Arbitrary<Request> = fc.oneof(
   often(chargeOf(fc.oneof(often(accepted(CHARGES), 10), often(refusedCharge, 2))), 6),
+  often(refundOf(fc.oneof(often(accepted(REFUNDS), 10), often(refused(REFUSED_REFUNDS)))), 6),
+  often(requestOf('GET', 'charges', anyCharge)),
   often(requestOf('POST', 'orders', optionalKey, orderBody), 10),
   often(requestOf('PUT', 'inventory', named(ITEMS), accepted([{ stock: 6 }, { stock: 4 }, { stock: 2 }])), 6),
   often(requestOf('PUT', 'inventory', named(ITEMS), refused([{ stock: -1 }, { stock: 0.5 }, {}]))),
@@ -137,7 +154,10 @@ export const request: fc.Arbitrary<Request> = fc.oneof(
 /** Generates a charge that the bank captures and does not answer at first. */
 export const lostCharge = chargeOf(fc.constant({ body: LOST_CHARGE }));
 
-export const pathOf = ({ resource, id }: Request) => (id === undefined ? `/${resource}` : `/${resource}/${id}`);
+export function pathOf({ resource, id }: Request): string {
+  if (resource === 'refunds') return `/charges/${id}/refunds`;
+  return id === undefined ? `/${resource}` : `/${resource}/${id}`;
+}
 
 /** Sends a request on its own connection. @param tag the value of If-Match */
 export function sendTo(url: string, request: Request, tag: string | undefined): Promise<Answer> {

@@ -126,7 +126,8 @@ describe('a recorded reply that is too large to be read with its claim', () => {
   it('claims again if a large reply was deleted between its claim and its reading', async () => {
     await recordLarge('acct_demo', 'large', 70_000);
     const [row] = await database.sql<{ lock_token: string }>('SELECT lock_token FROM processed_requests');
-    const large = { kind: 'large-reply', status: 200, lockToken: row?.lock_token ?? '', expiresAt: Infinity } as const;
+    const expiry = { epochMs: Infinity, notBefore: Infinity };
+    const large = { kind: 'large-reply', status: 200, lockToken: row?.lock_token ?? '', expiry } as const;
     const store = service.nest.get(GroupStore);
     const identity = new RequestIdentity('acct_demo', 'large', 'POST /charges', Buffer.alloc(0));
     expect(await store.readReply(identity, large)).toMatchObject({ kind: 'completed', lockToken: row?.lock_token });

@@ -3,6 +3,7 @@
 import {
   type CallHandler,
   Controller,
+  ForbiddenException,
   Next,
   Post,
   Redirect,
@@ -17,10 +18,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { map } from 'rxjs';
 import {
   Idempotent,
+  idempotencyMigrations,
   type IdempotentRequest,
   IdempotencyContext,
   type RecordedReply,
 } from '../../src/idempotency/index.js';
+import { MIGRATIONS } from '../../src/idempotency/upkeep/migrations.check.js';
 import type { TestDatabase } from '../support/database.js';
 import {
   CLAIMED,
@@ -91,6 +94,12 @@ class DecoratedAsAWhole {
   }
 }
 
+/** A request to which no guard has added a user. */
+interface Misrouted {
+  headers: Record<string, string | undefined>;
+  user: { id: string };
+}
+
 const ANSWERS_ITSELF = /Odd\.handle: an @Idempotent\(\) handler cannot use @Res\(\) or @Next\(\)/;
 const NOT_JSON = /Odd\.handle: an @Idempotent\(\) handler cannot redirect, render or stream/;
 const CONSTRAINT = /processed_requests: expected a unique constraint on \(account_id, idempotency_key\)/;
@@ -141,6 +150,8 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
 
   describe('a misused request', () => {
     let toy: Toy;
+    /** Each test may replace it. */
+    let scope: (request: Misrouted) => string;
 
     @Controller('odd')
     class Misused {
@@ -162,13 +173,16 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
     }
 
     beforeAll(async () => {
-      const scope = (({ headers }: { headers: Record<string, string> }) =>
-        headers['x-account'] || undefined) as () => string;
-      toy = await startToy(database.url, { platform, scope, controllers: [Misused] });
+      toy = await startToy(database.url, {
+        platform,
+        scope: (request: Misrouted) => scope(request),
+        controllers: [Misused],
+      });
     });
     beforeEach(async () => {
       await empty(database);
       logged.length = 0;
+      scope = ({ headers }) => headers['x-account'] ?? '';
       Object.assign(toy, { handler: oneCommit, arrived: 0 });
     });
     afterAll(stopToys);
@@ -274,6 +288,20 @@ describe.each<Platform>(['fastify', 'express'])('an application on %s', (platfor
       expect(await left(database)).toEqual(NOTHING);
     });
 
+    it('answers 500, and logs that scope() failed, when no guard has set the account that scope() reads', async () => {
+      scope = ({ user }) => user.id;
+      expect((await toy.send('key')).status).toBe(500);
+      expect(logged.join('\n')).toMatch(/scope\(\) failed: .*'id'.*; expected it to return the account of a request/);
+      expect(await left(database)).toEqual(NOTHING);
+    });
+
+    it('answers with the error of scope() when scope() refuses a request itself', async () => {
+      scope = () => {
+        throw new ForbiddenException();
+      };
+      expect((await toy.send('key')).status).toBe(403);
+    });
+
     it('answers 500 and does not run the handler when scope() returns no account', async () => {
       expect((await toy.send('key', { account: '' })).status).toBe(500);
       expect(logged.join('\n')).toMatch(/scope\(\) returned no account/);
@@ -294,7 +322,6 @@ describe('the start of an application on an unsafe database', () => {
   });
 
   it.each([
-    ['without the table', 'DROP TABLE processed_requests'],
     ['without the unique constraint', DROP_CONSTRAINT],
     [
       'with a non-unique index instead of the constraint',
@@ -324,5 +351,35 @@ describe('the start of an application on an unsafe database', () => {
   ])('refuses to start on a database %s', async (_, sql) => {
     await broken.sql(sql);
     await expect(startToy(broken.url)).rejects.toThrow(CONSTRAINT);
+  });
+
+  it.each([
+    [
+      'none has run',
+      'DROP TABLE processed_requests',
+      /expected the migration Idempotency1795478400000 and IdempotencyUpkeep1795478400500 and IdempotencyRecovery1795478408000 to have run; add idempotencyMigrations/,
+    ],
+    [
+      'the second has not run',
+      `${ALTER} RESET (autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor)`,
+      /expected the migration IdempotencyUpkeep1795478400500 to have run/,
+    ],
+    [
+      'the last has not run',
+      `${ALTER} DROP COLUMN recover_at`,
+      /expected the migration IdempotencyRecovery1795478408000 to have run/,
+    ],
+  ])('refuses to start, and names the missing migrations of the module, if %s', async (_, sql, message) => {
+    await broken.sql(sql);
+    await expect(startToy(broken.url)).rejects.toThrow(message);
+  });
+
+  it('starts although an operator has chosen other vacuum settings than the migration', async () => {
+    await broken.sql(`${ALTER} SET (autovacuum_vacuum_scale_factor = 0.1)`);
+    await startToy(broken.url);
+  });
+
+  it('knows what each of idempotencyMigrations leaves in the database', () => {
+    expect(Object.keys(MIGRATIONS)).toEqual(idempotencyMigrations.map(({ name }) => name));
   });
 });

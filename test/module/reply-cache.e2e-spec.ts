@@ -173,14 +173,14 @@ describe('a reply that the process caches', () => {
 describe('ReplyCache', () => {
   const requestOf = (key: string, accountId = 'acct_1', content = 'content') =>
     new RequestIdentity(accountId, key, 'POST /effects', fingerprintOf(content));
-  const replyWith = (body: string) => new RecordedReply(201, {}, body);
+  const EXPIRY = { epochMs: Infinity, notBefore: performance.now() + 60_000 };
+  const replyWith = (body: string) => new RecordedReply(201, {}, body, EXPIRY);
   const cacheOf = (cacheBytes: number) => new ReplyCache(cacheBytes);
-  const later = () => performance.now() + 60_000;
 
   it('drops the oldest replies when the cache is full, and stays within its limit', () => {
     const cache = cacheOf(20_000);
     const keys = Array.from({ length: 100 }, (_, i) => `key-${i}`);
-    for (const key of keys) cache.keep(requestOf(key), replyWith('x'.repeat(500)), later());
+    for (const key of keys) cache.keep(requestOf(key), replyWith('x'.repeat(500)));
     const held = keys.filter((key) => cache.find(requestOf(key)));
     expect(held).toEqual(keys.slice(-held.length));
     expect(held.length).toBeGreaterThan(5);
@@ -190,25 +190,26 @@ describe('ReplyCache', () => {
 
   it.each([
     ['body', replyWith('x'.repeat(10_000)), requestOf('key')],
-    ['headers', new RecordedReply(201, { etag: 'x'.repeat(10_000) }, ''), requestOf('key')],
+    ['headers', new RecordedReply(201, { etag: 'x'.repeat(10_000) }, '', EXPIRY), requestOf('key')],
     ['key', replyWith(''), requestOf('x'.repeat(10_000))],
   ])('does not cache a reply whose %s is too large, and keeps the others', (_, reply, request) => {
     const cache = cacheOf(20_000);
-    cache.keep(requestOf('small'), replyWith('{}'), later());
-    cache.keep(request, reply, later());
+    cache.keep(requestOf('small'), replyWith('{}'));
+    cache.keep(request, reply);
     expect(cache.find(request)).toBeUndefined();
     expect(cache.find(requestOf('small'))).toEqual(replyWith('{}'));
   });
 
   it('does not cache a reply that has already expired', () => {
     const cache = cacheOf(20_000);
-    cache.keep(requestOf('key'), replyWith('{}'), performance.now() - 1);
+    const expiry = { epochMs: 0, notBefore: performance.now() - 1 };
+    cache.keep(requestOf('key'), new RecordedReply(201, {}, '{}', expiry));
     expect(cache.find(requestOf('key'))).toBeUndefined();
   });
 
   it('distinguishes accounts and keys whose joined texts are equal, and different requests with one key', () => {
     const cache = cacheOf(20_000);
-    cache.keep(requestOf('b', 'a'), replyWith('{}'), later());
+    cache.keep(requestOf('b', 'a'), replyWith('{}'));
     expect(cache.find(requestOf('b', 'a'))).toEqual(replyWith('{}'));
     expect(cache.find(requestOf('b', 'a', 'other'))).toBeUndefined();
     for (const [accountId, key] of [

@@ -13,7 +13,7 @@ const DEFAULTS = {
   RATE_LIMIT_PER_SECOND: 0,
   IDEMPOTENCY_RETENTION_HOURS: 24,
   IDEMPOTENCY_LEASE_SECONDS: 30,
-  IDEMPOTENCY_WAIT_MS: 10_000,
+  IDEMPOTENCY_WAIT_MS: 12_000,
   IDEMPOTENCY_SWEEP_CRON: '*/10 * * * *',
   IDEMPOTENCY_GROUP_SIZE: 64,
   IDEMPOTENCY_CACHE_MIB: 32,
@@ -59,10 +59,18 @@ describe('the settings', () => {
       'KAFKA_BROKERS',
       'REDIS_URL',
       'GATEWAY_URL',
+      'STRIPE_API_KEY',
+      'STRIPE_API_BASE',
+      'STRIPE_WEBHOOK_SECRET',
     ),
   )('treats an empty setting as unset: %s', (name) => {
     expect(loadConfig({ [name]: '' })).toEqual(DEFAULTS);
     expect(loadConfig({ [name]: '  ' })).toEqual(DEFAULTS);
+  });
+
+  it('lets a duplicate wait longer than the bank may take, because otherwise it would get a 409 shortly before the answer', () => {
+    const { IDEMPOTENCY_WAIT_MS, GATEWAY_TIMEOUT_MS } = loadConfig({});
+    expect(IDEMPOTENCY_WAIT_MS).toBeGreaterThan(GATEWAY_TIMEOUT_MS);
   });
 
   it('freezes the settings', () => {
@@ -129,6 +137,14 @@ describe('a bad value', () => {
     ['GATEWAY_URL', 'http://bank.example/?region=eu', /without .*query/],
     ['GATEWAY_URL', 'http://bank.example/#eu', /without .*fragment/],
     ['GATEWAY_URL', 'http://user:hunter2@bank.example', /without user, password/],
+    ['STRIPE_API_KEY', 'pk_test_fake', /secret or restricted key/],
+    ['STRIPE_API_KEY', 'sk_test_fake\nX: y', /secret or restricted key/],
+    ['STRIPE_API_BASE', 'stripe.example', /expected https:/],
+    ['STRIPE_API_BASE', 'http://stripe.example', /http on loopback/],
+    ['STRIPE_API_BASE', 'https://stripe.example/v1', /without .*path/],
+    ['STRIPE_API_BASE', 'https://localhost', /expected STRIPE_API_KEY/],
+    ['STRIPE_WEBHOOK_SECRET', 'sk_test_fake', /signing secret of a webhook endpoint/],
+    ['STRIPE_WEBHOOK_SECRET', 'whsec_', /signing secret of a webhook endpoint/],
     ['GATEWAY_TIMEOUT_MS', '0', /number of milliseconds/],
     ['GATEWAY_TIMEOUT_MS', '3600001', /number of milliseconds/],
     ['GATEWAY_KEY_LIFE_SECONDS', '0', /number of seconds/],
@@ -151,6 +167,8 @@ describe('a bad value', () => {
     expect(refusalOf({ AMQP_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
     expect(refusalOf({ REDIS_URL: 'redis://guest:hunter2@localhost/%' })).not.toContain('hunter2');
     expect(refusalOf({ GATEWAY_URL: 'http://guest:hunter2@localhost' })).not.toContain('hunter2');
+    expect(refusalOf({ STRIPE_API_KEY: 'hunter2' })).not.toContain('hunter2');
+    expect(refusalOf({ STRIPE_WEBHOOK_SECRET: 'hunter2' })).not.toContain('hunter2');
     const both = { AMQP_URL: 'amqp://guest:hunter2@localhost', KAFKA_BROKERS: 'localhost:9092' };
     expect(refusalOf(both)).not.toContain('hunter2');
   });
@@ -229,6 +247,11 @@ describe('AMQP_URL and KAFKA_BROKERS', () => {
     const both = { AMQP_URL: 'amqp://localhost', KAFKA_BROKERS: 'localhost:9092' };
     expect(refusalOf(both)).toMatch(/^AMQP_URL, KAFKA_BROKERS: .*expected at most one of the two/);
   });
+
+  it('refuses two payment gateways, because charges use one', () => {
+    const both = { GATEWAY_URL: 'http://localhost:4000', STRIPE_API_KEY: 'sk_test_fake' };
+    expect(refusalOf(both)).toMatch(/^STRIPE_API_KEY, GATEWAY_URL: .*expected at most one of the two/);
+  });
 });
 
 describe('HOST', () => {
@@ -260,12 +283,15 @@ describe('.env.example', () => {
 
   it('sets nothing in .env.example, and shows the defaults', () => {
     expect(parseEnv(text)).toEqual({});
-    // RabbitMQ and Kafka exclude each other, so each is loaded by itself.
-    const { KAFKA_BROKERS: brokers, ...withRabbitMq } = examples;
-    const { DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, ...rest } = loadConfig(withRabbitMq);
+    // RabbitMQ and Kafka exclude each other, and so do the two gateways, so each is loaded by itself.
+    const { KAFKA_BROKERS: brokers, STRIPE_API_KEY: key, STRIPE_API_BASE: base, ...withRabbitMq } = examples;
+    const stripe = { STRIPE_API_KEY: key, STRIPE_API_BASE: base };
+    const { DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, STRIPE_WEBHOOK_SECRET, ...rest } =
+      loadConfig(withRabbitMq);
     expect(rest).toEqual(DEFAULTS);
-    const { KAFKA_BROKERS } = loadConfig({ KAFKA_BROKERS: brokers });
-    expect([DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, KAFKA_BROKERS]).not.toContain(undefined);
+    const { KAFKA_BROKERS, STRIPE_API_KEY, STRIPE_API_BASE } = loadConfig({ KAFKA_BROKERS: brokers, ...stripe });
+    const others = [KAFKA_BROKERS, STRIPE_API_KEY, STRIPE_API_BASE, STRIPE_WEBHOOK_SECRET];
+    expect([DATABASE_URL, API_KEYS, AMQP_URL, REDIS_URL, GATEWAY_URL, ...others]).not.toContain(undefined);
   });
 
   it('explains each setting of .env.example in one sentence', () => {

@@ -42,9 +42,12 @@ interface Answer {
   replayed: boolean;
 }
 
-async function charge({ url }: Pick<ServiceProcess, 'url'>, key: string, body: object = CHARGE): Promise<Answer> {
+const charge = (service: Pick<ServiceProcess, 'url'>, key: string, body: object = CHARGE) =>
+  post(service, '/charges', key, body);
+
+async function post({ url }: Pick<ServiceProcess, 'url'>, path: string, key: string, body: object): Promise<Answer> {
   const headers = { 'content-type': 'application/json', 'idempotency-key': key };
-  const response = await fetch(`${url}/charges`, { method: 'POST', headers, body: JSON.stringify(body) });
+  const response = await fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
   return {
     status: response.status,
     text: await response.text(),
@@ -80,6 +83,44 @@ describe('two processes on one database', () => {
     expect(new Set(answers.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
     expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
     expect(await effects(database)).toEqual(ONE_CHARGE);
+  });
+});
+
+describe('refunds at two processes on one database', () => {
+  const refunds = async () =>
+    (
+      await database.sql(`
+        SELECT (SELECT concat(count(*), ' of ', sum(amount)) FROM refunds WHERE status = 'succeeded') AS succeeded,
+               (SELECT concat(count(*), ' of ', sum(amount)) FROM bank.refunds) AS paid,
+               (SELECT count(*)::int FROM refunds WHERE status = 'pending') AS pending`)
+    )[0];
+
+  it('never refunds more than the charge when 60 refunds with different keys reach two processes at once', async () => {
+    const [one, other] = await twoServices(NO_RECOVERY);
+    const { id } = JSON.parse((await charge(one, 'charge')).text) as { id: string };
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, i) =>
+        post(i % 2 ? one : other, `/charges/${id}/refunds`, `r-${i}`, { amount: 100 }),
+      ),
+    );
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(19);
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(41);
+    expect(await refunds()).toEqual({ succeeded: '19 of 1900', paid: '19 of 1900', pending: 0 });
+  });
+
+  it('finishes the refund of a killed process without its client, and pays it once', async () => {
+    const [victim, other] = await twoServices(QUICK);
+    const { id } = JSON.parse((await charge(victim, 'charge')).text) as { id: string };
+    const answer = bank.holdAnswer();
+    const lost = post(victim, `/charges/${id}/refunds`, 'killed', { amount: 500 }).catch(() => 'no answer');
+    await answer.reached.given;
+    victim.signal('SIGKILL');
+    expect(await lost).toBe('no answer');
+    answer.open();
+    await until(async () => (await refunds())?.['pending'] === 0);
+    expect(await refunds()).toEqual({ succeeded: '1 of 500', paid: '1 of 500', pending: 0 });
+    const retry = await post(other, `/charges/${id}/refunds`, 'killed', { amount: 500 });
+    expect([retry.status, retry.replayed]).toEqual([200, true]);
   });
 });
 

@@ -43,7 +43,7 @@ const isAccepted = (work: Promise<unknown>) =>
     () => false,
   );
 
-/** Writes of requests, of the bank and of workers. Each returns whether it succeeded. */
+/** Writes of requests, of the bank and of workers. Each returns whether it succeeded, and uses one connection unless `CONNECTIONS` says more. */
 const WRITES: [string, () => Promise<boolean>][] = [
   ['a charge', () => isDone(service.charge('key'))],
   ['an order without a key', () => isDone(service.http.post('/orders').send(ORDER))],
@@ -58,15 +58,18 @@ const WRITES: [string, () => Promise<boolean>][] = [
   ['the relay', () => isAccepted(service.nest.get(Relay).runOnce())],
 ];
 
+/** Recovery uses a connection for each of the two operations that it resumes, so one run closes both connections. */
+const CONNECTIONS: Record<string, number | undefined> = { recovery: 2 };
+
 describe('a service whose connections have all become read-only', () => {
-  it.each(WRITES)('closes each of them at its first write, so that it can write again: %s', async (_, write) => {
+  it.each(WRITES)('closes each of them at its first write, so that it can write again: %s', async (name, write) => {
     await database.sql(
       `INSERT INTO inventory VALUES ('acct_demo', 'book', 10);
        INSERT INTO customers VALUES ('acct_demo', 'ada', 'Ada', 'ada@example.com', 'active', 1)`,
     );
     await startReadOnly();
     const results = [await write(), await write(), await write()];
-    expect(results).toEqual([false, false, true]);
+    expect(results).toEqual(CONNECTIONS[name] === 2 ? [false, true, true] : [false, false, true]);
     expect((await service.http.get('/health/ready')).status).toBe(200);
   });
 });

@@ -34,7 +34,15 @@ const ACCEPTED: Record<string, readonly string[]> = {
 };
 
 /** Settings that name another server. Other tests start such servers. */
-const OTHER_SERVERS = ['DATABASE_URL', 'AMQP_URL', 'KAFKA_BROKERS', 'REDIS_URL', 'GATEWAY_URL'];
+const OTHER_SERVERS = [
+  'DATABASE_URL',
+  'AMQP_URL',
+  'KAFKA_BROKERS',
+  'REDIS_URL',
+  'GATEWAY_URL',
+  'STRIPE_API_KEY',
+  'STRIPE_API_BASE',
+];
 
 let database: TestDatabase;
 beforeAll(async () => void (database = await createDatabase()));

@@ -144,6 +144,80 @@ describe('the reply to a repeated POST /charges', () => {
     expect((await effects(database)).captures).toBe(2);
   });
 
+  describe('says in Idempotency-Key-Expires when the key expires', () => {
+    /** The expiry time of a key that the service reports, without fractions of a second, as a header has it. */
+    const expiresAt = async (key = 'order_1') => {
+      const found = await service.http.get(`/idempotency-keys/${key}`).expect(200);
+      return new Date((found.body as { expires_at: string }).expires_at).toUTCString();
+    };
+    const expiresOf = ({ headers }: { headers: object }) =>
+      (headers as Record<string, string>)['idempotency-key-expires'];
+
+    it.each([
+      ['in groups', {}],
+      ['one by one', { IDEMPOTENCY_GROUP_SIZE: '1' }],
+      ['in groups and kept in memory', { IDEMPOTENCY_CACHE_MIB: '1' }],
+    ])(
+      'sends one expiry time with the first reply, with the replies to duplicates in flight and with replays, if replies are recorded %s',
+      async (_, settings) => {
+        const other = await startService(database.url, settings);
+        try {
+          const charges = Array.from({ length: 3 }, () => other.charge('order_1'));
+          const replies = [
+            ...(await Promise.all(charges)),
+            await other.charge('order_1'),
+            await service.charge('order_1'),
+          ];
+          expect(replies.map(({ status }) => status)).toEqual(Array(5).fill(200));
+          expect(replies.map(expiresOf)).toEqual(Array(5).fill(await expiresAt()));
+        } finally {
+          await other.stop();
+        }
+      },
+    );
+
+    it('sends the expiry time with a refusal that is recorded, and with its replay', async () => {
+      const decline = () => service.charge('order_1', { ...CHARGE, source: 'tok_chargeDeclined' });
+      const replies = [await decline(), await decline()];
+      expect(replies.map(({ status }) => status)).toEqual([402, 402]);
+      expect(replies.map(expiresOf)).toEqual(Array(2).fill(await expiresAt()));
+    });
+
+    it('sends each request its own expiry time if requests with keys of different ages are completed together', async () => {
+      const keys = Array.from({ length: 8 }, (_, i) => `order_${i}`);
+      for (const [hours, key] of keys.entries()) {
+        await leaveBehind(database, { key, leaseSeconds: 0 });
+        await database.sql(
+          `UPDATE processed_requests SET created_at = now() - interval '${hours} hours' WHERE idempotency_key = '${key}'`,
+        );
+      }
+      const replies = await Promise.all(keys.map((key) => service.charge(key)));
+      expect(replies.map(({ status }) => status)).toEqual(keys.map(() => 200));
+      expect(replies.map(expiresOf)).toEqual(await Promise.all(keys.map(expiresAt)));
+    });
+
+    it('sends the expiry time of a request that was completed late, which is counted from its completion', async () => {
+      await leaveBehind(database, { key: 'order_1', leaseSeconds: 0 });
+      await database.sql("UPDATE processed_requests SET created_at = now() - interval '20 hours'");
+      const before = await expiresAt();
+      const replies = [await service.charge('order_1'), await service.charge('order_1')];
+      expect(replies.map(({ status }) => status)).toEqual([200, 200]);
+      expect(await expiresAt()).not.toBe(before);
+      expect(replies.map(expiresOf)).toEqual(Array(2).fill(await expiresAt()));
+    });
+
+    it('sends no expiry time if the reply is not recorded, because the key was refused or no key was sent', async () => {
+      const order = { order_id: 'o_1', items: [{ item_id: 'beans', quantity: 1, unit_amount: 5 }] };
+      await service.http.put('/inventory/beans').send({ stock: 5 }).expect(201);
+      const unkeyed = await service.http.post('/orders').send(order).expect(200);
+      await service.charge('order_1');
+      const reused = await service.charge('order_1', { ...CHARGE, amount: 1 });
+      const silent = await service.charge('order_2', { ...CHARGE, source: 'tok_timeout' });
+      expect([reused.status, silent.status]).toEqual([422, 504]);
+      expect([unkeyed, reused, silent].map(expiresOf)).toEqual(Array(3).fill(undefined));
+    });
+  });
+
   it.each([
     ['tok_unavailable', 503, 'gateway_unavailable'],
     ['tok_timeout', 504, 'gateway_timeout'],

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Idempotency, Recovery } from '../../src/idempotency/index.js';
 import { connect, createDatabase, type TestDatabase, withLimits } from '../support/database.js';
 import { CHARGE, holdAnswer, replyOf, startService, type TestService } from '../support/service.js';
-import { effects, leaveBehind, NOTHING, ONE_CHARGE, reset } from '../support/state.js';
+import { effects, leaveBehind, leaveRefundBehind, NOTHING, ONE_CHARGE, refundsOf, reset } from '../support/state.js';
 import { Barrier, until } from '../support/waiting.js';
 import { COMMITTERS, useCommitter } from '../support/committers.js';
 
@@ -104,6 +104,78 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
     });
   });
 
+  describe.each([
+    { crashed: 'after the claim was committed, before the bank was asked', paid: false },
+    { crashed: 'after the bank had paid the refund, before the reply was recorded', paid: true },
+  ])('a refund whose process crashed $crashed', ({ paid }) => {
+    const REFUNDED = { succeeded: '1 of 500', pending: '0 of 0', paid: '1 of 500' };
+    const chargeId = async () => ((await service.charge('charge')).body as { id: string }).id;
+
+    it('finishes a crashed refund when its client retries, and then replays that reply', async () => {
+      const id = await chargeId();
+      await leaveRefundBehind(database, { key: 'crashed', chargeId: id, opened: 500, paid });
+      const retry = await service.refund(id, 'crashed', { amount: 500 });
+      expect([retry.status, retry.headers['idempotent-replayed']]).toEqual([200, undefined]);
+      expect(replyOf(await replica.refund(id, 'crashed', { amount: 500 }))).toEqual(replyOf(retry));
+      expect(await refundsOf(database)).toEqual(REFUNDED);
+    });
+
+    it('finishes a crashed refund without its client, and replays the reply to a later retry', async () => {
+      const id = await chargeId();
+      await leaveRefundBehind(database, { key: 'crashed', chargeId: id, opened: 500, paid });
+      expect(await service.nest.get(Recovery).runOnce()).toBe(1);
+      expect(await refundsOf(database)).toEqual(REFUNDED);
+      const retry = await service.refund(id, 'crashed', { amount: 500 });
+      expect([retry.status, retry.headers['idempotent-replayed']]).toEqual([200, 'true']);
+    });
+
+    it('finishes a crashed refund once when 20 retries and two recoveries run at once, on two replicas', async () => {
+      const id = await chargeId();
+      await leaveRefundBehind(database, { key: 'crashed', chargeId: id, opened: 500, paid });
+      const [responses] = await Promise.all([
+        Promise.all(
+          Array.from({ length: 20 }, (_, i) => (i % 2 ? service : replica).refund(id, 'crashed', { amount: 500 })),
+        ),
+        service.nest.get(Recovery).runOnce(),
+        replica.nest.get(Recovery).runOnce(),
+      ]);
+      expect(new Set(responses.map(({ status, text }) => `${status} ${text}`)).size).toBe(1);
+      expect(await refundsOf(database)).toEqual(REFUNDED);
+    });
+
+    it('refunds the amount that was left when the refund was opened, although the charge has less left at the retry', async () => {
+      const id = await chargeId();
+      await leaveRefundBehind(database, { key: 'crashed', chargeId: id, opened: 500, paid, body: {} });
+      expect((await service.refund(id, 'rest')).body).toMatchObject({ amount: CHARGE.amount - 500 });
+      expect((await replica.refund(id, 'crashed')).body).toMatchObject({ amount: 500 });
+      expect(await refundsOf(database)).toMatchObject({ succeeded: '2 of 1999', paid: '2 of 1999' });
+    });
+  });
+
+  describe('a refund whose process crashed after it was refused, before the refusal was recorded', () => {
+    const NO_REFUND = { succeeded: '0 of 0', pending: '0 of 0', paid: '0 of 0' };
+    const chargeId = async () => ((await service.charge('charge')).body as { id: string }).id;
+
+    it('decides a refused refund again when its client retries, because nothing had happened', async () => {
+      const id = await chargeId();
+      await leaveRefundBehind(database, { key: 'refused', chargeId: id, body: { amount: 2000 } });
+      const retry = await service.refund(id, 'refused', { amount: 2000 });
+      expect([retry.status, retry.headers['idempotent-replayed']]).toEqual([409, undefined]);
+      const again = await replica.refund(id, 'refused', { amount: 2000 });
+      expect([replyOf(again), again.headers['idempotent-replayed']]).toEqual([replyOf(retry), 'true']);
+      expect(await refundsOf(database)).toEqual(NO_REFUND);
+    });
+
+    it('forgets the key of a refused refund in recovery, so that a retry is a new request', async () => {
+      const id = await chargeId();
+      await leaveRefundBehind(database, { key: 'refused', chargeId: id, body: { amount: 2000 } });
+      await service.nest.get(Recovery).runOnce();
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+      expect((await service.refund(id, 'refused', { amount: 2000 })).status).toBe(409);
+      expect(await refundsOf(database)).toEqual(NO_REFUND);
+    });
+  });
+
   describe('recovery', () => {
     it('finishes 25 crashed charges once each when recovery runs on two replicas at once', async () => {
       for (let i = 0; i < 25; i++) await leaveBehind(database, { key: `crash-${i}`, captured: i % 2 === 0 });
@@ -159,6 +231,27 @@ describe.each(COMMITTERS)('requests that are committed %s:', (committer) => {
       expect(await effects(database)).toEqual(ONE_CHARGE);
       const metrics = await sleeper.http.get('/metrics');
       expect(metrics.text).toMatch(/^idempotency_fenced_off_total 1$/m);
+      await sleeper.stop();
+    });
+  });
+
+  describe('a process that wakes after its refund was taken over', () => {
+    it('fences off a process that wakes after its refund was taken over: it pays nothing, and answers with the reply of the takeover', async () => {
+      const { id } = (await replica.charge('charge')).body as { id: string };
+      const sleeper = await startService(database.url);
+      const answer = holdAnswer(sleeper);
+      const asleep = sleeper.refund(id, 'asleep', { amount: 500 });
+      await answer.reached.given;
+      await database.sql(
+        `UPDATE processed_requests SET locked_until = now() - interval '1 second' WHERE completed_at IS NULL`,
+      );
+      const takeover = await replica.refund(id, 'asleep', { amount: 500 });
+      expect(takeover.status).toBe(200);
+
+      answer.open();
+      const woken = await asleep;
+      expect([replyOf(woken), woken.headers['idempotent-replayed']]).toEqual([replyOf(takeover), 'true']);
+      expect(await refundsOf(database)).toEqual({ succeeded: '1 of 500', pending: '0 of 0', paid: '1 of 500' });
       await sleeper.stop();
     });
   });

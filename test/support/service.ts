@@ -17,6 +17,8 @@ export interface TestService extends App {
   http: ReturnType<typeof request>;
   /** POST /charges. An undefined `key` sends no Idempotency-Key. */
   charge(key: string | undefined, body?: object, headers?: Record<string, string>): Promise<Response>;
+  /** POST /charges/:id/refunds. */
+  refund(chargeId: string, key: string, body?: object): Promise<Response>;
   stop(): Promise<void>;
 }
 
@@ -72,23 +74,25 @@ export async function startService(
         .send(body)
         // `then` sends the request now. Otherwise supertest would send it when it is awaited, too late for tests that race requests.
         .then((response) => response),
+    refund: (chargeId, key, body = {}) =>
+      http
+        .post(`/charges/${chargeId}/refunds`)
+        .set('idempotency-key', key)
+        .send(body)
+        .then((response) => response),
     stop: () => app.nest.close(),
   };
 }
 
 /**
- * Makes `tok_timeout` answer 504 as soon as the bank has captured, instead of after `GATEWAY_TIMEOUT_MS`. A short timeout is not
+ * Makes `tok_timeout` answer 504 as soon as the bank has moved the money, instead of after `GATEWAY_TIMEOUT_MS`. A short timeout is not
  * an alternative, because a slow capture on a busy machine would then lose its answer as well.
  */
 function loseAnswersAtOnce({ nest }: App): void {
   const bank = nest.get(PaymentGateway);
   if (!(bank instanceof SimulatedBank)) return;
-  const capture = bank['capture'].bind(bank);
-  bank['capture'] = async (charge) => {
-    const isFirst = await capture(charge);
-    if (!isFirst || charge.source !== 'tok_timeout') return isFirst;
-    throw new Problem('gateway_timeout', 'The answer is lost.', { outcome: 'unknown', retryAfterSeconds: 1 });
-  };
+  bank['loseAnswer'] = () =>
+    Promise.reject(new Problem('gateway_timeout', 'The answer is lost.', { outcome: 'unknown', retryAfterSeconds: 1 }));
 }
 
 /** Holds the next answer of the bank at a barrier, after the bank has decided. Later answers pass. */
@@ -100,6 +104,12 @@ export function holdAnswer({ nest }: TestService): Barrier {
     const authorization = await authorize(charge, claimedAt);
     await barrier.pass();
     return authorization;
+  };
+  const refund = bank.refund.bind(bank);
+  bank.refund = async (...asked) => {
+    const decision = await refund(...asked);
+    await barrier.pass();
+    return decision;
   };
   return barrier;
 }

@@ -4,6 +4,7 @@ import type { HistoryEvent, Operation, Outcome, Reply } from '../chaos/history.j
 
 export const uuid = (n: number) => `019ab9f2-c0de-7a3c-8f21-${String(n).padStart(12, '0')}`;
 export const chargeId = (n: number) => `ch_${uuid(n).replaceAll('-', '')}`;
+export const refundId = (n: number) => `re_${uuid(n).replaceAll('-', '')}`;
 
 export const charge: Operation = {
   id: 'acct_a:k-1',
@@ -35,6 +36,22 @@ export const failed: Operation = {
   body: { amount: 1, description: 'acct_b:k-1', source: 'tok_chargeDeclined' },
 };
 
+/** A refund of a part of `charge`. */
+export const refund: Operation = {
+  id: 'acct_a:r-1',
+  account: 'acct_a',
+  key: 'r-1',
+  path: `/charges/${chargeId(1)}/refunds`,
+  body: { amount: 100, reason: 'acct_a:r-1' },
+};
+/** A refund of more than `charge` has left, which is refused. */
+export const excess: Operation = {
+  ...refund,
+  id: 'acct_a:r-2',
+  key: 'r-2',
+  body: { amount: 501, reason: 'acct_a:r-2' },
+};
+
 /** A first reply. */
 export const replyOf = (status: number, content: object): Reply => ({
   status,
@@ -46,6 +63,8 @@ export const replyOf = (status: number, content: object): Reply => ({
 export const chargedAs = (n: number) => replyOf(200, { id: chargeId(n), description: charge.id, amount: 600 });
 export const CHARGED = chargedAs(1);
 export const ORDERED = replyOf(200, { ...order.body, amount: 600 });
+export const REFUNDED = replyOf(200, { id: refundId(5), amount: 100, reason: refund.id });
+export const EXCEEDED = replyOf(409, { code: 'refund_exceeds_charge', refundable: 500 });
 const DECLINED = replyOf(402, { charge_id: chargeId(4) });
 const recordOf = ({ status, contentType, body }: Reply) => ({
   response_status: status,
@@ -76,6 +95,8 @@ const CHARGE: ChargeRow = {
   decline_code: 'generic_decline',
   created_at: 9_015,
 };
+
+const OPERATIONS = [order, charge, natural, failed, refund, excess];
 
 /** A valid run. Each test of the checker changes it in one place. */
 export class Run {
@@ -111,6 +132,24 @@ export class Run {
         operation: 'POST /orders',
         ...recordOf(ORDERED),
       },
+      ...[REFUNDED, EXCEEDED].map((reply, i) => ({
+        account_id: 'acct_a',
+        idempotency_key: `r-${i + 1}`,
+        request_id: uuid(5 + i),
+        operation: 'POST /charges/:id/refunds',
+        ...recordOf(reply),
+      })),
+    ],
+    refunds: [
+      {
+        account_id: 'acct_a',
+        id: refundId(5),
+        charge_id: chargeId(1),
+        amount: 100,
+        currency: 'eur',
+        reason: refund.id,
+        status: 'succeeded',
+      },
     ],
     orders: [
       {
@@ -124,14 +163,21 @@ export class Run {
       { account_id: 'acct_a', order_id: 'o-2', status: 'paid', amount: 0, customer_id: natural.id, items: [] },
     ],
     stock: [{ account_id: 'acct_a', item_id: 'item_1', stock: 98 }],
-    messages: [{ account_id: 'acct_a', id: `charge.succeeded.${chargeId(1)}`, published: true }],
-    processed: ['balance', 'orders', 'notifications'].map((consumer) => ({
-      account_id: 'acct_a',
-      consumer,
-      message_id: `charge.succeeded.${chargeId(1)}`,
-    })),
+    messages: [
+      { account_id: 'acct_a', id: `charge.succeeded.${chargeId(1)}`, published: true },
+      { account_id: 'acct_a', id: `refund.succeeded.${refundId(5)}`, published: true },
+    ],
+    processed: [
+      { account_id: 'acct_a', consumer: 'balance', message_id: `refund.succeeded.${refundId(5)}` },
+      ...['balance', 'orders', 'notifications'].map((consumer) => ({
+        account_id: 'acct_a',
+        consumer,
+        message_id: `charge.succeeded.${chargeId(1)}`,
+      })),
+    ],
+    events: [{ account_id: 'acct_a', consumer: 'stripe', message_id: `evt_${chargeId(1).slice(3)}_6` }],
     deadLetters: [],
-    balances: [{ account_id: 'acct_a', of: 'eur', amount: 600 }],
+    balances: [{ account_id: 'acct_a', of: 'eur', amount: 500 }],
     payments: [{ account_id: 'acct_a', of: 'o-1', amount: 600 }],
     changes: [],
   };
@@ -145,6 +191,16 @@ export class Run {
       currency: 'eur',
       decision: 'captured',
     },
+    {
+      at: 7,
+      account: 'acct_a',
+      key: refundId(5),
+      charge: chargeId(1),
+      refund: refundId(5),
+      amount: 100,
+      currency: 'eur',
+      decision: 'refunded',
+    },
   ];
   /** Answers to the operations when all of them are sent again at the end. */
   resent: Record<string, Outcome> = {
@@ -152,6 +208,8 @@ export class Run {
     [charge.id]: ok(replay(CHARGED)),
     [natural.id]: PAID,
     [failed.id]: ok(DECLINED),
+    [refund.id]: ok(replay(REFUNDED)),
+    [excess.id]: ok(replay(EXCEEDED)),
   };
   /** Changes to the charge that is declined at the end. */
   declined: Partial<ChargeRow> = {};
@@ -161,10 +219,11 @@ export class Run {
   private attempts = 0;
 
   constructor() {
-    for (const operation of [order, charge, natural, failed]) this.events.push({ at: 0, type: 'operation', operation });
+    for (const operation of OPERATIONS) this.events.push({ at: 0, type: 'operation', operation });
     this.attempt(order, LOST).attempt(order, ok(ORDERED)).attempt(charge, ok(CHARGED));
     this.attempt(charge, ok(replay(CHARGED))).attempt(failed, REFUSED);
     this.attempt(natural, asItIs()).attempt(natural, PAID);
+    this.attempt(refund, ok(REFUNDED)).attempt(excess, ok(EXCEEDED));
     this.events.push({ at: 50, type: 'fault', kind: 'kill', state: 'landed', about: '' });
   }
 
@@ -224,9 +283,10 @@ export class Run {
     database.messages.push(message);
     for (const consumer of ['balance', 'orders', 'notifications'])
       database.processed.push({ account_id: 'acct_a', consumer, message_id: message.id });
-    Object.assign(database.balances[0] ?? {}, { amount: 1200 });
+    Object.assign(database.balances[0] ?? {}, { amount: 1100 });
     Object.assign(database.payments[0] ?? {}, { amount: 1200 });
-    journal.push(...journal.map((entry) => ({ ...entry, key: chargeId(3), charge: chargeId(3) })));
+    database.events.push({ account_id: 'acct_a', consumer: 'stripe', message_id: `evt_${chargeId(3).slice(3)}_6` });
+    journal.push(...journal.slice(0, 1).map((entry) => ({ ...entry, key: chargeId(3), charge: chargeId(3) })));
     return this;
   }
 
@@ -236,7 +296,7 @@ export class Run {
     const events: HistoryEvent[] = [
       ...this.events,
       { at: 9_000, type: 'phase', name: 'resend' },
-      ...[order, charge, natural, failed].flatMap(({ id: operation }, i): HistoryEvent[] => [
+      ...OPERATIONS.flatMap(({ id: operation }, i): HistoryEvent[] => [
         { at: 9_010, type: 'invoke', attempt: 900 + i, operation, replica: 1 },
         { at: 9_020, attempt: 900 + i, ...(this.resent[operation] as Outcome) },
       ]),

@@ -3,6 +3,7 @@ import { isBuiltin } from 'node:module';
 import { posix } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
+import { manifestOf, type Root } from '../../package/manifest.js';
 
 /** Path below `src/`, and text. */
 type Sources = Record<string, string>;
@@ -20,10 +21,15 @@ const FOUNDATIONS = ['accounts', 'database', 'http', 'idempotency', 'messaging',
 const LIFTABLE: Record<string, RegExp> = {
   timing: /^(node:|timing\/)/,
   postgres: /^(@nestjs\/common$|typeorm$|node:|postgres\/)/,
-  idempotency: /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|uuid$|node:|idempotency\/|postgres\/|timing\/)/,
+  // The module has migrations of its own.
+  idempotency:
+    /^(@nestjs\/|typeorm$|rxjs$|cron$|lru-cache$|uuid$|node:|idempotency\/|postgres\/|timing\/|\.\.\/migrations\/idempotency\.js$)/,
   messaging:
     /^(@nestjs\/|typeorm$|rxjs$|cron$|dataloader$|amqplib$|@platformatic\/kafka$|zod$|node:|messaging\/|postgres\/|timing\/)/,
 };
+
+/** The entries of the package of the module, relative to `src/`. The service uses the module through them, so a user can do what it does. */
+const MODULE_ENTRIES = ['idempotency/index.js', 'idempotency/testing/index.js'];
 
 const MAX_LINES = 300;
 const NAMELESS = /(^|[/.-])(common|utils?|helpers?|shared)([/.-]|$)/;
@@ -55,6 +61,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'conformance/field': ['conformance/', 'harness/', 'src/database/embedded/'],
   bench: ['bench/', 'harness/', 'src/'],
   lab: ['lab/', 'harness/', 'src/'],
+  package: ['package/', 'harness/'],
   deploy: ['deploy/', 'harness/', 'src/'],
   'test/chaos': ['test/chaos/', 'harness/', 'src/'],
   'test/cells': ['test/cells/', 'test/chaos/', 'deploy/cells/move/', 'harness/', 'src/database/migrate.'],
@@ -70,6 +77,9 @@ function violationsOf(sources: Sources): string[] {
     const report = (rule: string) => broken.push(`${from} imports ${to}: ${rule}`);
     if (LIFTABLE[folder] && !LIFTABLE[folder].test(to)) report(`${folder} can be copied into another application`);
     if (isBuiltin(to) && !to.startsWith('node:')) report('built-in modules are named node:');
+    if (target === 'idempotency' && folder !== target && !MODULE_ENTRIES.includes(to)) {
+      report('the service uses the module through the entries of its package');
+    }
     if (!features.includes(target) || target === folder) continue;
     if (features.includes(folder)) report('a feature reaches another feature only by messages');
   }
@@ -141,6 +151,12 @@ describe('the architecture', () => {
     expect(violationsOf(readSources())).toEqual([]);
   });
 
+  it('has the entries of the package that the manifest exports', () => {
+    const { exports } = manifestOf(JSON.parse(readFileSync('package.json', 'utf8')) as Root);
+    const entries = Object.values(exports).flatMap((target) => (typeof target === 'string' ? [] : [target.default]));
+    expect(entries).toEqual(MODULE_ENTRIES.map((entry) => `./dist/src/${entry}`));
+  });
+
   it.each(Object.entries(MAY_IMPORT))('lets %s import only %j and packages', (folder, allowed) => {
     const sources = Object.fromEntries(
       Object.entries(readSources(folder)).map(([path, text]) => [`${folder}/${path}`, text]),
@@ -198,6 +214,8 @@ describe('the architecture', () => {
     ['idempotency/a.ts', `import { Problem } from '../http/problem.js';`],
     ['idempotency/a.ts', `import { CONFIG } from '../config.js';`],
     ['idempotency/a.ts', `import { migrations } from '../../migrations/index.js';`],
+    ['charges/a.ts', `import { answerToOutage } from '../idempotency/http/idempotency.errors.js';`],
+    ['app.module.ts', `import type { Unit } from './idempotency/commit/unit.js';`],
     ['idempotency/a.ts', `import { Client } from 'pg';`],
     ['idempotency/a.ts', `import fastify from 'fastify';`],
     ['timing/a.ts', `import { sqlState } from '../postgres/database-errors.js';`],
@@ -223,6 +241,8 @@ describe('the architecture', () => {
     ['database/a.ts', `import { Charge } from '../charges/charge.entity.js';`],
     ['app.module.ts', `import { Charge } from './charges/charge.entity.js';`],
     ['idempotency/a.ts', `import { CronJob } from 'cron'; import { sqlState } from '../postgres/database-errors.js';`],
+    ['idempotency/a.ts', `export { idempotencyMigrations } from '../../migrations/idempotency.js';`],
+    ['charges/a.ts', `import { Idempotent } from '../idempotency/index.js';`],
     ['http/a.ts', `// import { join } from 'path';`],
   ])('finds no breach of the architecture in %s: %s', (path, text) => {
     expect(violationsOf({ 'charges/charge.entity.ts': '', [path]: text })).toEqual([]);

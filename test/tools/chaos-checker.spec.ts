@@ -10,12 +10,17 @@ import {
   CHARGED,
   chargedAs,
   chargeId,
+  excess,
+  EXCEEDED,
   failed,
   LOST,
   natural,
   ok,
   order,
   ORDERED,
+  refund,
+  REFUNDED,
+  refundId,
   REFUSED,
   replay,
   replyOf,
@@ -256,6 +261,98 @@ const BROKEN: [Invariant, string, (run: Run) => unknown][] = [
     'a capture for another account',
     (run) => Object.assign(run.journal[0] ?? {}, { account: 'acct_b' }),
   ],
+  [
+    'one effect',
+    'a key that was refunded twice',
+    (run) => run.database.refunds.push({ ...run.database.refunds[0]!, id: refundId(7) }),
+  ],
+  [
+    'one effect',
+    'a refund that no operation requested',
+    (run) => run.database.refunds.push({ ...run.database.refunds[0]!, id: refundId(7), reason: null }),
+  ],
+  ['nothing lost', 'a refund that was acknowledged and does not exist', (run) => (run.database.refunds = [])],
+  ['nothing lost', 'a refund of another amount', (run) => change(run, 'refunds', { amount: 99 })],
+  ['nothing lost', 'a refund of another charge', (run) => change(run, 'refunds', { charge_id: chargeId(4) })],
+  [
+    'one gateway key',
+    'a refund for which the bank received two keys',
+    (run) => run.journal.push({ ...run.journal[1]!, key: 'another' }),
+  ],
+  [
+    'record and effect agree',
+    'a refund that the bank has never paid',
+    (run) => (run.journal = run.journal.slice(0, 1)),
+  ],
+  [
+    'record and effect agree',
+    'a refund that the bank has paid and the service has not stored',
+    (run) => run.journal.push({ ...run.journal[1]!, refund: refundId(7), key: refundId(7) }),
+  ],
+  [
+    'record and effect agree',
+    'a refund without a record',
+    (run) => (run.database.requests = run.database.requests.slice(0, 2)),
+  ],
+  [
+    'record and effect agree',
+    'a record of a refund that does not exist',
+    (run) => change(run, 'requests', { request_id: uuid(9) }, 2),
+  ],
+  [
+    'record and effect agree',
+    'a pending refund without a key, which is never finished',
+    (run) => run.database.refunds.push({ ...run.database.refunds[0]!, id: refundId(7), status: 'pending' }),
+  ],
+  ['nothing unfinished', 'a pending refund', (run) => change(run, 'refunds', { status: 'pending' })],
+  ['the books agree', 'a balance that does not count a refund', (run) => change(run, 'balances', { amount: 600 })],
+  [
+    'refunds within charges',
+    'refunds that exceed their charge',
+    (run) => run.database.refunds.push({ ...run.database.refunds[0]!, id: refundId(7), amount: 501 }),
+  ],
+  [
+    'refunds within charges',
+    'a bank that has paid back more than the charge',
+    (run) => run.journal.push({ ...run.journal[1]!, refund: refundId(7), amount: 501 }),
+  ],
+  [
+    'messages once',
+    'a refund without its message',
+    (run) => (run.database.messages = run.database.messages.slice(0, 1)),
+  ],
+  [
+    'messages once',
+    'a message of a refund that the balance has not processed',
+    (run) => run.database.processed.shift(),
+  ],
+  ['accounts do not cross', 'a refund by another account', (run) => change(run, 'refunds', { account_id: 'acct_b' })],
+  [
+    'accounts do not cross',
+    'the reply of a refund of another client',
+    (run) => run.attempt(refund, ok({ ...REFUNDED, body: REFUNDED.body.replace('r-1', 'r-9') })),
+  ],
+  [
+    'a failure has no effect',
+    'a refund that was refused and made',
+    (run) =>
+      run.database.refunds.push({ ...run.database.refunds[0]!, id: refundId(6), amount: 501, reason: excess.id }),
+  ],
+  [
+    'same reply',
+    'a refused refund that gets another refusal later',
+    (run) => run.attempt(excess, ok({ ...replay(EXCEEDED), body: `${EXCEEDED.body} ` })),
+  ],
+  [
+    'as documented',
+    'a refund that was refused although the charge has enough left',
+    (run) => change(run, 'charges', { amount: 700 }),
+  ],
+  [
+    'as documented',
+    'a refund that is refused for another reason',
+    (run) => run.attempt(refund, ok(replyOf(404, { code: 'not_found' }))),
+  ],
   ['as documented', 'a process that has ended by itself', (run) => run.crashed.push(2)],
   [
     'as documented',
@@ -285,7 +382,7 @@ describe('the checker of the chaos run', () => {
       verdict: 'valid',
       violations: [],
       doubts: [],
-      counts: { keys: 4, attempts: 11, ok: 9, fail: 1, info: 1 },
+      counts: { keys: 6, attempts: 15, ok: 13, fail: 1, info: 1 },
     });
   });
 

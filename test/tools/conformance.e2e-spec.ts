@@ -75,6 +75,23 @@ describe('the conformance kit on this service', () => {
       ['scope', ...WITH_OPTIONS].sort(byOrder),
     ]);
   });
+
+  it('finds that this service passes every check for refunds, whose effects it counts by the refunded amount of the charge', async () => {
+    const auth = { Authorization: 'Bearer sk_a', 'Content-Type': 'application/json', 'Idempotency-Key': 'refunded' };
+    const body = '{"amount": 99999999, "currency": "eur"}';
+    const charged = await fetch(`${service.url}/charges`, { method: 'POST', headers: auth, body });
+    const { id } = (await charged.json()) as { id: string };
+    const bodies = ['{"amount": 1, "reason": "broken"}', '{"amount": 1}', '{"amount": 0}', '{"amount": 99999999}'];
+    const names = ['--body', '--other-body', '--invalid-body', '--refused-body'];
+    const report = await kit.check(
+      service.url,
+      ...names.flatMap((name, i) => [name, bodies[i] ?? '']),
+      // Each refund is of 1, so the refunded amount is the number of refunds.
+      ...['--path', `/charges/${id}/refunds`, '--effects', `/charges/${id}`, '--effects-list', 'amount_refunded'],
+      ...account,
+    );
+    expect([failed(report), undecided(report)]).toEqual([[], []]);
+  });
 });
 
 /** Sorts names of checks as the report does. */

@@ -29,7 +29,7 @@ const DOCUMENTS = [
 ];
 /** Documents whose commands a reader copies. conformance-package.e2e-spec.ts runs the commands of conformance/README.md. */
 const WITH_COMMANDS = [
-  ...['README.md', 'CONTRIBUTING.md', 'docs/operations.md'],
+  ...['README.md', 'CONTRIBUTING.md', 'docs/operations.md', 'docs/stripe.md'],
   ...READMES_OF_TOOLS.filter((path) => path !== 'conformance/README.md'),
 ];
 /** Documents whose curls are sent to a service, in this order, because some of them build on others. */
@@ -194,6 +194,23 @@ describe('the table of docs/strategies.md', () => {
   );
 });
 
+describe('the table of docs/stripe.md', () => {
+  const TESTS = read('test/features/stripe.e2e-spec.ts');
+  const [, table = ''] = read('docs/stripe.md').split('## The meaning of each answer');
+  const rows = [...table.matchAll(/^\| (?!Stripe answers|-)(.+?) +\| .+? +\| (.+?) +\|$/gm)];
+
+  it('finds more than 20 answers with a test in docs/stripe.md', () => {
+    expect(rows.length).toBeGreaterThan(20);
+  });
+
+  it.each(rows.map(([, answer, name = '']) => [answer, name]))(
+    'names an existing test for the answer "%s"',
+    (_, name) => {
+      expect(TESTS).toContain(name);
+    },
+  );
+});
+
 describe('the snippets', () => {
   /** The snippets of a document. `source` is the file that a snippet quotes, which it names in its first line. */
   const snippetsOf = (path: string) =>
@@ -225,9 +242,10 @@ describe('the snippets', () => {
     expect(snippets.length).toBeGreaterThan(0);
     const directory = mkdtempSync(resolve('.snippets-'));
     try {
+      // A snippet may name its file, and import the files of other snippets.
       const files = snippets.map(({ text }, i) => {
-        const file = join(directory, `snippet-${i}.ts`);
-        writeFileSync(file, text.replaceAll("'./src/", "'../src/"));
+        const file = join(directory, /^\/\/ src\/(\S+)$/m.exec(text)?.[1] ?? `snippet-${i}.ts`);
+        writeFileSync(file, text.replaceAll(/'nestjs-idempotency-postgres(.*)'/g, "'../src/idempotency$1/index.js'"));
         return file;
       });
       const { config } = ts.readConfigFile('tsconfig.json', (file) => ts.sys.readFile(file)) as { config: object };

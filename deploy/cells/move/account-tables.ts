@@ -25,7 +25,10 @@ const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   outbox: { finalAt: 'published_at', dueAt: 'available_at' },
   processed_messages: { finalAt: 'processed_at', isInbox: true },
   charges: { finalAt: 'settled_at' },
+  stripe_payments: { finalAt: 'opened_at' },
   'bank.captures': { finalAt: 'captured_at' },
+  refunds: { finalAt: 'settled_at' },
+  'bank.refunds': { finalAt: 'refunded_at' },
   // A further mail gives the row a new time.
   mailed_orders: { finalAt: 'mailed_at' },
   // Orders, stock and customers may be written without an idempotency key.
@@ -38,7 +41,7 @@ const PAYS_ORDER = `m.type = 'charge.succeeded' AND m.data->>'order_id' IS NOT N
 
 /** The consumers, by name, and an SQL condition on a message `m` of the outbox that says whether it concerns the consumer. */
 export const CONSUMERS: Readonly<Record<string, string>> = {
-  balance: `m.type = 'charge.succeeded'`,
+  balance: `m.type IN ('charge.succeeded', 'refund.succeeded', 'charge.refunded_elsewhere', 'dispute.funds_withdrawn', 'dispute.funds_reinstated')`,
   notifications: PAYS_ORDER,
   orders: PAYS_ORDER,
 };

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { Charge } from '../charge.entity.js';
+import { DISPUTE_STATUSES, type DisputeStatus } from '../disputes.js';
 
 /** A charge as clients see it. */
 export class ChargeResource {
@@ -18,8 +19,25 @@ export class ChargeResource {
   @ApiProperty({ enum: ['pending', 'succeeded', 'failed'], example: 'succeeded' })
   status!: string;
 
+  @ApiProperty({
+    type: 'integer',
+    example: 0,
+    description: 'The sum of the refunds that have succeeded, in minor units. The reply to `POST /charges` has 0',
+  })
+  amount_refunded!: number;
+
   @ApiProperty({ type: String, nullable: true, example: null, description: 'The reason for which the bank declined' })
   decline_code!: string | null;
+
+  @ApiProperty({
+    type: String,
+    enum: [...DISPUTE_STATUSES, null],
+    nullable: true,
+    example: null,
+    description:
+      'The status of the last dispute of the charge. `closed` means that an inquiry ended without a dispute. The reply to `POST /charges` has null',
+  })
+  dispute!: DisputeStatus | null;
 
   @ApiProperty({ example: 'tok_visa' })
   source!: string;
@@ -50,14 +68,24 @@ export class ChargeList {
   has_more!: boolean;
 }
 
-export function toResource(charge: Charge): ChargeResource {
+/**
+ * @param amountRefunded the sum of the refunds that have succeeded, in minor units
+ * @param dispute the status of the last dispute, if there is one
+ */
+export function toResource(
+  charge: Charge,
+  amountRefunded: number,
+  dispute: DisputeStatus | null = null,
+): ChargeResource {
   return {
     id: charge.id,
     object: 'charge',
     amount: charge.amount,
     currency: charge.currency,
     status: charge.status,
+    amount_refunded: amountRefunded,
     decline_code: charge.decline_code,
+    dispute,
     source: charge.source,
     order_id: charge.order_id,
     description: charge.description,

@@ -6,7 +6,7 @@ export const CARD_BEHAVIOURS = {
   tok_insufficientFunds: { kind: 'declines', declineCode: 'insufficient_funds' },
   /** Captures, and answers the first attempt after two seconds. A repetition is answered at once. */
   tok_slow: { kind: 'captures', delayMs: 2_000 },
-  /** Captures, and the answer to the first attempt is lost. */
+  /** Captures, and the answer to the first attempt is lost. So is the answer to the first attempt of each refund of the charge. */
   tok_timeout: { kind: 'loses the first answer' },
   /** Captures nothing. */
   tok_unavailable: { kind: 'unavailable' },

@@ -7,11 +7,8 @@ import type { Unit } from './unit.js';
 export type CommitResult =
   /** The phase is committed. `result` is the result of the phase for this request. */
   | { kind: 'committed'; requestId: string; result: unknown }
-  /**
-   * The phase is committed, together with its reply. `expiresAt` is a time before which the reply does not expire, in milliseconds of
-   * `performance.now()`.
-   */
-  | { kind: 'recorded'; requestId: string; reply: RecordedReply; expiresAt: number }
+  /** The phase is committed, together with its reply. */
+  | { kind: 'recorded'; requestId: string; reply: RecordedReply }
   /** Nothing is committed, because the key could not be taken. */
   | Exclude<Claim, Granted>;
 

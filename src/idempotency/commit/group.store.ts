@@ -4,7 +4,7 @@ import { isLockTimeout, sqlState } from '../../postgres/database-errors.js';
 import { AWAIT_STANDBYS } from '../../postgres/replication.js';
 import { IS_IN_TRANSACTION, type SqlClient } from '../../postgres/transaction.js';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
-import { RecordedReply } from '../request/reply.js';
+import { type Expiry, RecordedReply } from '../request/reply.js';
 import type { RequestIdentity } from '../request/request-identity.js';
 import type { Attempt, Claim, Completion } from '../store/claim.js';
 import { FencedOff, KeyLocked, TAKE_IF_FREE } from '../store/idempotency.store.js';
@@ -26,7 +26,7 @@ export interface LargeReply {
   kind: 'large-reply';
   status: number;
   lockToken: string;
-  expiresAt: number;
+  expiry: Expiry;
 }
 
 export type GroupClaim = Claim | LargeReply;
@@ -88,10 +88,10 @@ export class GroupStore {
    * Records replies. The statement fails if one of the keys is no longer held by its lock token, which aborts the transaction, so COMMIT can
    * be sent behind it without waiting.
    *
-   * @returns a time before which none of the replies expires, in milliseconds of `performance.now()`
+   * @returns the replies, each with the time when its key expires, in order
    * @throws FencedOff
    */
-  async completeAll(sql: SqlClient, completions: readonly Completion[]): Promise<number> {
+  async completeAll(sql: SqlClient, completions: readonly Completion[]): Promise<RecordedReply[]> {
     const values = [
       completions.map(({ identity }) => identity.accountId),
       completions.map(({ identity }) => identity.key),
@@ -107,7 +107,14 @@ export class GroupStore {
     const { rows } = await completed.catch((error: unknown) => {
       throw sqlState(error) === INVALID_DATETIME_FORMAT ? new FencedOff() : error;
     });
-    return askedAt + Number(rows[0]?.['lives_seconds']) * 1000;
+    const [row] = rows as unknown as CompletedRow[];
+    return completions.map(({ reply: { status, headers, body } }, i) => {
+      const expiry = {
+        epochMs: row?.expires_at_ms[i] as number,
+        notBefore: askedAt + (row?.lives_seconds[i] as number) * 1000,
+      };
+      return new RecordedReply(status, headers, body, expiry);
+    });
   }
 
   /**
@@ -117,12 +124,12 @@ export class GroupStore {
    */
   async readReply(
     { accountId, key }: RequestIdentity,
-    { status, lockToken, expiresAt }: LargeReply,
+    { status, lockToken, expiry }: LargeReply,
   ): Promise<Extract<Claim, { kind: 'completed' | 'in_progress' }>> {
     const [row] = await this.dataSource.query<ReplyRow[]>(READ_REPLY, [accountId, key, lockToken]);
     if (!row) return { kind: 'in_progress' };
-    const reply = new RecordedReply(status, row.response_headers, row.response_body);
-    return { kind: 'completed', reply, lockToken, expiresAt };
+    const reply = new RecordedReply(status, row.response_headers, row.response_body, expiry);
+    return { kind: 'completed', reply, lockToken };
   }
 }
 
@@ -144,7 +151,15 @@ interface ClaimRow {
   /** Headers and body are missing while the request is in progress, and if they are too large. */
   response_headers: Record<string, string> | null;
   response_body: string | null;
+  /** Missing for a new key. */
+  expires_at_ms: number | null;
   lives_seconds: number | null;
+}
+
+/** The row that COMPLETE_ALL returns, with one element for each request, in order. */
+interface CompletedRow {
+  expires_at_ms: number[];
+  lives_seconds: number[];
 }
 
 /** @param askedAt when the statement was sent, in milliseconds of `performance.now()` */
@@ -153,11 +168,11 @@ function claimOf(row: ClaimRow, fingerprint: Buffer | undefined, askedAt: number
   // Another transaction is writing the key or has just written it, so the row that was read is out of date.
   if (row.claimable) return { kind: 'in_progress' };
   if (!fingerprint || !row.held_fingerprint?.equals(fingerprint)) return { kind: 'reused' };
-  const { held_token: lockToken, response_status: status, response_headers, response_body, lives_seconds } = row;
+  const { held_token: lockToken, response_status: status, response_headers, response_body } = row;
   if (!lockToken || status === null) return { kind: 'in_progress' };
-  const expiresAt = askedAt + Number(lives_seconds) * 1000;
-  if (!response_headers || response_body === null) return { kind: 'large-reply', status, lockToken, expiresAt };
-  return { kind: 'completed', reply: new RecordedReply(status, response_headers, response_body), lockToken, expiresAt };
+  const expiry = { epochMs: Number(row.expires_at_ms), notBefore: askedAt + Number(row.lives_seconds) * 1000 };
+  if (!response_headers || response_body === null) return { kind: 'large-reply', status, lockToken, expiry };
+  return { kind: 'completed', reply: new RecordedReply(status, response_headers, response_body, expiry), lockToken };
 }
 
 // $1 accounts, $2 keys, $3 new request ids, $4 operations, $5 fingerprints, $6 lock tokens, $7 lease s, $8 retention s, $9 largest reply
@@ -199,6 +214,7 @@ export const CLAIM_ALL = `
          seen.held_fingerprint, seen.held_token, seen.response_status,
          CASE WHEN seen.is_small THEN seen.response_headers END AS response_headers,
          CASE WHEN seen.is_small THEN seen.response_body END AS response_body,
+         (extract(epoch FROM seen.created_at)::float8 + $8) * 1000 AS expires_at_ms,
          extract(epoch FROM seen.created_at - clock_timestamp())::float8 + $8 AS lives_seconds,
          -- This row decides the final answer, so the answer must wait until the row is replicated. The subquery runs at
          -- most once for the group.
@@ -216,8 +232,8 @@ export const COMPLETE_ALL = `
         -- its client is still retrying, and the retry would run the operation again.
         created_at = CASE WHEN held.created_at > clock_timestamp() - make_interval(secs => $8::float8 / 2) THEN held.created_at
                           ELSE clock_timestamp() END
-    FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[])
-        AS done (account_id, idempotency_key, lock_token, status, headers, body),
+    FROM unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::jsonb[], $6::text[]) WITH ORDINALITY
+        AS done (account_id, idempotency_key, lock_token, status, headers, body, position),
       LATERAL (
         SELECT tableoid, ctid FROM processed_requests AS row
         WHERE row.account_id = done.account_id AND row.idempotency_key = done.idempotency_key
@@ -226,12 +242,13 @@ export const COMPLETE_ALL = `
       ) AS mine
     -- A ctid is unique within one partition only, so the partition is compared as well.
     WHERE held.tableoid = mine.tableoid AND held.ctid = mine.ctid
-    RETURNING held.created_at
+    RETURNING done.position, held.created_at
   )
   -- Raises an error if a lock token no longer matches, so that the COMMIT already sent behind this statement rolls back. Plain SQL has no
   -- RAISE, hence the failing cast. Nothing else in this statement can fail with the error of an invalid interval.
   SELECT (CASE WHEN count(*) = $7 THEN '0' ELSE 'a lock token has been lost' END)::interval,
-         extract(epoch FROM min(created_at) - clock_timestamp())::float8 + $8 AS lives_seconds
+         array_agg((extract(epoch FROM created_at)::float8 + $8) * 1000 ORDER BY position) AS expires_at_ms,
+         array_agg(extract(epoch FROM created_at - clock_timestamp())::float8 + $8 ORDER BY position) AS lives_seconds
   FROM completed`;
 
 // $1 account, $2 key, $3 lock token. A completed row never changes, so this reads the reply that the claim found.

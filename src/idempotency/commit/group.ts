@@ -28,7 +28,6 @@ export async function commitTogether(
   units: readonly Unit[],
 ): Promise<GroupResult[]> {
   let replies = new Map<Unit, RecordedReply>();
-  let expiresAt = 0;
   const { claims, results } = await inPipelinedTransaction(
     dataSource,
     {
@@ -39,7 +38,7 @@ export async function commitTogether(
       },
       close: ({ sql }, { results, sent }) => {
         replies = repliesOf(results);
-        return [...sent, complete(sql, store, replies).then((time) => (expiresAt = time))];
+        return [...sent, complete(sql, store, replies)];
       },
     },
     // A group gets one attempt. If it loses a race (deadlock or serialization failure), each request is retried in its own transaction.
@@ -50,7 +49,7 @@ export async function commitTogether(
     if (claim?.kind !== 'claimed') return claim as Exclude<GroupClaim, Granted>;
     const { requestId } = claim;
     const reply = replies.get(unit);
-    if (reply && isCompleting(unit)) return { kind: 'recorded', requestId, reply, expiresAt };
+    if (reply && isCompleting(unit)) return { kind: 'recorded', requestId, reply };
     return { kind: 'committed', requestId, result: reply ?? results.get(unit) };
   });
 }
@@ -126,8 +125,15 @@ function repliesOf(results: Results): Map<Unit, RecordedReply> {
   return new Map(replying.map(([unit, result]) => [unit, serialise(result as Reply)]));
 }
 
-/** The invariant: only the attempt that holds the lock token commits an effect. */
-async function complete(sql: SqlClient, store: GroupStore, replies: ReadonlyMap<Unit, RecordedReply>): Promise<number> {
-  const completions = [...replies].flatMap(([unit, reply]) => (isCompleting(unit) ? [{ ...unit, reply }] : []));
-  return completions.length > 0 ? store.completeAll(sql, completions) : 0;
+/**
+ * Records the replies of the units that have a key, and replaces them in the map by the recorded replies.
+ *
+ * The invariant: only the attempt that holds the lock token commits an effect.
+ */
+async function complete(sql: SqlClient, store: GroupStore, replies: Map<Unit, RecordedReply>): Promise<void> {
+  const units = [...replies.keys()].filter(isCompleting);
+  if (units.length === 0) return;
+  const completions = units.map((unit) => ({ ...unit, reply: replies.get(unit) as RecordedReply }));
+  const recorded = await store.completeAll(sql, completions);
+  units.forEach((unit, i) => replies.set(unit, recorded[i] as RecordedReply));
 }

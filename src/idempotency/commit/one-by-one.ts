@@ -54,7 +54,6 @@ export class OneByOne extends Committer {
     if (unit.kind === 'claim') return { kind: 'committed', requestId, result };
     const reply = serialise(result as Reply);
     if (!isCompleting(unit)) return { kind: 'committed', requestId, result: reply };
-    const expiresAt = await this.store.complete(tx.sql, { ...unit, reply });
-    return { kind: 'recorded', requestId, reply, expiresAt };
+    return { kind: 'recorded', requestId, reply: await this.store.complete(tx.sql, { ...unit, reply }) };
   }
 }

@@ -37,9 +37,9 @@ export class ReplyCache {
     return cached?.request.isSame(request) ? cached.reply : undefined;
   }
 
-  /** @param expiresAt when the reply expires, in milliseconds of `performance.now()`; not later than in the database */
-  keep(request: RequestIdentity, reply: RecordedReply, expiresAt: number): void {
-    const ttl = Math.floor(expiresAt - performance.now());
+  /** Keeps a reply until its key expires. A reply that is not recorded is not kept. */
+  keep(request: RequestIdentity, reply: RecordedReply): void {
+    const ttl = Math.floor((reply.expiry?.notBefore ?? 0) - performance.now());
     if (ttl > 0) this.replies.set(request.name, { request, reply }, { ttl });
   }
 }

@@ -110,3 +110,14 @@ export const overloaded = () =>
     'not_started',
     1,
   );
+
+/** One error of each code, for documents: the module alone decides the status, the outcome and the `Retry-After` of its errors. */
+export const IDEMPOTENCY_ERRORS: Readonly<Record<IdempotencyErrorCode, IdempotencyError>> = {
+  idempotency_key_missing: idempotencyKeyMissing(),
+  idempotency_key_invalid: idempotencyKeyInvalid('it is empty'),
+  idempotency_key_in_progress: idempotencyKeyInProgress(),
+  idempotency_key_reused: idempotencyKeyReused(),
+  database_unavailable: databaseUnavailable('not_started', undefined),
+  account_moving: accountMoving('not_started', undefined),
+  overloaded: overloaded(),
+};

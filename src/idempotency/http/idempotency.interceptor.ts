@@ -2,6 +2,7 @@ import {
   BadRequestException,
   type CallHandler,
   type ExecutionContext,
+  HttpException,
   Inject,
   Injectable,
   type NestInterceptor,
@@ -24,6 +25,15 @@ import { UnkeyedRequest } from '../request/unkeyed-request.js';
 
 /** The response header that marks a replay. A first reply never has it. */
 const REPLAYED_HEADER = 'Idempotent-Replayed';
+/**
+ * The response header that says when the key expires, on first replies and replays alike. Until then, a client may send the request again.
+ *
+ * The draft of the Idempotency-Key does not define such a header (issues 35 and 49 of its repository propose one, without a name or a form).
+ * The value is an HTTP date as in `Date` and `Expires` (RFC 9110 §5.6.7), because every HTTP library can read it, and because a client can
+ * compare it with the `Date` of the same reply, so the client's clock does not matter. A number of seconds would start at a different
+ * time for every reply, so a client could not store it. Fractions of a second are cut off, so the time is never later than the real one.
+ */
+const EXPIRES_HEADER = 'Idempotency-Key-Expires';
 
 const requests = new WeakMap<object, IdempotentRequest>();
 
@@ -76,7 +86,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
   }
 
   private accountOf(http: HttpRequest): string {
-    const accountId = this.options.scope(http as never);
+    let accountId: string;
+    try {
+      accountId = this.options.scope(http as never);
+    } catch (error) {
+      throw scopeFailed(error);
+    }
     if (!accountId)
       throw new Error('scope() returned no account: without an account, keys of different callers would collide');
     return accountId;
@@ -120,6 +135,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     httpAdapter.status(response, reply.status);
     for (const [name, value] of Object.entries(reply.headers)) httpAdapter.setHeader(response, name, value);
     if (isReplay) httpAdapter.setHeader(response, REPLAYED_HEADER, 'true');
+    if (reply.expiry) httpAdapter.setHeader(response, EXPIRES_HEADER, new Date(reply.expiry.epochMs).toUTCString());
     return reply.body === '' ? undefined : reply.body;
   }
 }
@@ -134,6 +150,15 @@ interface HttpRequest extends RoutedRequest {
   /** Fastify's own request wraps Node's. */
   raw?: { rawHeaders: string[] };
 }
+
+/** The error for an exception of scope(). An answer with which scope() has refused the request stays as it is. */
+const scopeFailed = (error: unknown) =>
+  error instanceof HttpException
+    ? error
+    : new Error(
+        `scope() failed: ${String(error)}; expected it to return the account of a request that a guard has admitted`,
+        { cause: error },
+      );
 
 const metadataOf = (name: string, context: ExecutionContext): unknown =>
   Reflect.getMetadata(name, context.getHandler()) ?? Reflect.getMetadata(name, context.getClass());

@@ -173,9 +173,7 @@ export class KeyedRequest extends IdempotentRequest {
   private async commitUnit(unit: Unit): Promise<CommitResult> {
     const { committer, replies } = this.idempotency;
     const result = await committer.commit(unit);
-    if (result.kind === 'completed' || result.kind === 'recorded') {
-      replies?.keep(this.identity, result.reply, result.expiresAt);
-    }
+    if (result.kind === 'completed' || result.kind === 'recorded') replies?.keep(this.identity, result.reply);
     return result;
   }
 

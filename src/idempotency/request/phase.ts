@@ -13,6 +13,9 @@ export interface PhaseItem<Input> {
 /**
  * A function that reads and writes the database for a list of requests, in one transaction. It returns one result for each item, in order.
  *
+ * The list is an optimisation: requests that share a transaction then share its statements too. Start with `perRequest`, which makes a phase
+ * of a function for one request.
+ *
  * A phase may run several times for an item, but is committed at most once. It runs again if the transaction has lost a race, if the answer
  * to COMMIT was lost, or without the other requests if their group has failed. So a phase must use `tx` only and must have no effect
  * outside of the database. If a phase throws, the whole transaction is rolled back.

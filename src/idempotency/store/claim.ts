@@ -30,11 +30,8 @@ export interface Granted {
 /** The result of an attempt to take a key. */
 export type Claim =
   | Granted
-  /**
-   * The reply is recorded. `lockToken` names the attempt that recorded it. `expiresAt` is a time before which the reply does not expire, in
-   * milliseconds of `performance.now()`.
-   */
-  | { kind: 'completed'; reply: RecordedReply; lockToken: string; expiresAt: number }
+  /** The reply is recorded. `lockToken` names the attempt that recorded it. */
+  | { kind: 'completed'; reply: RecordedReply; lockToken: string }
   /** Another attempt holds the lease, or another transaction is writing the key. A later attempt may find another state. */
   | { kind: 'in_progress' }
   /** The key belongs to another request. */

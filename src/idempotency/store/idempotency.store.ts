@@ -97,12 +97,9 @@ export class IdempotencyStore {
     if (!row || row.has_expired) return { kind: 'free' };
     if (!row.fingerprint.equals(identity.fingerprint)) return { kind: 'reused' };
     if (row.response_status === null) return row.is_held ? { kind: 'in_progress' } : { kind: 'free' };
-    return {
-      kind: 'completed',
-      reply: new RecordedReply(row.response_status, row.response_headers, row.response_body),
-      lockToken: row.lock_token,
-      expiresAt: askedAt + row.lives_seconds * 1000,
-    };
+    const expiry = { epochMs: row.expires_at_ms, notBefore: askedAt + row.lives_seconds * 1000 };
+    const reply = new RecordedReply(row.response_status, row.response_headers, row.response_body, expiry);
+    return { kind: 'completed', reply, lockToken: row.lock_token };
   }
 
   private async tryLock(sql: SqlClient, { accountId, key }: RequestIdentity): Promise<boolean> {
@@ -116,10 +113,10 @@ export class IdempotencyStore {
    * The invariant: only the holder of the current lock token completes, so the UPDATE must change exactly one row.
    *
    * @param sql within the transaction of the effect
-   * @returns a time before which the reply does not expire, in milliseconds of `performance.now()`
+   * @returns the reply, with the time when its key expires
    * @throws FencedOff, which must roll the transaction back
    */
-  async complete(sql: SqlClient, { identity, lockToken, reply }: Completion): Promise<number> {
+  async complete(sql: SqlClient, { identity, lockToken, reply }: Completion): Promise<RecordedReply> {
     const { status, headers, body } = reply;
     const askedAt = performance.now();
     const values = [
@@ -132,8 +129,10 @@ export class IdempotencyStore {
       this.retentionSeconds,
     ];
     const { rows } = await sql.query({ name: 'idempotency_complete', text: COMPLETE, values });
-    if (rows.length !== 1) throw new FencedOff();
-    return askedAt + Number(rows[0]?.['lives_seconds']) * 1000;
+    const [row] = rows as unknown as ExpiryRow[];
+    if (!row) throw new FencedOff();
+    const expiry = { epochMs: row.expires_at_ms, notBefore: askedAt + row.lives_seconds * 1000 };
+    return new RecordedReply(status, headers, body, expiry);
   }
 
   /** Ends the lease of an attempt that failed, so that the next attempt need not wait for the lease to expire. */
@@ -163,18 +162,23 @@ export class IdempotencyStore {
   }
 }
 
+/** The columns that say when a key expires. */
+interface ExpiryRow {
+  expires_at_ms: number;
+  lives_seconds: number;
+}
+
 /** A row that READ returns. */
-type KeyRow = {
+type KeyRow = ExpiryRow & {
   has_expired: boolean;
   /** Whether another attempt holds the lease. */
   is_held: boolean;
   fingerprint: Buffer;
   lock_token: string;
-  lives_seconds: number;
 } & (
-  | { response_status: null }
-  | { response_status: number; response_headers: Record<string, string>; response_body: string }
-);
+    | { response_status: null }
+    | { response_status: number; response_headers: Record<string, string>; response_body: string }
+  );
 
 interface KeyStatusRow {
   status: 'in_progress' | 'completed';
@@ -183,12 +187,17 @@ interface KeyStatusRow {
   expires_at: Date;
 }
 
+/** The columns of an {@link ExpiryRow}. `retention` is the parameter with the retention in seconds. */
+const expiryOf = (retention: string) => `
+         (extract(epoch FROM created_at)::float8 + ${retention}) * 1000 AS expires_at_ms,
+         extract(epoch FROM created_at - clock_timestamp())::float8 + ${retention} AS lives_seconds`;
+
 // $1 account, $2 key, $3 lock token, $4 retention s, $5 fingerprint
 const READ = `
   SELECT fingerprint, lock_token, response_status, response_headers, response_body,
          completed_at IS NOT NULL AND created_at <= clock_timestamp() - make_interval(secs => $4) AS has_expired,
          locked_until > clock_timestamp() AND lock_token <> $3 AS is_held,
-         extract(epoch FROM created_at - clock_timestamp())::float8 + $4 AS lives_seconds,
+         ${expiryOf('$4')},
          -- This row decides the final answer, so the answer must wait until the row is replicated.
          CASE WHEN response_status IS NOT NULL OR fingerprint <> $5 THEN ${AWAIT_STANDBYS} END
   FROM processed_requests WHERE account_id = $1 AND idempotency_key = $2`;
@@ -234,7 +243,7 @@ const COMPLETE = `
       created_at = CASE WHEN created_at > clock_timestamp() - make_interval(secs => $7::float8 / 2) THEN created_at
                         ELSE clock_timestamp() END
   WHERE account_id = $1 AND idempotency_key = $2 AND lock_token = $3 AND completed_at IS NULL
-  RETURNING extract(epoch FROM created_at - clock_timestamp())::float8 + $7 AS lives_seconds`;
+  RETURNING ${expiryOf('$7')}`;
 
 // $1 account, $2 key, $3 lock token
 const RELEASE = `

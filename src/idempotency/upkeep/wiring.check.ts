@@ -5,6 +5,7 @@ import { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { DataSource } from 'typeorm';
 import { IDEMPOTENCY_OPTIONS, type IdempotencyOptions } from '../idempotency.options.js';
 import { IDEMPOTENT } from '../http/idempotent.metadata.js';
+import { checkMigrations } from './migrations.check.js';
 
 type Handler = (...args: unknown[]) => unknown;
 
@@ -29,6 +30,7 @@ export class WiringCheck implements OnModuleInit {
     for (const { instance } of this.discovery.getControllers()) {
       if (instance) this.checkController(instance as Record<string, Handler>);
     }
+    await checkMigrations(this.dataSource);
     await this.checkConstraint();
     await this.checkTable();
     await this.checkSettings();
@@ -70,9 +72,7 @@ export class WiringCheck implements OnModuleInit {
       HAVING bool_and(a.attnotnull)`); // because a unique index allows several rows with NULL
     const expected = ['account_id', 'idempotency_key'];
     if (!constraints.some(({ columns }) => columns.join() === expected.join())) {
-      throw new Error(
-        'processed_requests: expected a unique constraint on (account_id, idempotency_key); has the migration of the idempotency module run?',
-      );
+      throw new Error('processed_requests: expected a unique constraint on (account_id, idempotency_key)');
     }
   }
 

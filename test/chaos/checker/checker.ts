@@ -1,5 +1,14 @@
 import type { Evidence } from '../evidence.js';
-import { checkBank, checkBooks, checkFinished, checkMessages, checkRecords, checkStock } from './books.js';
+import {
+  checkBank,
+  checkBooks,
+  checkEvents,
+  checkFinished,
+  checkMessages,
+  checkRecords,
+  checkRefunds,
+  checkStock,
+} from './books.js';
 import {
   checkAnswered,
   checkAskedFor,
@@ -8,9 +17,10 @@ import {
   checkOrder,
   checkRecord,
   checkRecorded,
+  checkRefund,
 } from './effects.js';
 import { checkReplies } from './replies.js';
-import { storiesOf } from './stories.js';
+import { isRefund, storiesOf } from './stories.js';
 import type { Report, Verdict, Violation } from './verdict.js';
 
 /** Returns the verdict on a run. It depends only on the history of the clients, the database and the journal of the bank. */
@@ -35,6 +45,7 @@ export function check(evidence: Evidence): Verdict {
     checkFinished(end.database, 'in the end', report);
     for (const story of stories) {
       if (story.operation.path === '/charges') checkCharge(story, end, report);
+      else if (isRefund(story.operation)) checkRefund(story, end, report);
       else checkOrder(story, end.database, report);
       checkRecord(story, end.database, report);
       checkRecorded(story, end.database, report);
@@ -44,8 +55,10 @@ export function check(evidence: Evidence): Verdict {
     checkRecords(end.database, report);
     checkBank(end, report);
     checkBooks(end, report);
+    checkRefunds(end, report);
     checkStock(end.database, initialStock, report);
     checkMessages(end.database, report);
+    checkEvents(end, report);
   }
   const doubts = doubtsOf(evidence);
   const verdict = violations.length > 0 ? 'invalid' : doubts.length > 0 ? 'unknown' : 'valid';

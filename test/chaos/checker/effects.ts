@@ -1,13 +1,13 @@
-import type { ChargeRow, DatabaseState, JournalEntry, RequestRow, Snapshot } from '../evidence.js';
+import type { ChargeRow, DatabaseState, JournalEntry, RefundRow, RequestRow, Snapshot } from '../evidence.js';
 import { parse } from '../history.js';
 import type { Line } from '../operations.js';
 import { RESOLVED_AS_FAILED } from '../person.js';
-import { acknowledged, chargeIdOf, contentOf, named, type Story } from './stories.js';
+import { acknowledged, chargeIdOf, contentOf, named, refundIdOf, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
 const indexes = new WeakMap<object, Map<string, never[]>>();
 
-/** Groups rows by name, once for each list. Later calls for the same list return the same groups. */
+/** Groups rows by name, once for each list. Later calls for the same list return the same groups, so a list has one kind of name. */
 function index<Row>(rows: readonly Row[], name: (row: Row) => string): Map<string, Row[]> {
   const known = indexes.get(rows) as Map<string, Row[]> | undefined;
   if (known) return known;
@@ -18,7 +18,9 @@ function index<Row>(rows: readonly Row[], name: (row: Row) => string): Map<strin
 }
 
 const byDescription = (charges: ChargeRow[]) => index(charges, ({ description }) => description ?? '');
-const byCharge = (journal: JournalEntry[]) => index(journal, ({ charge }) => charge);
+const byReason = (refunds: RefundRow[]) => index(refunds, ({ reason }) => reason ?? '');
+/** The decisions of the bank, by the id of the charge or of the refund. */
+const bySubject = (journal: JournalEntry[]) => index(journal, ({ charge, refund = charge }) => refund);
 const byKey = (requests: DatabaseState['requests']) =>
   index(requests, ({ account_id, idempotency_key }) => named(account_id, idempotency_key));
 const byOrder = (orders: DatabaseState['orders']) =>
@@ -51,7 +53,7 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
     if (charge.account_id !== account) report('accounts do not cross', `${id}: charged to ${charge.account_id}`);
     if (charge.amount !== body['amount'])
       report('nothing lost', `${id}: charged ${charge.amount} instead of ${String(body['amount'])}`);
-    const decisions = (byCharge(journal).get(charge.id) ?? []).map(({ decision }) => decision).join(' and ');
+    const decisions = (bySubject(journal).get(charge.id) ?? []).map(({ decision }) => decision).join(' and ');
     const failed = charge.decline_code === RESOLVED_AS_FAILED ? '' : 'declined';
     const settled = { pending: decisions, succeeded: 'captured', failed }[charge.status];
     if (decisions !== settled)
@@ -70,6 +72,46 @@ export function checkCharge(story: Story, { database, journal }: Snapshot, repor
         `${id}: ${String(content['amount'])} was acknowledged instead of ${String(body['amount'])}`,
       );
   }
+}
+
+export function checkRefund(story: Story, { database, journal }: Snapshot, report: Report): void {
+  const { id, account, path, body } = story.operation;
+  const refunds = byReason(database.refunds).get(id) ?? [];
+  if (refunds.length > 1) report('one effect', `${id}: ${refunds.map((refund) => refund.id).join(' and ')}`);
+  for (const refund of refunds) {
+    if (refund.account_id !== account) report('accounts do not cross', `${id}: refunded by ${refund.account_id}`);
+    const { amount = refund.amount } = body;
+    if (path !== `/charges/${refund.charge_id}/refunds` || refund.amount !== amount)
+      report('nothing lost', `${id}: refunded ${refund.amount} of ${refund.charge_id}`);
+    const decisions = (bySubject(journal).get(refund.id) ?? []).map(({ decision }) => decision).join(' and ');
+    // The bank refuses no refund, so a failed refund is one that a person has resolved.
+    const settled = { pending: decisions, succeeded: 'refunded', failed: '' }[refund.status];
+    if (decisions !== settled)
+      report('record and effect agree', `${id}: ${refund.status}, but at the bank ${decisions || 'undecided'}`);
+  }
+  for (const { reply } of acknowledged(story)) {
+    const content = parse(reply.body);
+    const isThere = refunds.some((refund) => refund.id === content['id'] && refund.amount === content['amount']);
+    if (reply.status === 200 && !isThere)
+      report('nothing lost', `${id}: ${String(content['id'])} was acknowledged, but does not exist with its amount`);
+    if (reply.status === 402 && !refunds.some((refund) => refund.status === 'failed'))
+      report('nothing lost', `${id}: was acknowledged as failed, but has not failed`);
+    if (reply.status === 409) checkRefusal(story, database, report);
+  }
+}
+
+/** A refused refund has no effect, and the other refunds of its charge left less than it needed. */
+function checkRefusal({ operation }: Story, { charges, refunds }: DatabaseState, report: Report): void {
+  const { id, path, body } = operation;
+  if (byReason(refunds).has(id)) report('a failure has no effect', `${id}: was refused, but there is a refund`);
+  const charge = charges.find((row) => path === `/charges/${row.id}/refunds`);
+  const others = refunds
+    .filter(({ charge_id }) => charge_id === charge?.id)
+    .reduce((sum, { amount }) => sum + amount, 0);
+  // A request without an amount needs at least one minor unit.
+  const needed = Number(body['amount'] ?? 1);
+  if (charge && others + needed <= charge.amount)
+    report('as documented', `${id}: was refused, although ${charge.amount - others} of ${charge.id} were left`);
 }
 
 export function checkOrder(story: Story, { orders }: DatabaseState, report: Report): void {
@@ -131,15 +173,20 @@ export function checkRecorded(story: Story, database: DatabaseState, report: Rep
   for (const charge of newChargesOf(story, database)) {
     if (!charges.has(charge.id)) report('record and effect agree', `${id}: ${charge.id} has no record`);
   }
+  const refunded = new Set(records.map(({ request_id }) => refundIdOf(request_id)));
+  for (const refund of byReason(database.refunds).get(id) ?? []) {
+    if (!refunded.has(refund.id)) report('record and effect agree', `${id}: ${refund.id} has no record`);
+  }
   if (byOrder(database.orders).has(id) && records.length === 0)
     report('record and effect agree', `${id}: the order has no record`);
 }
 
-/** Every charge, order and record belongs to an operation that a client sent. */
+/** Every charge, refund, order and record belongs to an operation that a client sent. */
 export function checkAskedFor(stories: readonly Story[], database: DatabaseState, report: Report): void {
   const asked = new Set(stories.map(({ operation }) => operation.id));
   const found = [
     ...database.charges.map(({ id, description }) => [`${id}, ${description}`, description ?? '']),
+    ...database.refunds.map(({ id, reason }) => [`${id}, ${reason}`, reason ?? '']),
     ...database.orders.map(({ account_id, order_id }) => named(account_id, order_id)).map((id) => [id, id]),
     ...[...byKey(database.requests).keys()].map((id) => [`the record of ${id}`, id]),
   ] as [string, string][];
@@ -158,6 +205,10 @@ export function checkFailures(story: Story, { database }: Snapshot, until: numbe
   const { operation, recorded } = story;
   const attempts = story.attempts.filter(({ invokedAt }) => invokedAt < until);
   if (recorded || attempts.length === 0 || !attempts.every(({ result }) => result === 'fail')) return;
-  const effects = chargesOf(story, database).length + (byOrder(database.orders).get(operation.id) ?? []).length;
+  const effects = [
+    chargesOf(story, database),
+    byReason(database.refunds).get(operation.id) ?? [],
+    byOrder(database.orders).get(operation.id) ?? [],
+  ].flat().length;
   if (effects > 0) report('a failure has no effect', `${operation.id}: every attempt failed, but there is an effect`);
 }

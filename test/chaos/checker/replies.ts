@@ -1,28 +1,28 @@
-import { parse, type Reply } from '../history.js';
+import { type Operation, parse, type Reply } from '../history.js';
 import { RESOLVED_AS_FAILED } from '../person.js';
 import { LEASE_MS } from '../timing.js';
-import { acknowledged, contentOf, type Story } from './stories.js';
+import { acknowledged, contentOf, isRefund, type Story } from './stories.js';
 import type { Report } from './verdict.js';
 
 /** Compares all answers to one operation with one another and with the contract. */
 export function checkReplies(story: Story, stories: readonly Story[], report: Report): void {
   const { operation, attempts, recorded } = story;
-  const { id, path, key, account } = operation;
-  const expected = operation.body['source'] === 'tok_chargeDeclined' ? 402 : 200;
+  const { id, key, account } = operation;
   for (const { reason } of attempts) {
     if (reason?.startsWith('500')) report('as documented', `${id}: answered with ${reason}`);
   }
   const replies = acknowledged(story);
   for (const { reply } of replies) {
     const content = parse(reply.body);
-    if (content['decline_code'] === RESOLVED_AS_FAILED) continue;
-    if (reply.status !== expected) {
+    if ([content['decline_code'], content['failure_code']].includes(RESOLVED_AS_FAILED)) continue;
+    if (!isExpected(operation, reply)) {
       const twin = stories.some(({ operation: other }) => other.key === key && other.account !== account);
       const isBlocked = twin && content['code'] === 'idempotency_key_reused';
       report(isBlocked ? 'accounts do not cross' : 'as documented', `${id}: answered with ${contentOf(reply)}`);
     } else if (reply.status === 200) {
-      const whose = path === '/charges' ? content['description'] : content['customer_id'];
-      if (whose !== id) report('accounts do not cross', `${id}: received the reply of ${String(whose)}`);
+      const whose = isRefund(operation) ? 'reason' : operation.path === '/charges' ? 'description' : 'customer_id';
+      if (content[whose] !== id)
+        report('accounts do not cross', `${id}: received the reply of ${String(content[whose])}`);
     }
   }
   if (key === undefined) return checkNatural(id, replies, report);
@@ -37,6 +37,12 @@ export function checkReplies(story: Story, stories: readonly Story[], report: Re
   if (makers.length > 1 || makers.some(({ invokedAt, reply }) => isOld(reply, recorded) || invokedAt > firstEnd)) {
     report('final is final', `${id}: executed again after it had been answered`);
   }
+}
+
+/** Whether a final answer is one of those that the operation can get. `checkRefund` checks whether a refusal was right. */
+function isExpected(operation: Operation, { status, body }: Reply): boolean {
+  if (isRefund(operation)) return status === 200 || parse(body)['code'] === 'refund_exceeds_charge';
+  return status === (operation.body['source'] === 'tok_chargeDeclined' ? 402 : 200);
 }
 
 /**

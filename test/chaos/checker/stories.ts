@@ -61,5 +61,14 @@ export const contentOf = ({ status, contentType, body }: Record<keyof Omit<Reply
 /** The id of the charge that a request makes, which is derived from the request id. */
 export const chargeIdOf = (requestId: string) => `ch_${requestId.replaceAll('-', '')}`;
 
+/** The id of the refund that a request makes. */
+export const refundIdOf = (requestId: string) => `re_${requestId.replaceAll('-', '')}`;
+
+/** The operation of all refunds, as the service stores it with their keys. */
+export const REFUND = 'POST /charges/:id/refunds';
+
+/** Whether an operation refunds a charge. */
+export const isRefund = ({ path }: Operation) => path.endsWith('/refunds');
+
 /** The name of something within an account, as in the ids of operations. */
 export const named = (account: string, name: string) => `${account}:${name}`;

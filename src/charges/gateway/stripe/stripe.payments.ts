@@ -1,0 +1,49 @@
+import type { DataSource } from 'typeorm';
+import { runStatement } from '../../../postgres/transaction.js';
+import type { Charge } from '../../charge.entity.js';
+
+/** How Stripe answered the request to open a payment: with a PaymentIntent, or with the reason for which there is none. */
+export type OpenedPayment = { kind: 'intent'; id: string } | { kind: 'refused'; reason: string };
+
+interface Row {
+  payment_intent: string | null;
+  refusal: string | null;
+}
+
+/** The table `stripe_payments`: at most one opened payment for each charge, which never changes. */
+export class StripePayments {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async find({ account_id, id }: Charge): Promise<OpenedPayment | undefined> {
+    const [row] = await runStatement<Row>(this.dataSource, FIND, [account_id, id]);
+    return row && paymentOf(row);
+  }
+
+  /**
+   * Commits an opened payment, unless the charge has one already.
+   *
+   * The invariant: all attempts at a charge get the same payment from here, the one whose commit was first. An attempt confirms no other
+   * PaymentIntent, so it does not matter how many PaymentIntents were created.
+   *
+   * @returns the payment of the charge, once it is committed
+   */
+  async keep({ account_id, id }: Charge, opened: OpenedPayment): Promise<OpenedPayment> {
+    const [intent, refusal] = opened.kind === 'intent' ? [opened.id, null] : [null, opened.reason];
+    const [row] = await runStatement<Row>(this.dataSource, KEEP, [account_id, id, intent, refusal]);
+    if (!row) throw new Error(`The payment of ${id} was not stored`);
+    return paymentOf(row);
+  }
+}
+
+function paymentOf({ payment_intent, refusal }: Row): OpenedPayment {
+  return payment_intent === null ? { kind: 'refused', reason: refusal ?? '' } : { kind: 'intent', id: payment_intent };
+}
+
+const FIND = 'SELECT payment_intent, refusal FROM stripe_payments WHERE account_id = $1 AND charge_id = $2';
+
+const KEEP = `
+  INSERT INTO stripe_payments AS first (account_id, charge_id, payment_intent, refusal, opened_at)
+  VALUES ($1, $2, $3, $4, clock_timestamp())
+  -- An update without a change, because RETURNING skips rows after DO NOTHING. It also waits for a first commit that is still under way.
+  ON CONFLICT (account_id, charge_id) DO UPDATE SET opened_at = first.opened_at
+  RETURNING payment_intent, refusal`;

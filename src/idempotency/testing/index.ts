@@ -1,0 +1,1 @@
+export { type Effects, happensOnce, type RepeatedRequest } from './happens-once.js';
