@@ -21,7 +21,7 @@ the [conformance kit](conformance.md) against that server, and stops it. [This p
 - \`replicas\` runs two processes on one store. \`crash\` kills the process with \`kill -9\` between effect and reply and before the effect, starts it again, and retries until a
   reply or the documented lease. \`expiry\` uses a lifetime of two seconds. A library that has one setting for lifetime and lease
   gets both.
-- **sometimes**: two requests race, and the harm appears if one of them loses. The program repeats such a check until the harm appears, twelve times at most. The section of
+- **sometimes**: two requests race, and the harm appears if one of them loses. The program repeats such a check until the harm appears, six times at most. The section of
   the library says how many runs were needed.
 - A failure is a fact about one version in one configuration, not a judgement about a library. Several libraries are meant for other tasks than payments.
 

@@ -7,7 +7,7 @@ import { Server } from './server.js';
 import type { Stores } from './stores.js';
 
 /** How often a check that races is run until the race is lost. */
-const TRIES = 12;
+const TRIES = 6;
 
 const APART = ['expiry', 'crash'];
 

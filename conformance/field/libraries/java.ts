@@ -36,7 +36,7 @@ export const JAVA: readonly Library[] = [
       storm:
         'The repository looks an id up and then inserts it. If two messages with one id arrive at once, the insert of one fails at the primary key, and the route ends with an exception, which is a 500.',
       crash:
-        'The id is added before the message is processed. A crash leaves the id, so the message is filtered out although it was not processed. Camel has JdbcOrphanLockAwareIdempotentRepository for this case.',
+        'The pattern keeps no replies, so a retry after the effect gets its own body back. The id is added before the message is processed, so after a crash before the effect the message is filtered out although it was not processed. Camel has JdbcOrphanLockAwareIdempotentRepository for this case.',
     },
   },
 ];

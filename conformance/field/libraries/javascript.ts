@@ -52,11 +52,12 @@ export const JAVASCRIPT: readonly Library[] = [
     ],
     ttl,
     leaseSeconds: 30,
-    races: { storm: 'double effect', replicas: 'double effect', expiry: 'double effect' },
+    races: { storm: 'double effect', replicas: 'double effect', expiry: 'double effect', 'hang-up': 'wrong reply' },
     reasons: {
       storm:
         'The middleware looks a key up and then creates it, in two commands. Two requests that arrive at once both find nothing and both run.',
       replicas: 'The same race as in `storm`, between two processes.',
+      'hang-up': 'The same race as in `storm`, between a request whose client hung up and its retry.',
       expiry: 'The same race as in `storm`, because an expired key is a new key.',
       scope: 'The key alone identifies a stored response. Two clients that use the same key share the response.',
       crash:
