@@ -2,12 +2,16 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'coverage/', '.data/', '.chaos/'] },
+  { ignores: ['dist/', 'coverage/', '.data/', '.chaos/', '.field/'] },
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: {
-      parserOptions: { projectService: { allowDefaultProject: ['*.js', 'test/support/*.js'] } },
+      parserOptions: {
+        projectService: {
+          allowDefaultProject: ['*.js', 'test/support/*.js', 'conformance/field/*.js', 'conformance/field/*/*.js'],
+        },
+      },
     },
     rules: {
       '@typescript-eslint/switch-exhaustiveness-check': 'error',

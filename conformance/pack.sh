@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
-npx swc conformance harness/options.ts -d "$stage" -C sourceMaps=false --quiet
+npx swc conformance harness/options.ts --ignore 'conformance/field/**' -d "$stage" -C sourceMaps=false --quiet
 mkdir "$stage/docs"
 cp LICENSE conformance/package.json "$stage"
 # In the package the README is at the root.

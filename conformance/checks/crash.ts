@@ -84,12 +84,13 @@ async function crashOnce(subject: Subject, body: string, { kill, restart }: Cras
   const deadline = Math.max(killedAt + target.leaseMs, performance.now()) + LEASE_MARGIN_MS + delayMs;
   const within = `${what}, within the lease of ${target.leaseMs / 1000} s`;
   const reply = await retryUntilReplied(subject, { key, body }, () => performance.now() < deadline, within);
-  await effects.expect(1, [reply], what);
+  const stuckSeconds = (performance.now() - killedAt) / 1000;
+  await effects.expect(1, [reply], `${what}, and which got a reply ${stuckSeconds.toFixed(1)} s later`);
   if (acknowledged) expectSame(acknowledged, reply, `a retry of ${what}`);
   const again = await send(target, { key, body });
   expectSame(reply, again, `a second retry of ${what}`);
   await effects.expect(1, [again], what);
-  return place;
+  return { place, stuckSeconds };
 }
 
 export const crash: Check = {
@@ -107,22 +108,24 @@ export const crash: Check = {
       'after the reply': 0,
     };
     let tries = 0;
+    let longestSeconds = 0;
     const tryDelay = async (delayMs: number) => {
       const step = `crash ${++tries} of at most ${CRASHES + 1}`;
       subject.progress(`${step}: kills the service ${Math.round(delayMs)} ms after a request`);
-      const place = await crashOnce(subject, body, commands, delayMs);
+      const { place, stuckSeconds } = await crashOnce(subject, body, commands, delayMs);
+      longestSeconds = Math.max(longestSeconds, stuckSeconds);
       subject.progress(`${step}: was ${place}`);
       places[place]++;
       return place;
     };
-    // A service that records its reply first loses the effect if it crashes before the effect.
-    await tryDelay(effectMs / 2);
     const search = new DelaySearch(effectMs, replyMs);
     const deadline = performance.now() + SEARCH_MS;
-    while (tries <= CRASHES && places['between effect and reply'] < HITS && performance.now() < deadline) {
+    while (tries < CRASHES && places['between effect and reply'] < HITS && performance.now() < deadline) {
       const place = await tryDelay(search.next());
       search.learn(place === 'before the effect' ? 'early' : place === 'after the reply' ? 'late' : 'hit');
     }
+    // A service that records its reply first loses the effect if it crashes before the effect.
+    await tryDelay(effectMs / 2);
     const counts = Object.entries(places)
       .map(([place, count]) => `${count} ${place}`)
       .join(', ');
@@ -130,6 +133,6 @@ export const crash: Check = {
       throw new Undecided(
         `no crash fell between effect and reply (${counts}): see --slow-body, and check that --kill-command kills at once the service that answers at --url`,
       );
-    return `${tries} crashes (${counts}), one effect of each key`;
+    return `${tries} crashes (${counts}), one effect of each key, and a reply at most ${longestSeconds.toFixed(1)} s after the crash`;
   },
 };

@@ -88,6 +88,8 @@ export const expiry: Check = {
     if (!across.every(({ key, answers }) => answers.some((answer) => isNewReply(subject, key, answer))))
       throw new Undecided(`the keys had not expired ${Math.round(ttlMs / 1000)} s after their replies: see --ttl`);
 
+    // The last key was used last, so it may expire later than the others.
+    await pause(Math.max(0, last.repliedAt + ttlMs + EARLY_MS - performance.now()));
     const atOnce = await Promise.all(Array.from({ length: AT_ONCE }, () => send(target, { key: last.key })));
     await effects.expectNoMore(2 * KEYS + 2, atOnce, `${what}, and of ${AT_ONCE} requests at once with an expired key`);
     atOnce.forEach((answer) =>

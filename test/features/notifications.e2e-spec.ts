@@ -10,7 +10,8 @@ import { Mailer } from '../../src/notifications/mailer.js';
 import { type Account, call, TWO_ACCOUNTS } from '../support/client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { append } from '../support/messages.js';
-import { MISSING_REDIS, RedisServer } from '../support/redis.js';
+import type { RedisServer } from '../../harness/redis.js';
+import { MISSING_REDIS, startRedis } from '../support/redis.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
 import { reset } from '../support/state.js';
 import { until } from '../support/waiting.js';
@@ -75,7 +76,7 @@ const PLACES: Place[] = [
   },
   {
     name: 'Redis',
-    open: async () => ({ REDIS_URL: (redis = await RedisServer.start()).url }),
+    open: async () => ({ REDIS_URL: (redis = await startRedis()).url }),
     passDay: () => inRedis((client, keys) => Promise.all(keys.map((key) => client.expire(key, 0)))),
   },
 ];

@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { startLine } from '../../harness/line.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { MISSING_REDIS, RedisServer } from '../support/redis.js';
+import type { RedisServer } from '../../harness/redis.js';
+import { MISSING_REDIS, startRedis } from '../support/redis.js';
 import { until } from '../support/waiting.js';
 
 type Client = Awaited<ReturnType<RedisServer['connect']>>;
@@ -37,7 +38,7 @@ afterEach(async () => {
 });
 
 async function start(...settings: string[]): Promise<RedisServer> {
-  const server = await RedisServer.start(...settings);
+  const server = await startRedis(...settings);
   servers.push(server);
   return server;
 }
