@@ -43,6 +43,7 @@ export function see(ledger: Ledger, body: Record<string, Json> = {}, answer: Ans
     id: expect.stringMatching(/^ch_[0-9a-f]{32}$/),
     object: 'charge',
     amount_refunded: 0,
+    dispute: null,
     status: 'succeeded',
     decline_code: null,
     source: sourceOf(body),

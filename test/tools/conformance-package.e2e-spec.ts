@@ -120,11 +120,6 @@ describe('the commands of the README of the conformance kit', () => {
     const start = `#!/bin/sh\necho $$ > service.pid\nexec env ${settings.join(' ')} '${process.execPath}' '${resolve('dist/src/main.js')}'\n`;
     writeFileSync(join(folder, 'start.sh'), start, { mode: 0o755 });
     await Program.run('sh', { args: ['-c', 'exec ./start.sh'], cwd: folder }).served();
-    await fetch(`http://127.0.0.1:${port}/inventory/beans`, {
-      method: 'PUT',
-      headers: { 'Content-Type': 'application/json' },
-      body: '{"stock": 10000}',
-    });
   });
   afterAll(async () => {
     if (existsSync(pidFile())) process.kill(Number(readFileSync(pidFile(), 'utf8')), 'SIGKILL');
@@ -149,7 +144,7 @@ describe('the commands of the README of the conformance kit', () => {
       const adapted = `cd ${folder} && ${command.replaceAll('localhost:3000', `127.0.0.1:${port}`)}`;
       const { stdout, stderr, exitCode } = await run('sh', ['-c', adapted], env);
       expect({ stdout, stderr, exitCode }).toMatchObject({ exitCode: 0 });
-      if (command.includes('--url') && !command.includes('--format'))
+      if (command.startsWith('npx') && command.includes('--url') && !command.includes('--format'))
         expect(stdout).toMatch(/\d passed, 0 failed, 0 undecided/);
       if (command.includes('--openapi')) expect(stdout).toContain('POST /charges: the key is required');
       if (command.includes('--format'))

@@ -65,8 +65,8 @@ export abstract class PaymentGateway {
    * Asks the bank for the money, or finds out what the bank has decided. Call it outside of a transaction, because a slow bank would hold the
    * locks of the transaction.
    *
-   * @param claimedAt a time at which the charge was not claimed yet, or was claimed just then, in milliseconds of `performance.now()`. The key
-   *   was not used before.
+   * @param claimedAt a time that is not later than the claim of the charge, in milliseconds of `performance.now()`. The key was not used before
+   *   this time.
    * @throws Problem 504 `gateway_timeout`, 503 `gateway_unavailable` or 503 `charge_undecided`. All of them leave the outcome unknown, because
    *   money may have moved
    */

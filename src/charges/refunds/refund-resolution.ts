@@ -32,7 +32,8 @@ export class RefundResolution {
   /**
    * Settles a refund under a new lock token, so that an attempt that still looks for the decision cannot settle the refund as well.
    *
-   * The invariant: a refund is resolved only when this service asks for it no more, because a later payment would contradict the resolution.
+   * The invariant: a refund is resolved only after this service has stopped asking the gateway to pay it, because a later payment would
+   * contradict the resolution.
    *
    * @throws ResolutionRefused if the refund can still be decided without a person, or if the gateway contradicts
    */

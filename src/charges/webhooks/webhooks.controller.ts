@@ -44,6 +44,7 @@ export class WebhooksController {
   @ApiBody({ description: 'A snapshot event of Stripe', schema: { type: 'object' } })
   @ApiProblems(
     'signature_invalid',
+    'idempotency_key_in_progress',
     'body_too_large',
     'unsupported_media_type',
     'overloaded',
