@@ -8,7 +8,7 @@ import { appendToOutbox } from '../../src/messaging/index.js';
 
 /** The row that the service writes before it asks the bank. */
 export const pendingCharge = (requestId: string, input: CreateCharge): Charge => ({
-  ...pending({ accountId: DEMO_ACCOUNT, requestId, input }),
+  ...pending({ accountId: DEMO_ACCOUNT, requestId, input: { ...input, gateway: 'simulated' } }),
   created_at: new Date(),
 });
 

@@ -44,6 +44,10 @@ export class Charge {
   @Column({ type: 'text', nullable: true })
   decline_code!: string | null;
 
+  /** The gateway that is asked for the money. `null` for charges of earlier versions. */
+  @Column({ type: 'text', nullable: true })
+  gateway!: string | null;
+
   @Column({ type: 'timestamptz' })
   created_at!: Date;
 

@@ -16,7 +16,7 @@ export const requestIdOf = (id: string) => id.slice(3).replace(/^(.{8})(.{4})(.{
 /** The operation whose requests open charges, as `processed_requests` stores it. */
 export const CREATE_CHARGE = 'POST /charges';
 
-const COLUMNS = 'account_id, id, amount, currency, source, order_id, description, metadata';
+const COLUMNS = 'account_id, id, amount, currency, source, order_id, description, metadata, gateway';
 
 const AGE_MS = 'extract(epoch FROM clock_timestamp() - charges.created_at)::float8 * 1000';
 
@@ -24,17 +24,17 @@ const AGE_MS = 'extract(epoch FROM clock_timestamp() - charges.created_at)::floa
 // and, for comparison, the first phase with TypeORM.
 
 /** Makes the intent durable before any money moves. A repetition returns the charge that is open already. */
-export const openCharge: StatementPhase<CreateCharge, OpenCharge> = {
+export const openCharge: StatementPhase<NewCharge, OpenCharge> = {
   name: 'charges_open',
   text: `
     INSERT INTO charges (${COLUMNS}, status, created_at)
     SELECT ${COLUMNS}, 'pending', clock_timestamp() FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
     -- An update without a change, because RETURNING skips rows after DO NOTHING. The existing row belongs to the same request.
     ON CONFLICT (account_id, id) DO UPDATE SET status = charges.status
-    RETURNING id, created_at, ${AGE_MS} AS age_ms`,
+    RETURNING id, created_at, gateway, ${AGE_MS} AS age_ms`,
   parameters: (items) => [JSON.stringify(items.map(pending))],
   results: async (items, rows) => {
-    const opened = (await rows) as unknown as Pick<OpenCharge, 'id' | 'created_at' | 'age_ms'>[];
+    const opened = (await rows) as unknown as Pick<OpenCharge, 'id' | 'created_at' | 'gateway' | 'age_ms'>[];
     const byId = new Map(opened.map((row) => [row.id, row]));
     return items.map((item) => {
       const charge = pending(item);
@@ -44,6 +44,9 @@ export const openCharge: StatementPhase<CreateCharge, OpenCharge> = {
     });
   },
 };
+
+/** A request for a charge, and the gateway that this process asks for the money. */
+export type NewCharge = CreateCharge & { gateway: string };
 
 /** A charge whose intent is durable. */
 export interface OpenCharge extends Charge {
@@ -94,7 +97,7 @@ export interface Settlement {
 }
 
 /** The row of a charge before the bank is asked, without `created_at`, which the clock of the database sets. */
-export const pending = ({ accountId, requestId, input }: Omit<PhaseItem<CreateCharge>, 'isRecorded'>) => ({
+export const pending = ({ accountId, requestId, input }: Omit<PhaseItem<NewCharge>, 'isRecorded'>) => ({
   account_id: accountId,
   id: chargeId(requestId),
   amount: input.amount,
@@ -103,6 +106,7 @@ export const pending = ({ accountId, requestId, input }: Omit<PhaseItem<CreateCh
   order_id: input.order_id ?? null,
   description: input.description ?? null,
   metadata: input.metadata ?? {},
+  gateway: input.gateway,
   status: 'pending' as const,
   decline_code: null,
   settled_at: null,

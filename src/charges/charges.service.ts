@@ -32,7 +32,8 @@ export class ChargesService {
    */
   async create(request: IdempotentRequest, input: CreateCharge): Promise<RecordedReply> {
     const startedAt = performance.now();
-    const charge = await request.claim(openCharge, input); // commit 1: the key and a pending charge
+    const opened = { ...input, gateway: this.gateway.name };
+    const charge = await request.claim(openCharge, opened); // commit 1: the key and a pending charge
     return this.authorizeAndSettle(request, charge, startedAt);
   }
 

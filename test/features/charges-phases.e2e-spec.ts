@@ -4,8 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import type { Charge } from '../../src/charges/charge.entity.js';
-import { openCharge, type Settlement, settleCharge } from '../../src/charges/charges.phases.js';
-import type { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
+import { type NewCharge, openCharge, type Settlement, settleCharge } from '../../src/charges/charges.phases.js';
 import { runPhase } from '../../src/idempotency/commit/unit.js';
 import type { AnyPhase, PhaseItem, Reply } from '../../src/idempotency/index.js';
 import { inTransaction } from '../../src/postgres/transaction.js';
@@ -32,7 +31,7 @@ const INPUTS = [
   { amount: 1999, currency: 'eur' },
   { amount: 5, currency: 'usd', order_id: 'order_1', description: 'a mug', metadata: { colour: 'blue' } },
   { amount: 7, currency: 'eur', source: 'tok_chargeDeclined' },
-] as CreateCharge[];
+].map((input) => ({ ...input, gateway: 'simulated' })) as NewCharge[];
 const DECISIONS = [
   { status: 'succeeded' },
   { status: 'succeeded' },
@@ -54,7 +53,7 @@ const run = <Input, Result>(phase: AnyPhase<Input, Result>, inputs: Input[]) =>
   );
 
 /** Runs each phase twice, as a retry does, and returns all that the phases leave, without times. */
-async function chargeTwice(open: AnyPhase<CreateCharge, Charge>, settle: AnyPhase<Settlement, Reply>) {
+async function chargeTwice(open: AnyPhase<NewCharge, Charge>, settle: AnyPhase<Settlement, Reply>) {
   await run(open, INPUTS);
   const charges = await run(open, INPUTS);
   const settlements = charges.map((charge, i) => ({

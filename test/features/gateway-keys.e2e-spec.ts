@@ -157,6 +157,41 @@ describe('npm run charges:resolve', () => {
   });
 });
 
+describe('a charge of another gateway', () => {
+  it('is not sent to the present gateway, by a retry, by recovery or by a person, because that gateway would capture it again', async () => {
+    expect((await service.charge('moved')).status).toBe(503);
+    await database.sql(`UPDATE charges SET gateway = 'stripe'`);
+    onCapture = CAPTURED;
+    const reply = await service.charge('moved');
+    expect([reply.status, (reply.body as { code: string }).code]).toEqual([503, 'gateway_unavailable']);
+    await recover();
+    await outliveKeys();
+    const resolution = service.nest.get(ChargeResolution, { strict: false });
+    await expect(resolution.resolve(await onlyId(), 'failed')).rejects.toThrow('gateway_unavailable');
+    expect(asked).toEqual(['POST /captures']);
+    expect(await effects(database)).toMatchObject({ pending: 1 });
+    await database.sql(`UPDATE charges SET gateway = 'http', created_at = clock_timestamp()`);
+    expect((await service.charge('moved')).status).toBe(200);
+  });
+
+  it('is not refunded by the present gateway, and the key of the refund stays unused', async () => {
+    onCapture = CAPTURED;
+    const { id } = (await service.charge('sold')).body as { id: string };
+    await database.sql(`UPDATE charges SET gateway = 'stripe'`);
+    const refund = await service.http.post(`/charges/${id}/refunds`).set('idempotency-key', 'back').send({});
+    expect(refund.status).toBe(503);
+    expect(asked).toEqual(['POST /captures']);
+    expect(await database.sql('SELECT FROM refunds')).toHaveLength(0);
+  });
+
+  it('does not include the charges of earlier versions, whose gateway is not known', async () => {
+    expect((await service.charge('older')).status).toBe(503);
+    await database.sql('UPDATE charges SET gateway = NULL');
+    onCapture = CAPTURED;
+    expect((await service.charge('older')).status).toBe(200);
+  });
+});
+
 describe('the resolution of a charge', () => {
   const resolution = () => service.nest.get(ChargeResolution, { strict: false });
 

@@ -1,11 +1,10 @@
 import { Charge } from '../../src/charges/charge.entity.js';
-import { pending, settled, type Settlement, toReply } from '../../src/charges/charges.phases.js';
-import type { CreateCharge } from '../../src/charges/dto/create-charge.dto.js';
+import { type NewCharge, pending, settled, type Settlement, toReply } from '../../src/charges/charges.phases.js';
 import type { Phase, Reply } from '../../src/idempotency/index.js';
 import { appendToOutbox } from '../../src/messaging/index.js';
 
 /** `openCharge` as a function with TypeORM. */
-export const openChargePlainly: Phase<CreateCharge, Charge> = async (tx, items) => {
+export const openChargePlainly: Phase<NewCharge, Charge> = async (tx, items) => {
   const inserted = await tx
     .createQueryBuilder()
     .insert()

@@ -42,6 +42,7 @@ const refused = z.looseObject({ failure_code: reason });
  * "refund_unknown"}` means that the bank has decided nothing.
  */
 export class HttpGateway extends PaymentGateway {
+  readonly name = 'http';
   private readonly captures: string;
   private readonly refunds: string;
 

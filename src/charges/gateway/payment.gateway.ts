@@ -58,6 +58,8 @@ export type GatewayEvent =
  */
 export abstract class PaymentGateway {
   readonly events = new Subject<GatewayEvent>();
+  /** The name by which a charge remembers its gateway. */
+  abstract readonly name: string;
 
   constructor(readonly limits: GatewayLimits) {}
 
@@ -71,6 +73,7 @@ export abstract class PaymentGateway {
    *   money may have moved
    */
   async authorize(charge: Charge, claimedAt: number): Promise<Authorization> {
+    if (charge.gateway !== this.name) this.expectOwn(charge);
     const { timeoutMs, chargeKeyLifeMs } = this.limits;
     // A call that begins now may reach the bank at any time before its timeout.
     const isKeyAlive = performance.now() + timeoutMs < claimedAt + chargeKeyLifeMs;
@@ -88,6 +91,7 @@ export abstract class PaymentGateway {
    * @throws Problem 504 `gateway_timeout`, 503 `gateway_unavailable` or 503 `refund_undecided`. All of them leave the outcome unknown
    */
   async refund(refund: Refund, charge: Charge, claimedAt: number): Promise<RefundDecision> {
+    this.expectOwn(charge);
     const { timeoutMs, refundKeyLifeMs } = this.limits;
     const isKeyAlive = performance.now() + timeoutMs < claimedAt + refundKeyLifeMs;
     const call = (giveUp: AbortSignal) =>
@@ -104,13 +108,26 @@ export abstract class PaymentGateway {
    * @returns `undefined` if the gateway does not know the charge
    * @throws Problem 504 `gateway_timeout` or 503 `gateway_unavailable`
    */
-  look(charge: Charge): Promise<Authorization | undefined> {
+  async look(charge: Charge): Promise<Authorization | undefined> {
+    this.expectOwn(charge);
     return within(this.limits.timeoutMs, (giveUp) => this.find(charge, giveUp), gatewayTimeout);
   }
 
   /** Looks for the decision about a refund, as `look` does for a charge. */
-  lookRefund(refund: Refund, charge: Charge): Promise<RefundDecision | undefined> {
+  async lookRefund(refund: Refund, charge: Charge): Promise<RefundDecision | undefined> {
+    this.expectOwn(charge);
     return within(this.limits.timeoutMs, (giveUp) => this.findRefund(refund, charge, giveUp), gatewayTimeout);
+  }
+
+  /**
+   * The invariant: only the gateway that was asked first is asked for a charge. Another gateway does not know what was captured, so it would
+   * capture again, for example after a change of the settings.
+   *
+   * @throws Problem 503 `gateway_unavailable` if the charge belongs to another gateway
+   */
+  expectOwn({ id, gateway }: Charge): void {
+    if (!gateway || gateway === this.name) return;
+    throw gatewayUnavailable(new Error(`${id} belongs to the gateway ${gateway}, and this process uses ${this.name}`));
   }
 
   /** Asks for the money with the id of the charge as the idempotency key. The attempt ends when `giveUp` aborts. */

@@ -31,6 +31,7 @@ const MAX_CAPTURES = 500;
  */
 @Injectable()
 export class SimulatedBank extends PaymentGateway implements OnModuleInit {
+  readonly name = 'simulated';
   private readonly captures = new DataLoader<Charge, boolean>((charges) => this.write(charges), {
     cache: false,
     maxBatchSize: MAX_CAPTURES,

@@ -65,9 +65,11 @@ export class RefundsService {
   /**
    * Refuses the refund of a pending charge before the key is claimed, because the charge may still succeed: the same key can be used then.
    *
-   * @throws Problem 409 `charge_pending`
+   * @throws Problem 409 `charge_pending`, or 503 `gateway_unavailable` if another gateway took the money
    */
   private async expectSettled(accountId: string, chargeId: string): Promise<void> {
-    if (await this.charges.existsBy({ account_id: accountId, id: chargeId, status: 'pending' })) throw chargePending();
+    const charge = await this.charges.findOneBy({ account_id: accountId, id: chargeId });
+    if (charge?.status === 'pending') throw chargePending();
+    if (charge) this.gateway.expectOwn(charge);
   }
 }

@@ -25,6 +25,7 @@ import { StripeRefunds } from './stripe.refunds.js';
  * docs/stripe.md has the meaning of each answer of Stripe, and ADR 43 the reason for the two requests.
  */
 export class StripeGateway extends PaymentGateway {
+  readonly name = 'stripe';
   private readonly intents: StripePaymentIntents;
   private readonly refunds: StripeRefunds;
 
