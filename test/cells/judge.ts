@@ -24,6 +24,7 @@ export async function judge(world: World, traffic: Traffic): Promise<string> {
     ),
     faults: [],
     initialStock: INITIAL_STOCK,
+    isReported: false,
   });
   const reasons = [...violations.map(({ invariant, about }) => `${invariant}: ${about}`), ...doubts];
   if (verdict !== 'valid') throw new Error(`${verdict}\n${reasons.slice(0, VIOLATIONS_SHOWN).join('\n')}`);

@@ -145,7 +145,15 @@ export class Arena {
   /** Everything that the verdict depends on. Call this when all killed replicas run again, because a replica that does not run counts as crashed. */
   evidence(healed: Snapshot | undefined, end: Snapshot | undefined, faults: readonly string[]): Evidence {
     const crashed = this.replicas.filter(({ runs }) => !runs).map(({ number }) => number);
-    return { history: this.history.events, healed, end, crashed, faults, initialStock: INITIAL_STOCK };
+    return {
+      history: this.history.events,
+      healed,
+      end,
+      crashed,
+      faults,
+      initialStock: INITIAL_STOCK,
+      isReported: true,
+    };
   }
 
   private async snapshot(moment: string): Promise<Snapshot> {

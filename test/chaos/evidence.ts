@@ -131,6 +131,8 @@ export interface Evidence {
   faults: readonly string[];
   /** The stock of each item of each account before the first order. */
   initialStock: number;
+  /** Whether the bank also reports its captures by events. */
+  isReported: boolean;
 }
 
 /** Reads the journal of the bank, which is in the directory of the run. */

@@ -37,6 +37,7 @@ config=$PWD/test/openapi/schemathesis.toml
 hooks=$PWD/test/openapi/hooks.py
 # Runs outside the project's folder, because the tests must not use its .env and .data, nor write files there.
 cd "$work"
+: > service.log # the loop below may read it before the process in the background has begun
 env -i PATH="$PATH" PORT=0 API_KEYS=acct_a:sk_a,acct_b:sk_b GATEWAY_TIMEOUT_MS=300 LOG_LEVEL=warn \
   node "$main" > service.log 2>&1 &
 service=$!

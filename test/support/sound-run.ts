@@ -302,7 +302,15 @@ export class Run {
       ]),
       { at: 10_000, type: 'phase', name: 'end' },
     ];
-    return { history: events, healed, end: this.end, crashed: this.crashed, faults, initialStock: 100 };
+    return {
+      history: events,
+      healed,
+      end: this.end,
+      crashed: this.crashed,
+      faults,
+      initialStock: 100,
+      isReported: true,
+    };
   }
 
   /** The state at the end, including the declined charge of `failed`. */
