@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { Charge } from '../../src/charges/charge.entity.js';
+import { StripePayments } from '../../src/charges/gateway/stripe/stripe.payments.js';
 import type { Outcome } from '../../src/charges/webhooks/outcome.js';
 import { UnmatchedEvents } from '../../src/charges/webhooks/unmatched-events.js';
 import { WebhookEvents } from '../../src/charges/webhooks/webhook-events.js';
@@ -473,6 +474,18 @@ describe('an event that does not fit the books', () => {
       counting.unsubscribe();
     }
   });
+});
+
+it('keeps one payment for a charge if many attempts and events keep the same PaymentIntent at the same moment', async () => {
+  await loseReply('race');
+  const payments = new StripePayments(service.nest.get(DataSource));
+  // The two unique indexes meet only in some of the rounds.
+  for (let round = 0; round < 400; round++) {
+    const opened = { kind: 'intent' as const, id: `pi_${round}` };
+    const raced = { ...(await charge()), id: `ch_${round}` };
+    const kept = await Promise.all(Array.from({ length: 8 }, () => payments.keep(raced, opened)));
+    expect(kept).toEqual(kept.map(() => opened));
+  }
 });
 
 describe('an event for a charge that is not known', () => {
