@@ -2,8 +2,8 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 export class StripeWebhooks1795478415000 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
-    // A dispute names only its PaymentIntent, so the charge is found by the intent.
-    await db.query('CREATE INDEX stripe_payments_intent ON stripe_payments (payment_intent)');
+    // A dispute names only its PaymentIntent, so the charge is found by the intent. The index is unique, because one payment pays one charge.
+    await db.query('CREATE UNIQUE INDEX stripe_payments_intent ON stripe_payments (payment_intent)');
     await db.query(`
       CREATE TABLE unmatched_events (
         -- The account that the event names. Empty if the event names only a PaymentIntent, as a dispute does.

@@ -10,7 +10,7 @@ export class WebhookMetrics {
   constructor(events: WebhookEvents, { registry }: Metrics) {
     const counter = new Counter({
       name: 'stripe_events_total',
-      help: 'Signed events of Stripe that were answered with 200, by what became of them',
+      help: 'Signed events of Stripe, by what became of them; contradicted is counted before the commit',
       labelNames: ['outcome'],
       registers: [registry],
     });

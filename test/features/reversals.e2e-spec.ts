@@ -238,6 +238,21 @@ describe('a dispute', () => {
     expect(await read(intent)).toMatchObject({ dispute: 'open' });
   });
 
+  it('of a payment whose charge is not known is kept until the charge is known, and not forgotten', async () => {
+    const match = () => service.nest.get(UnmatchedEvents, { strict: false }).runOnce();
+    const intent = await charge('missing');
+    await database.sql('CREATE TABLE taken AS SELECT * FROM charges');
+    await database.sql('DELETE FROM charges');
+    await send(disputeEvent('funds_withdrawn', intent, { status: 'needs_response' }));
+    expect(await match()).toBe(0);
+    expect(await database.sql('SELECT FROM unmatched_events')).toHaveLength(1);
+    await database.sql('INSERT INTO charges SELECT * FROM taken');
+    await database.sql('DROP TABLE taken');
+    expect(await match()).toBe(1);
+    expect(await database.sql('SELECT FROM unmatched_events')).toEqual([]);
+    expect(await balance()).toBe(0);
+  });
+
   it('ends in the same state in any order of its events, with duplicates under the same and other ids', async () => {
     let runs = 0;
     const order = fc.shuffledSubarray(

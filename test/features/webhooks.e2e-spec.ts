@@ -4,9 +4,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { Charge } from '../../src/charges/charge.entity.js';
+import { StripePayments } from '../../src/charges/gateway/stripe/stripe.payments.js';
+import type { Outcome } from '../../src/charges/webhooks/outcome.js';
 import { UnmatchedEvents } from '../../src/charges/webhooks/unmatched-events.js';
+import { WebhookEvents } from '../../src/charges/webhooks/webhook-events.js';
 import { Recovery } from '../../src/idempotency/index.js';
-import { deliver, eventOf, paymentEvent, WEBHOOK_SECRET } from '../stripe/events.js';
+import { deliver, disputeEvent, eventOf, paymentEvent, refundEvent, WEBHOOK_SECRET } from '../stripe/events.js';
 import { FakeStripe, type StripeFault } from '../stripe/fake-stripe.js';
 import { connect, createDatabase, type TestDatabase } from '../support/database.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
@@ -93,6 +96,21 @@ async function errorsDuring(act: () => Promise<unknown>): Promise<string[]> {
     Logger.overrideLogger(false);
   }
   return logged;
+}
+
+/** Runs `act` while every commit that has done `write` to `table` fails. */
+async function withoutCommits(write: 'INSERT' | 'DELETE', table: string, act: () => Promise<unknown>): Promise<void> {
+  await database.sql(
+    `CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'crash'; END $$`,
+  );
+  await database.sql(
+    `CREATE CONSTRAINT TRIGGER crash AFTER ${write} ON ${table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION crash()`,
+  );
+  try {
+    await act();
+  } finally {
+    await database.sql('DROP FUNCTION crash CASCADE');
+  }
 }
 
 describe('the signature', () => {
@@ -387,6 +405,87 @@ describe('an event that does not fit the books', () => {
     expect(await database.sql('SELECT payment_intent FROM stripe_payments')).toEqual([{ payment_intent: taken.id }]);
     expect(await effects(database)).toEqual(SUCCEEDED);
   });
+
+  it('does not pay a second charge with the intent of the first one, although its metadata name the second one, whose intent is lost', async () => {
+    await service.charge('first');
+    const paid = await intent();
+    stripe.breakNext('confirm', ...LOSES_ANSWERS);
+    expect((await service.charge('second')).status).toBe(503);
+    const [second] = await database.sql<Charge>(`SELECT * FROM charges WHERE status = 'pending'`);
+    await database.sql('DELETE FROM stripe_payments WHERE charge_id = $1', [second?.id]);
+    const claimed = { ...paid, metadata: { ...paid.metadata, charge_id: second?.id ?? '' } };
+    const lines = await errorsDuring(async () =>
+      expect(await deliver(service.url, paymentEvent(claimed))).toEqual(RECEIVED),
+    );
+    expect(lines.join()).toContain(`contradicts ${second?.id} of acct_demo: ${paid.id} is not the PaymentIntent`);
+    expect(await effects(database)).toEqual({ ...SUCCEEDED, ...PENDING, succeeded: 1, completed: 1 });
+  });
+
+  it('gives no intent to a charge that is settled', async () => {
+    await service.charge('settled', { ...CHARGE, source: 'tok_chargeDeclined' });
+    await database.sql('DELETE FROM stripe_payments');
+    const paid = { ...(await intent()), status: 'succeeded' as const };
+    expect(await errorsDuring(() => deliver(service.url, paymentEvent(paid)))).toHaveLength(1);
+    expect(await database.sql('SELECT FROM stripe_payments')).toEqual([]);
+  });
+
+  it('is answered with 503 if it reports a refund of a payment that a failover has lost, until the payment is known again', async () => {
+    await loseReply('refunded');
+    await database.sql('DELETE FROM stripe_payments');
+    const event = refundEvent(await intent(), 100);
+    expect((await deliver(service.url, event)).status).toBe(503);
+    expect([await database.sql('SELECT FROM stripe_payments'), await inbox()]).toEqual([[], []]);
+    expect(await deliver(service.url, paymentEvent(await intent()))).toEqual(RECEIVED);
+    expect(await errorsDuring(() => deliver(service.url, event))).toEqual([]);
+    expect(await outbox()).toContain(`charge.refunded_elsewhere.${(await charge()).id}.100`);
+  });
+
+  it('subtracts nothing from the balance for a charge that is recorded as failed, and raises an alarm', async () => {
+    await service.charge('failed', { ...CHARGE, source: 'tok_chargeDeclined' });
+    const failed = await intent();
+    const events = [
+      refundEvent(failed, 100),
+      disputeEvent('created', failed, { status: 'needs_response' }),
+      disputeEvent('funds_withdrawn', failed, { status: 'needs_response' }),
+    ];
+    for (const event of events) {
+      const lines = await errorsDuring(async () => expect(await deliver(service.url, event)).toEqual(RECEIVED));
+      expect(lines.join()).toMatch(/contradicts .* but the charge is recorded as failed/);
+    }
+    expect(await database.sql('SELECT FROM reported_refunds UNION ALL SELECT FROM disputes')).toEqual([]);
+    expect(await outbox()).toEqual([]);
+    expect(await inbox()).toHaveLength(events.length);
+  });
+
+  it('raises its alarm before its row in the inbox is committed, so that a crash in between loses no alarm', async () => {
+    await loseReply('alarm');
+    const event = paymentEvent({ ...(await intent()), id: 'pi_foreign' });
+    const counted: Outcome[] = [];
+    const counting = service.nest.get(WebhookEvents, { strict: false }).subscribe((outcome) => counted.push(outcome));
+    try {
+      await withoutCommits('INSERT', 'processed_messages', async () => {
+        const lines = await errorsDuring(async () => expect((await deliver(service.url, event)).status).toBe(503));
+        expect(lines.join()).toContain('pi_foreign is not the PaymentIntent');
+      });
+      expect([await inbox(), counted]).toEqual([[], ['contradicted']]);
+      expect(await errorsDuring(() => deliver(service.url, event))).toHaveLength(1);
+      expect([(await inbox()).length, counted]).toEqual([1, ['contradicted', 'contradicted']]);
+    } finally {
+      counting.unsubscribe();
+    }
+  });
+});
+
+it('keeps one payment for a charge if many attempts and events keep the same PaymentIntent at the same moment', async () => {
+  await loseReply('race');
+  const payments = new StripePayments(service.nest.get(DataSource));
+  // The two unique indexes meet only in some of the rounds.
+  for (let round = 0; round < 400; round++) {
+    const opened = { kind: 'intent' as const, id: `pi_${round}` };
+    const raced = { ...(await charge()), id: `ch_${round}` };
+    const kept = await Promise.all(Array.from({ length: 8 }, () => payments.keep(raced, opened)));
+    expect(kept).toEqual(kept.map(() => opened));
+  }
 });
 
 describe('an event for a charge that is not known', () => {
@@ -438,6 +537,19 @@ describe('an event for a charge that is not known', () => {
     await database.sql(`UPDATE unmatched_events SET received_at = received_at - interval '169 hours'`);
     const lines = await errorsDuring(() => match(service));
     expect(lines.join()).toContain(`payment_intent.succeeded ${event.id} is deleted, because ${id}`);
+    expect(await unmatched()).toEqual([]);
+    await bringBack();
+  });
+
+  it('is named in the log before it is deleted, so that a crash in between loses no name', async () => {
+    const { event, bringBack } = await deliverWithoutRows('named');
+    await database.sql(`UPDATE unmatched_events SET received_at = received_at - interval '169 hours'`);
+    await withoutCommits('DELETE', 'unmatched_events', async () => {
+      const lines = await errorsDuring(() => match(service).catch(() => undefined));
+      expect(lines.join()).toContain(`${event.id} is deleted`);
+    });
+    expect(await unmatched()).toHaveLength(1);
+    expect((await errorsDuring(() => match(service))).join()).toContain(`${event.id} is deleted`);
     expect(await unmatched()).toEqual([]);
     await bringBack();
   });

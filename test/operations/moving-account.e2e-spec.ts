@@ -215,6 +215,23 @@ describe('an account that has been handed over', () => {
   });
 });
 
+it('leaves the events of Stripe alone that wait for a charge, in every stage of a move, because every cell receives every event', async () => {
+  let events = 0;
+  const keep = () =>
+    database.sql(
+      `INSERT INTO unmatched_events VALUES ('${ACCOUNT}', 'evt_' || $1::integer, 'ch_1', 'pi_1', '{}', now())`,
+      [++events],
+    );
+  expect(tables.map(({ name }) => name)).not.toContain('unmatched_events');
+  await keep();
+  await moveAway();
+  await keep();
+  await clean(cell, tables, ACCOUNT, () => undefined);
+  await watchAway(cell, tables, ACCOUNT);
+  await keep();
+  expect(await database.sql('SELECT FROM unmatched_events')).toHaveLength(3);
+});
+
 it('names the consumer that has not processed a message, because a new consumer never gets older messages', async () => {
   await database.sql(
     `INSERT INTO outbox VALUES ('${ACCOUNT}', 'message', 'charge.succeeded', '{}', now(), now(), 0, now())`,

@@ -37,6 +37,12 @@ const SPECIAL: Readonly<Record<string, Partial<AccountTable>>> = {
   customers: { begins: ['INSERT', 'UPDATE', 'DELETE'] },
 };
 
+/**
+ * The tables that a move leaves alone, although they have rows of accounts. The events in `unmatched_events` wait for their charge. Every cell
+ * receives every event of Stripe, so the new cell has the same rows before the account arrives, and the effect of an event is idempotent.
+ */
+const NOT_MOVED = ['unmatched_events'];
+
 const PAYS_ORDER = `m.type = 'charge.succeeded' AND m.data->>'order_id' IS NOT NULL`;
 
 /** The consumers, by name, and an SQL condition on a message `m` of the outbox that says whether it concerns the consumer. */
@@ -46,14 +52,18 @@ export const CONSUMERS: Readonly<Record<string, string>> = {
   orders: PAYS_ORDER,
 };
 
-/** Finds the tables with rows of accounts: by the rule of the schema, their primary key begins with `account_id`. */
+/** Finds the tables with rows of accounts that a move copies: by the rule of the schema, their primary key begins with `account_id`. */
 export async function accountTables(database: CellDatabase): Promise<AccountTable[]> {
-  const tables = await database.query<{ name: string }>(`
+  const tables = await database.query<{ name: string }>(
+    `
     SELECT c.oid::regclass::text AS name
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indrelid AND NOT c.relispartition
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] AND a.attname = 'account_id'
     WHERE i.indisprimary AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'cells')
-    ORDER BY name`);
+      AND c.relname <> ALL ($1)
+    ORDER BY name`,
+    [NOT_MOVED],
+  );
   return tables.map(({ name }) => ({ name, begins: [], isInbox: false, ...SPECIAL[name] }));
 }

@@ -6,6 +6,7 @@ import { inTransaction } from '../../postgres/transaction.js';
 import type { Charge } from '../charge.entity.js';
 import type { Outcome } from './outcome.js';
 import type { StripeEvent } from './stripe-event.js';
+import { WebhookEvents } from './webhook-events.js';
 
 /** The name of the webhook in the inbox. It stays the same for ever, because the inbox remembers it across deployments. */
 export const STRIPE = 'stripe';
@@ -15,7 +16,10 @@ export const STRIPE = 'stripe';
 export class EventInbox {
   private readonly logger = new Logger(EventInbox.name);
 
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly events: WebhookEvents,
+  ) {}
 
   /** Inserts an event into the inbox and does its work, in one transaction, unless the event is there already. */
   async receive(
@@ -38,11 +42,17 @@ export class EventInbox {
     return this.receive(event, charge, () => Promise.resolve());
   }
 
-  /** Inserts an event that says that money has moved against the books. Only a person can correct that. */
+  /**
+   * Inserts an event that says that money has moved against the books. Only a person can correct that, so the alarm is raised before the commit:
+   * at least once, because after a crash between the two the event is sent again.
+   */
   async contradict(event: StripeEvent, charge: Charge, how: string): Promise<Outcome> {
-    if ((await this.note(event, charge)) === 'duplicate') return 'duplicate';
-    const { type, id, intent_id } = event;
-    this.logger.error(`${type} ${id} contradicts ${charge.id} of ${charge.account_id}: ${intent_id} ${how}`);
-    return 'contradicted';
+    const received = await this.receive(event, charge, () => {
+      const { type, id, intent_id } = event;
+      this.logger.error(`${type} ${id} contradicts ${charge.id} of ${charge.account_id}: ${intent_id} ${how}`);
+      this.events.next('contradicted');
+      return Promise.resolve();
+    });
+    return received === 'applied' ? 'contradicted' : received;
   }
 }

@@ -3,11 +3,11 @@ import { type Phase, Recovery, type Reply, type Row } from '../../idempotency/in
 import { receive } from '../../messaging/index.js';
 import type { Charge } from '../charge.entity.js';
 import { CREATE_CHARGE, requestIdOf, settleCharge, type Settlement } from '../charges.phases.js';
-import { gatewayUnavailable, PaymentGateway } from '../gateway/payment.gateway.js';
+import { PaymentGateway } from '../gateway/payment.gateway.js';
 import { decisionIn } from '../gateway/stripe/stripe.decision.js';
 import { EventCharges } from './event-charges.js';
 import { EventInbox, STRIPE } from './event-inbox.js';
-import type { Outcome } from './outcome.js';
+import { type Outcome, undecided } from './outcome.js';
 import type { PaymentEvent } from './stripe-event.js';
 
 /** A decision that an event reports. */
@@ -48,8 +48,13 @@ export class PaymentEvents {
   /** @throws Problem 503 or 504 if the charge is not decided yet. Stripe sends the event again then */
   async apply(event: PaymentEvent, charge: Charge): Promise<Outcome> {
     const { id: intentId, amount, currency, status } = event.intent;
+    const reported = { intentId, amount, currency };
     const hasTakenMoney = status === 'succeeded';
-    if (!(await this.charges.isPayment(charge, { intentId, amount, currency, hasTakenMoney }))) {
+    const isPayment =
+      hasTakenMoney && charge.status === 'pending'
+        ? await this.charges.adopts(charge, reported)
+        : await this.charges.isPayment(charge, reported);
+    if (!isPayment) {
       if (!hasTakenMoney) return this.inbox.note(event, charge);
       return this.inbox.contradict(event, charge, 'is not the PaymentIntent of the charge, but has taken money for it');
     }
@@ -83,6 +88,3 @@ export class PaymentEvents {
     return this.compare(event, settled);
   }
 }
-
-const undecided = ({ id }: Charge) =>
-  gatewayUnavailable(new Error(`${id} is not decided, so the event must be sent again`));

@@ -2,7 +2,7 @@ import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common'
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { DataSource } from 'typeorm';
 import { CONFIG, type Config } from '../../config.js';
-import { runStatement } from '../../postgres/transaction.js';
+import { inTransaction, runStatement } from '../../postgres/transaction.js';
 import { Worker } from '../../postgres/worker.js';
 import type { StripeEvent } from './stripe-event.js';
 import { WebhooksService } from './webhooks.service.js';
@@ -63,6 +63,7 @@ export class UnmatchedEvents extends Worker implements OnApplicationBootstrap {
     return matched;
   }
 
+  /** Applies an event and forgets it. The invariant: an event is forgotten only after its work is committed. */
   private async apply({ account_id, event_id, event }: KeptEvent): Promise<boolean> {
     try {
       if ((await this.webhooks.receive(event)) === 'unmatched') return false;
@@ -76,21 +77,29 @@ export class UnmatchedEvents extends Worker implements OnApplicationBootstrap {
     }
   }
 
-  /** Deletes events that were never matched, and names each of them, because money may have moved. */
-  private async sweep(limit: number): Promise<number> {
+  /**
+   * Deletes events that were never matched, and names each of them, because money may have moved. Their names are logged before the commit: at
+   * least once, because after a crash between the two the next sweep finds the events again.
+   */
+  private sweep(limit: number): Promise<number> {
     const { MESSAGE_RETENTION_HOURS: hours } = this.config;
-    const swept = await runStatement<SweptEvent>(this.dataSource, SWEEP, [hours * 3_600, limit]);
-    for (const { event_id, type, charge_id, payment_intent } of swept) {
-      const about = charge_id ? `${charge_id} (${payment_intent})` : payment_intent;
-      this.logger.error(
-        `${type} ${event_id} is deleted, because ${about} was not found in ${hours} hours. Look at Stripe whether money moved.`,
-      );
-    }
-    return swept.length;
+    return inTransaction(this.dataSource, async ({ manager }) => {
+      const old = await manager.query<OldEvent[]>(OLD, [hours * 3_600, limit]);
+      for (const { event_id, type, charge_id, payment_intent } of old) {
+        const about = charge_id ? `${charge_id} (${payment_intent})` : payment_intent;
+        this.logger.error(
+          `${type} ${event_id} is deleted, because ${about} was not found in ${hours} hours. Look at Stripe whether money moved.`,
+        );
+      }
+      const names = [old.map(({ account_id }) => account_id), old.map(({ event_id }) => event_id)];
+      if (old.length > 0) await manager.query(DELETE_OLD, names);
+      return old.length;
+    });
   }
 }
 
-interface SweptEvent {
+interface OldEvent {
+  account_id: string;
   event_id: string;
   type: string;
   charge_id: string | null;
@@ -102,7 +111,10 @@ const MATCHED = `
   SELECT account_id, event_id, event FROM unmatched_events AS kept
   WHERE (account_id, event_id) > ($1, $2)
     AND CASE WHEN charge_id IS NULL
-          THEN EXISTS (SELECT FROM stripe_payments WHERE payment_intent = kept.payment_intent)
+          THEN EXISTS (
+            SELECT FROM stripe_payments AS payment
+            JOIN charges ON charges.account_id = payment.account_id AND charges.id = payment.charge_id
+            WHERE payment.payment_intent = kept.payment_intent)
           ELSE EXISTS (SELECT FROM charges WHERE account_id = kept.account_id AND id = kept.charge_id) END
   ORDER BY account_id, event_id LIMIT $3`;
 
@@ -110,9 +122,12 @@ const MATCHED = `
 const FORGET = 'DELETE FROM unmatched_events WHERE account_id = $1 AND event_id = $2 RETURNING event_id';
 
 // $1 retention s, $2 limit
-const SWEEP = `
-  DELETE FROM unmatched_events WHERE (account_id, event_id) IN (
-    SELECT account_id, event_id FROM unmatched_events
-    WHERE received_at <= statement_timestamp() - make_interval(secs => $1)
-    ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-  RETURNING event_id, event->>'type' AS type, charge_id, payment_intent`;
+const OLD = `
+  SELECT account_id, event_id, event->>'type' AS type, charge_id, payment_intent FROM unmatched_events
+  WHERE received_at <= statement_timestamp() - make_interval(secs => $1)
+  ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED`;
+
+// $1 accounts, $2 events
+const DELETE_OLD = `
+  DELETE FROM unmatched_events USING unnest($1::text[], $2::text[]) AS old (account_id, event_id)
+  WHERE unmatched_events.account_id = old.account_id AND unmatched_events.event_id = old.event_id`;

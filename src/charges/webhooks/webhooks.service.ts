@@ -33,12 +33,15 @@ export class WebhooksService {
     }
   }
 
-  /** Keeps an event until its charge is known. The row is the record that the event was received. */
+  /**
+   * Keeps an event until its charge is known. The row is the record that the event was received. If the row is there already, the event is not a
+   * duplicate, because its work is not done.
+   */
   private async keep(event: StripeEvent): Promise<Outcome> {
     const { id, charge, intent_id } = event;
     const values = [charge?.account_id ?? '', id, charge?.id ?? null, intent_id, JSON.stringify(event)];
-    const kept = await runStatement(this.dataSource, KEEP, values);
-    return kept.length > 0 ? 'unmatched' : 'duplicate';
+    await runStatement(this.dataSource, KEEP, values);
+    return 'unmatched';
   }
 }
 
@@ -46,5 +49,4 @@ export class WebhooksService {
 const KEEP = `
   INSERT INTO unmatched_events (account_id, event_id, charge_id, payment_intent, event, received_at)
   VALUES ($1, $2, $3, $4, $5, clock_timestamp())
-  ON CONFLICT (account_id, event_id) DO NOTHING
-  RETURNING event_id`;
+  ON CONFLICT (account_id, event_id) DO NOTHING`;

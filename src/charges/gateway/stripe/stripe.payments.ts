@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { sqlState } from '../../../postgres/database-errors.js';
 import { runStatement } from '../../../postgres/transaction.js';
 import type { Charge } from '../../charge.entity.js';
 
@@ -10,7 +11,12 @@ interface Row {
   refusal: string | null;
 }
 
-/** The table `stripe_payments`: at most one opened payment for each charge, which never changes. */
+/** A PaymentIntent that another charge has already. The charge stays undecided, because one payment never pays two charges. */
+export class PaymentOfAnotherCharge extends Error {
+  override readonly name = 'PaymentOfAnotherCharge';
+}
+
+/** The table `stripe_payments`: at most one opened payment for each charge, which never changes, and at most one charge for each PaymentIntent. */
 export class StripePayments {
   constructor(private readonly dataSource: DataSource) {}
 
@@ -26,14 +32,30 @@ export class StripePayments {
    * PaymentIntent, so it does not matter how many PaymentIntents were created.
    *
    * @returns the payment of the charge, once it is committed
+   * @throws PaymentOfAnotherCharge
    */
-  async keep({ account_id, id }: Charge, opened: OpenedPayment): Promise<OpenedPayment> {
+  async keep(charge: Charge, opened: OpenedPayment): Promise<OpenedPayment> {
+    const { account_id, id } = charge;
     const [intent, refusal] = opened.kind === 'intent' ? [opened.id, null] : [null, opened.reason];
-    const [row] = await runStatement<Row>(this.dataSource, KEEP, [account_id, id, intent, refusal]);
-    if (!row) throw new Error(`The payment of ${id} was not stored`);
-    return paymentOf(row);
+    try {
+      const [row] = await runStatement<Row>(this.dataSource, KEEP, [account_id, id, intent, refusal]);
+      if (!row) throw new Error(`The payment of ${id} was not stored`);
+      return paymentOf(row);
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+      // ON CONFLICT watches only the primary key. So two attempts that insert the same row at the same moment may meet in the other index.
+      const kept = await this.find(charge);
+      if (kept) return kept;
+      throw new PaymentOfAnotherCharge(`${intent} is the payment of another charge, so ${id} cannot have it`, {
+        cause: error,
+      });
+    }
   }
 }
+
+/** Whether a charge has the PaymentIntent already: unique_violation. */
+const isTaken = (error: unknown) =>
+  sqlState(error) === '23505' && (error as { constraint?: unknown }).constraint === 'stripe_payments_intent';
 
 function paymentOf({ payment_intent, refusal }: Row): OpenedPayment {
   return payment_intent === null ? { kind: 'refused', reason: refusal ?? '' } : { kind: 'intent', id: payment_intent };
