@@ -11,6 +11,7 @@ import { Refunds1795478411000 } from './1795478411000-refunds.js';
 import { SimulatedBankRefunds1795478412000 } from './1795478412000-simulated-bank-refunds.js';
 import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
 import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
+import { GivenUpRefunds1795478417000 } from './1795478417000-given-up-refunds.js';
 import { idempotencyMigrations } from './idempotency.js';
 
 /** TypeORM reads the time of a migration from the last 13 digits of its name. */
@@ -32,4 +33,5 @@ export const migrations = [
   SimulatedBankRefunds1795478412000,
   StripePayments1795478414000,
   StripeWebhooks1795478415000,
+  GivenUpRefunds1795478417000,
 ].toSorted((a, b) => timeOf(a) - timeOf(b));
