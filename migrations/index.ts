@@ -12,6 +12,7 @@ import { SimulatedBankRefunds1795478412000 } from './1795478412000-simulated-ban
 import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js';
 import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
 import { GatewayOfCharges1795478416000 } from './1795478416000-gateway-of-charges.js';
+import { GivenUpRefunds1795478417000 } from './1795478417000-given-up-refunds.js';
 import { idempotencyMigrations } from './idempotency.js';
 
 /** TypeORM reads the time of a migration from the last 13 digits of its name. */
@@ -34,4 +35,5 @@ export const migrations = [
   StripePayments1795478414000,
   StripeWebhooks1795478415000,
   GatewayOfCharges1795478416000,
+  GivenUpRefunds1795478417000,
 ].toSorted((a, b) => timeOf(a) - timeOf(b));

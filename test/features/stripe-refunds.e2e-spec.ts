@@ -1,7 +1,11 @@
 // Goal: prove what each answer of Stripe means for a refund, and that a refund returns money at most once.
 // Method: let the service, with the real SDK, send its requests to the Stripe of test/stripe, and break requests there.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { PaymentGateway } from '../../src/charges/gateway/payment.gateway.js';
+import type { StripePayments } from '../../src/charges/gateway/stripe/stripe.payments.js';
+import { deliver, refundEvent, WEBHOOK_SECRET } from '../stripe/events.js';
 import { FakeStripe, OVERLOADED, type StripeFault } from '../stripe/fake-stripe.js';
+import type { PaymentIntent } from '../stripe/payment-intents.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
 import { reset } from '../support/state.js';
@@ -19,7 +23,11 @@ let chargeId: string;
 beforeAll(async () => {
   database = await createDatabase();
   stripe = await FakeStripe.start({ apiKey: API_KEY });
-  service = await startService(database.url, { STRIPE_API_KEY: API_KEY, STRIPE_API_BASE: stripe.url });
+  service = await startService(database.url, {
+    STRIPE_API_KEY: API_KEY,
+    STRIPE_API_BASE: stripe.url,
+    STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
+  });
 });
 beforeEach(async () => {
   chargeId = ((await service.charge('charged')).body as { id: string }).id;
@@ -96,13 +104,54 @@ describe('a refund with Stripe', () => {
     expect(replies[1]).toEqual(replies[0]);
   });
 
-  it('stays pending while Stripe processes the refund', async () => {
-    stripe.breakNext('refund', {
-      kind: 'answers',
-      answer: { status: 200, body: { object: 'refund', status: 'pending' } },
+  it.each([
+    ['pays the money', 'succeeded', { status: 200, body: { status: 'succeeded' } }],
+    ['gives the refund up', 'failed', { status: 402, body: { failure_code: 'expired_or_canceled_card' } }],
+  ] as const)(
+    'stays pending while Stripe processes the refund, and is decided if Stripe %s while the key replays the pending refund',
+    async (_, status, reply) => {
+      stripe.breakNext('refund', { kind: 'leaves pending' });
+      for (let attempt = 0; attempt < 2; attempt++) {
+        expect(await refund('processed')).toMatchObject({ status: 503, body: { code: 'gateway_unavailable' } });
+      }
+      stripe.refunds.decidePending(status);
+      expect(await refund('processed')).toMatchObject(reply);
+      expect(refundsAtStripe()).toHaveLength(1);
+    },
+  );
+
+  it('that Stripe has made and given up can be asked for again, although Stripe has reported the refund', async () => {
+    stripe.breakNext('refund', { kind: 'leaves pending' });
+    expect((await refund('given-up', { amount: 500 })).status).toBe(503);
+    const intent = stripe.intents.all.find(({ id }) => id === intentId());
+    expect((await deliver(service.url, refundEvent(intent as PaymentIntent, 500))).status).toBe(200);
+    stripe.refunds.decidePending('failed');
+    expect((await refund('given-up', { amount: 500 })).status).toBe(402);
+    const charge = (await service.http.get(`/charges/${chargeId}`)).body as object;
+    expect(charge).toMatchObject({ amount_refunded: 0 });
+    expect(await refund('again', {})).toMatchObject({ status: 200, body: { amount: CHARGE.amount } });
+  });
+
+  it('is not sent if the process was frozen for longer than the limit in time while it looked for the PaymentIntent', async () => {
+    const hasty = await startService(database.url, {
+      STRIPE_API_KEY: API_KEY,
+      STRIPE_API_BASE: stripe.url,
+      GATEWAY_TIMEOUT_MS: '300',
     });
-    expect(await refund('processed')).toMatchObject({ status: 503, body: { code: 'gateway_unavailable' } });
-    expect((await refund('processed')).status).toBe(200);
+    try {
+      const { payments } = hasty.nest.get<{ payments: StripePayments }>(PaymentGateway);
+      const find = payments.find.bind(payments);
+      payments.find = async (charge) => {
+        const payment = await find(charge);
+        // The thread stands still, so the timer of the limit cannot end before this function.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+        return payment;
+      };
+      expect((await hasty.refund(chargeId, 'frozen')).body).toMatchObject({ outcome: 'unknown' });
+      expect(stripe.operations).toEqual([]);
+    } finally {
+      await hasty.stop();
+    }
   });
 
   it('is found in the list if Stripe returned the money and recorded a failure', async () => {

@@ -20,6 +20,8 @@ export type StripeFault =
   | { kind: 'fails before' }
   /** Decides a confirmation in this way, for every card. */
   | { kind: 'decides'; card: Card }
+  /** Makes a refund that stays pending until `refunds.decidePending`. The idempotency key gets the pending refund again. */
+  | { kind: 'leaves pending' }
   /** Executes the request and keeps the answer back, so that the idempotency key is in use. */
   | { kind: 'answers late'; until: () => Promise<void> }
   /** Executes the request, then answers 500. The idempotency key gets this answer again. */
@@ -134,7 +136,7 @@ export class FakeStripe {
     if (fault?.kind === 'loses the request') return void response.destroy();
     const execute = async (): Promise<StripeAnswer> => {
       if (fault?.kind === 'fails before') return FAILURE;
-      const answer = this.execute(operation, id, form, fault?.kind === 'decides' ? fault.card : undefined);
+      const answer = this.execute(operation, id, form, fault);
       if (fault?.kind === 'answers late') await fault.until();
       return fault?.kind === 'fails after' ? FAILURE : answer;
     };
@@ -161,12 +163,12 @@ export class FakeStripe {
     throw new StripeRefusal(401, { type: 'invalid_request_error', message: `Invalid API Key provided: ${key}` });
   }
 
-  private execute(operation: StripeOperation | undefined, id: string, form: Form, card?: Card): StripeAnswer {
+  private execute(operation: StripeOperation | undefined, id: string, form: Form, fault?: StripeFault): StripeAnswer {
     switch (operation) {
       case 'create':
         return this.intents.create(form);
       case 'confirm':
-        return this.intents.confirm(id, form, card);
+        return this.intents.confirm(id, form, fault?.kind === 'decides' ? fault.card : undefined);
       case 'cancel':
         return this.intents.cancel(id, form);
       case 'retrieve':
@@ -174,7 +176,7 @@ export class FakeStripe {
       case 'list':
         return pageOf(this.intents.all, form);
       case 'refund':
-        return this.refunds.create(form);
+        return this.refunds.create(form, fault?.kind === 'leaves pending' ? 'pending' : 'succeeded');
       case 'list refunds':
         return pageOf(
           this.refunds.all.filter(({ payment_intent }) => payment_intent === form.get('payment_intent')),

@@ -12,7 +12,8 @@ export interface Refund {
   metadata: Record<string, string>;
   payment_intent: string;
   reason: string | null;
-  status: 'succeeded';
+  status: 'pending' | 'succeeded' | 'failed';
+  failure_reason?: string;
 }
 
 const REASONS = ['duplicate', 'fraudulent', 'requested_by_customer'];
@@ -31,12 +32,12 @@ export class Refunds {
     return [...this.refunds].reverse();
   }
 
-  create(form: Form): StripeAnswer {
+  create(form: Form, status: Refund['status'] = 'succeeded'): StripeAnswer {
     const intent = this.intents.retrieve(form.get('payment_intent') ?? '');
     const reason = form.get('reason') ?? null;
     if (reason !== null && !REASONS.includes(reason)) throw invalid('reason', 'Invalid reason.');
-    const sums = this.refunds.filter(({ payment_intent }) => payment_intent === intent.id).map(({ amount }) => amount);
-    const left = intent.amount_received - sums.reduce((sum, amount) => sum + amount, 0);
+    const counted = this.refunds.filter((made) => made.payment_intent === intent.id && made.status !== 'failed');
+    const left = intent.amount_received - counted.reduce((sum, { amount }) => sum + amount, 0);
     if (intent.status === 'succeeded' && left === 0) {
       throw invalid('payment_intent', 'The charge has already been refunded.', 'charge_already_refunded');
     }
@@ -52,9 +53,17 @@ export class Refunds {
       metadata: nested(form, 'metadata'),
       payment_intent: intent.id,
       reason,
-      status: 'succeeded',
+      status,
     };
     this.refunds.push(refund);
     return { status: 200, body: { ...refund } };
+  }
+
+  /** Decides the refunds that are pending. The money of a refund that fails returns to the account. */
+  decidePending(status: 'succeeded' | 'failed'): void {
+    for (const refund of this.refunds.filter((made) => made.status === 'pending')) {
+      refund.status = status;
+      if (status === 'failed') refund.failure_reason = 'expired_or_canceled_card';
+    }
   }
 }

@@ -116,7 +116,9 @@ function decisionOf(answer: Answer): Authorization {
 function refundDecisionOf(answer: Answer): RefundDecision {
   if (isSuccess(answer)) return { status: 'succeeded' };
   const refusal = refused.safeParse(answer.body);
-  if (answer.status === 402 && refusal.success) return { status: 'failed', failureCode: refusal.data.failure_code };
+  if (answer.status === 402 && refusal.success) {
+    return { status: 'failed', failureCode: refusal.data.failure_code, isGivenUp: false };
+  }
   throw notUnderstood(answer);
 }
 

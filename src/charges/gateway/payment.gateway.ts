@@ -9,7 +9,14 @@ import type { Refund } from '../refunds/refund.entity.js';
 export type Authorization = { status: 'succeeded' } | { status: 'failed'; declineCode: string };
 
 /** The decision of the bank about a refund. It is final. */
-export type RefundDecision = { status: 'succeeded' } | { status: 'failed'; failureCode: string };
+export type RefundDecision = { status: 'succeeded' } | FailedRefund;
+
+export interface FailedRefund {
+  status: 'failed';
+  failureCode: string;
+  /** The gateway made the refund and gave it up later. Otherwise the gateway refused the refund, and never made it. */
+  isGivenUp: boolean;
+}
 
 export interface GatewayLimits {
   /** Milliseconds that one call may take. */

@@ -45,7 +45,9 @@ export class RefundResolution {
     if (!refund) throw refused;
     const charge = await this.charges.findOneByOrFail({ account_id: refund.account_id, id: refund.charge_id });
     const decision: RefundDecision =
-      resolution === 'refunded' ? { status: 'succeeded' } : { status: 'failed', failureCode: RESOLVED_AS_FAILED };
+      resolution === 'refunded'
+        ? { status: 'succeeded' }
+        : { status: 'failed', failureCode: RESOLVED_AS_FAILED, isGivenUp: false };
     const found = await this.gateway.lookRefund(refund, charge);
     if (found && found.status !== decision.status) {
       throw new ResolutionRefused(

@@ -10,6 +10,7 @@ export type RefundStatus = 'pending' | 'succeeded' | 'failed';
 @Check('refunds_status', "status IN ('pending', 'succeeded', 'failed')")
 @Check('refunds_settled', "(status = 'pending') = (settled_at IS NULL)")
 @Check('refunds_failed', "(status = 'failed') = (failure_code IS NOT NULL)")
+@Check('refunds_given_up', "status = 'failed' OR NOT is_given_up")
 export class Refund {
   @PrimaryColumn({ type: 'text', primaryKeyConstraintName: 'refunds_pkey' })
   account_id!: string;
@@ -38,6 +39,10 @@ export class Refund {
   /** The reason for which the bank refused the refund, as the bank names it. */
   @Column({ type: 'text', nullable: true })
   failure_code!: string | null;
+
+  /** The bank made the refund and gave it up later. Only a failed refund can be given up. */
+  @Column({ type: 'boolean', default: false })
+  is_given_up!: boolean;
 
   @Column({ type: 'timestamptz' })
   created_at!: Date;

@@ -56,8 +56,8 @@ export const openRefund: Phase<NewRefund, Opened> = async (tx, items) => {
   });
 };
 
-/** The database sets the time of a new refund. */
-type NewRow = Omit<Refund, 'created_at'>;
+/** The database sets the time of a new refund, and that the refund is not given up. */
+type NewRow = Omit<Refund, 'created_at' | 'is_given_up'>;
 
 type Decision = { kind: 'open'; refund: NewRow; charge: Charge } | Extract<Opened, { kind: 'refused' }>;
 
@@ -127,7 +127,8 @@ const settleRefund: StatementPhase<Settlement, Reply> = {
   name: 'refunds_settle',
   text: `
     WITH settled AS (
-      UPDATE refunds SET status = decided.status, failure_code = decided.failure_code, settled_at = clock_timestamp()
+      UPDATE refunds SET status = decided.status, failure_code = decided.failure_code, is_given_up = decided.is_given_up,
+                         settled_at = clock_timestamp()
       FROM jsonb_populate_recordset(NULL::refunds, $1::jsonb) AS decided
       WHERE refunds.account_id = decided.account_id AND refunds.id = decided.id
       RETURNING refunds.*
@@ -142,8 +143,8 @@ const settleRefund: StatementPhase<Settlement, Reply> = {
 };
 
 /**
- * Stores a refusal of the bank. A refund that has failed may have hidden a refund that was made elsewhere, so the refunds of the charge are
- * counted again.
+ * Stores the failure of a refund. A refund that the bank refused may have hidden a refund that was made elsewhere, so the refunds of the charge
+ * are counted again.
  */
 const failRefund: Phase<Settlement, Reply> = async (tx, items) => {
   const rows = await tx.query<Row[]>(settleRefund.text, settleRefund.parameters(items));
@@ -165,6 +166,7 @@ const settled = ({ input: { refund, decision } }: PhaseItem<Settlement>): Refund
   ...refund,
   status: decision.status,
   failure_code: decision.status === 'failed' ? decision.failureCode : null,
+  is_given_up: decision.status === 'failed' && decision.isGivenUp,
 });
 
 /** 200 with the refund, or 402. Both replies are recorded and replayed. */

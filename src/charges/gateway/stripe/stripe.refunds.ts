@@ -28,6 +28,14 @@ export class StripeRefunds {
 
   /** Asks for the refund with the id of the refund as the idempotency key. */
   async create(refund: Refund, intentId: string): Promise<RefundDecision> {
+    // The key replays the first answer for a day, so only the list shows what has become of a refund that was pending then.
+    const decision = (await this.ask(refund, intentId)) ?? (await this.find(refund, intentId));
+    if (decision) return decision;
+    throw undecided('not in the list');
+  }
+
+  /** @returns `undefined` if Stripe had not decided the refund when it answered the first request with the key */
+  private async ask(refund: Refund, intentId: string): Promise<RefundDecision | undefined> {
     const { id, account_id, charge_id, amount } = refund;
     const metadata = { refund_id: id, charge_id, account_id };
     const parameters: Stripe.RefundCreateParams = { payment_intent: intentId, amount, metadata };
@@ -40,7 +48,7 @@ export class StripeRefunds {
       const refusal = refusalIn(error);
       const found = refusal || failure?.isRecorded ? await this.find(refund, intentId) : undefined;
       if (found) return found;
-      if (refusal) return { status: 'failed', failureCode: refusal };
+      if (refusal) return { status: 'failed', failureCode: refusal, isGivenUp: false };
       throw this.unavailable(failure ?? error);
     }
   }
@@ -49,7 +57,10 @@ export class StripeRefunds {
   async find({ id }: Refund, intentId: string): Promise<RefundDecision | undefined> {
     try {
       for await (const found of this.stripe.refunds.list({ payment_intent: intentId, limit: PAGE })) {
-        if (found.metadata?.['refund_id'] === id) return decisionIn(found);
+        if (found.metadata?.['refund_id'] !== id) continue;
+        const decision = decisionIn(found);
+        if (decision) return decision;
+        throw undecided(found.status);
       }
       return undefined;
     } catch (error) {
@@ -64,8 +75,8 @@ export class StripeRefunds {
   }
 }
 
-/** @throws Problem 503 `gateway_unavailable` if Stripe has not decided the refund yet */
-function decisionIn(answer: unknown): RefundDecision {
+/** @returns `undefined` if Stripe has not decided the refund yet */
+function decisionIn(answer: unknown): RefundDecision | undefined {
   const { success, data } = stripeRefund.safeParse(answer);
   if (!success) throw new StripeFailure({ type: 'the answer is not a refund' });
   switch (data.status) {
@@ -73,13 +84,16 @@ function decisionIn(answer: unknown): RefundDecision {
       return { status: 'succeeded' };
     case 'failed':
     case 'canceled':
-      return { status: 'failed', failureCode: declineCodeOf(data.failure_reason, data.status) };
+      return { status: 'failed', failureCode: declineCodeOf(data.failure_reason, data.status), isGivenUp: true };
     case 'pending':
     case 'requires_action':
     case null:
-      throw gatewayUnavailable(new Error(`The refund is not decided, because it is ${data.status}`));
+      return undefined;
   }
 }
+
+const undecided = (state: string | null) =>
+  gatewayUnavailable(new Error(`Stripe has not decided the refund, because the refund is ${state}`));
 
 /** The code with which Stripe refuses to refund this amount of this payment; undefined for every other error. */
 function refusalIn(error: unknown): string | undefined {
