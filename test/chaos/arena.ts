@@ -89,7 +89,7 @@ export class Arena {
     const arena = new Arena(postgres, database, history, directory, bank, person, bus);
     bank.child.on('message', (report: BankReport) => {
       if ('landed' in report) arena.onLanded(report.landed);
-      else if ('decided' in report) arena.courier.report(report.decided);
+      else if ('decided' in report) arena.courier.report(report.decided, report.eventAfterMs);
     });
     const started = await Promise.all(
       Array.from({ length: replicas }, async (_, i) => {

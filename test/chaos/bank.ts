@@ -14,7 +14,7 @@ export interface BankCommand {
   fault: BankFault | undefined;
 }
 /** A message from the bank: the port on which it listens, the fault that it has applied to a request, or a new decision. */
-export type BankReport = { port: number } | { landed: BankFault } | { decided: JournalEntry };
+export type BankReport = { port: number } | { landed: BankFault } | { decided: JournalEntry; eventAfterMs: number };
 
 /**
  * The bank is a process that no fault stops. It honours its idempotency key: it decides the first request with a key, writes the
@@ -64,7 +64,8 @@ function decide(key: string, request: Capture | Refund): JournalEntry {
   appendFileSync(journal, `${JSON.stringify(entry)}\n`);
   keys.set(name, entry);
   decisions.set(subjectOf(entry), entry);
-  report({ decided: entry });
+  // The event of a charge about which the bank is silent comes only after the key is forgotten, so that the service has to find the decision by itself.
+  report({ decided: entry, eventAfterMs: fault === 'forgets' ? 2 * Number(keyLifeMs) : 0 });
   return entry;
 }
 

@@ -21,18 +21,19 @@ export class Courier {
 
   constructor(private readonly replicas: readonly ChaosReplica[]) {}
 
-  report(entry: JournalEntry): void {
+  /** @param afterMs the time before which the event is not sent */
+  report(entry: JournalEntry, afterMs = 0): void {
     if (entry.decision !== 'captured') return;
-    for (let copy = 0; copy < COPIES; copy++) void this.deliver(JSON.stringify(eventOf(entry)));
+    for (let copy = 0; copy < COPIES; copy++) void this.deliver(JSON.stringify(eventOf(entry)), afterMs);
   }
 
   end(): void {
     this.isOver = true;
   }
 
-  private async deliver(payload: string): Promise<void> {
+  private async deliver(payload: string, afterMs: number): Promise<void> {
     this.pending++;
-    await pause(randomInt(LATEST_MS), undefined, { ref: false });
+    await pause(afterMs + randomInt(LATEST_MS), undefined, { ref: false });
     while (!this.isOver && !(await this.attempt(payload))) await pause(RETRY_MS, undefined, { ref: false });
     this.pending--;
   }
