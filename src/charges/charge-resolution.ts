@@ -9,8 +9,8 @@ import { type Authorization, PaymentGateway } from './gateway/payment.gateway.js
 /** The decision of the bank, as a person has found it out. */
 export type Resolution = 'captured' | 'failed';
 
-/** The decline code of a charge that a person has resolved as failed. */
-const RESOLVED_AS_FAILED = 'resolved_as_failed';
+/** The decline code of a charge, or the failure code of a refund, that a person has resolved as failed. */
+export const RESOLVED_AS_FAILED = 'resolved_as_failed';
 
 /** The charge cannot be resolved like this. The message says why. */
 export class ResolutionRefused extends Error {}

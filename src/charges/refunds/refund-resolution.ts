@@ -3,7 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { Recovery } from '../../idempotency/index.js';
 import { Charge } from '../charge.entity.js';
-import { ResolutionRefused } from '../charge-resolution.js';
+import { RESOLVED_AS_FAILED, ResolutionRefused } from '../charge-resolution.js';
 import { requestIdOf } from '../charges.phases.js';
 import { PaymentGateway, type RefundDecision } from '../gateway/payment.gateway.js';
 import type { Refund } from './refund.entity.js';
@@ -11,9 +11,6 @@ import { CREATE_REFUND, settlementOf } from './refunds.phases.js';
 
 /** The decision of the bank about a refund, as a person has found it out. */
 export type RefundResolutionName = 'refunded' | 'failed';
-
-/** The failure code of a refund that a person has resolved as failed. */
-const RESOLVED_AS_FAILED = 'resolved_as_failed';
 
 /** Lets a person decide refunds that the service cannot decide, as `ChargeResolution` does for charges. */
 @Injectable()

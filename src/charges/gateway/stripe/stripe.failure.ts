@@ -1,4 +1,4 @@
-import type { GatewayFault } from '../payment.gateway.js';
+import { type GatewayFault, gatewayUnavailable } from '../payment.gateway.js';
 
 /** The members of an SDK error that are used here. `type` is the name of its class. */
 interface SdkError {
@@ -65,4 +65,20 @@ export class StripeFailure extends Error {
     this.fault = isRefusal ? undefined : FAULTS[type];
     this.isRecorded = (statusCode ?? 0) >= 500 && headers?.['idempotent-replayed'] === 'true';
   }
+}
+
+/** Gets a fault on our side, and the failure that shows it. */
+export type ReportFault = (fault: GatewayFault, error: Error) => void;
+
+/** The error without the text of Stripe's answer; undefined if the error is not of the SDK. */
+export function failureOf(error: unknown): StripeFailure | undefined {
+  if (error instanceof StripeFailure) return error;
+  return (error as { type?: string }).type === undefined ? undefined : new StripeFailure(error);
+}
+
+/** Returns a failure as Problem 503 `gateway_unavailable`, after `report` got its fault. Returns any other error as it is. */
+export function unavailable(error: unknown, report: ReportFault): unknown {
+  if (!(error instanceof StripeFailure)) return error;
+  if (error.fault) report(error.fault, error);
+  return gatewayUnavailable(error);
 }

@@ -3,15 +3,15 @@ import type { Charge } from '../../charge.entity.js';
 import type { Refund } from '../../refunds/refund.entity.js';
 import {
   type Authorization,
-  type GatewayFault,
   type GatewayLimits,
   gatewayUnavailable,
   PaymentGateway,
   type RefundDecision,
 } from '../payment.gateway.js';
 import { decisionIn, declined, reasonOf } from './stripe.decision.js';
+import type { ReportFault } from './stripe.failure.js';
 import { type PaymentIntent, StripePaymentIntents } from './stripe.payment-intents.js';
-import type { StripePayments } from './stripe.payments.js';
+import type { OpenedPayment, StripePayments } from './stripe.payments.js';
 import { StripeRefunds } from './stripe.refunds.js';
 
 /**
@@ -36,16 +36,17 @@ export class StripeGateway extends PaymentGateway {
   ) {
     // A PaymentIntent can always be confirmed again. A refund has only its key.
     super({ ...limits, chargeKeyLifeMs: Infinity });
-    const report = (fault: GatewayFault, error: Error) => this.events.next({ type: 'fault', fault, error });
+    const report: ReportFault = (fault, error) => this.events.next({ type: 'fault', fault, error });
     this.intents = new StripePaymentIntents(stripe, report);
     this.refunds = new StripeRefunds(stripe, report);
   }
 
   protected async send(charge: Charge, giveUp: AbortSignal): Promise<Authorization> {
-    const decided = await this.find(charge);
+    const known = await this.payments.find(charge);
+    const decided = known && (await this.decisionOf(known));
     if (decided) return decided;
-    const opened = (await this.payments.find(charge)) ?? (await this.intents.create(charge));
-    const payment = await this.payments.keep(charge, opened);
+    // A known payment is kept again, because `keep` waits until the row is committed and replicated.
+    const payment = await this.payments.keep(charge, known ?? (await this.intents.create(charge)));
     // After the limit in time, recovery may be at work already.
     giveUp.throwIfAborted();
     return payment.kind === 'refused' ? declined(payment.reason) : this.decide(await this.intents.confirm(payment.id));
@@ -54,7 +55,11 @@ export class StripeGateway extends PaymentGateway {
   /** Looks the charge up at Stripe. Returns undefined if no attempt at the charge has been confirmed. */
   protected async find(charge: Charge): Promise<Authorization | undefined> {
     const payment = await this.payments.find(charge);
-    if (!payment) return undefined;
+    return payment && this.decisionOf(payment);
+  }
+
+  /** Returns undefined if no attempt at the payment has been confirmed. */
+  private async decisionOf(payment: OpenedPayment): Promise<Authorization | undefined> {
     if (payment.kind === 'refused') return declined(payment.reason);
     const intent = await this.intents.retrieve(payment.id);
     return intent.status === 'requires_confirmation' ? undefined : this.decide(intent);

@@ -2,8 +2,7 @@ import type { Stripe } from 'stripe';
 import { z } from 'zod';
 import type { Charge } from '../../charge.entity.js';
 import type { CardToken } from '../card-tokens.js';
-import { type GatewayFault, gatewayUnavailable } from '../payment.gateway.js';
-import { StripeFailure } from './stripe.failure.js';
+import { failureOf, type ReportFault, StripeFailure, unavailable } from './stripe.failure.js';
 import type { OpenedPayment } from './stripe.payments.js';
 
 /** Stripe's test payment method for each token. The tokens with which the simulated bank fails for a moment pay at Stripe. */
@@ -45,7 +44,7 @@ export type PaymentIntent = z.output<typeof paymentIntent>;
 export class StripePaymentIntents {
   constructor(
     private readonly stripe: Stripe,
-    private readonly report: (fault: GatewayFault, error: Error) => void,
+    private readonly report: ReportFault,
   ) {}
 
   /**
@@ -73,7 +72,7 @@ export class StripePaymentIntents {
       return { kind: 'intent', id: intent.id };
     } catch (error) {
       if (error instanceof StripeFailure && error.refusal) return { kind: 'refused', reason: error.refusal };
-      throw this.unavailable(error);
+      throw unavailable(error, this.report);
     }
   }
 
@@ -96,14 +95,8 @@ export class StripePaymentIntents {
 
   private answerTo(request: Promise<unknown>): Promise<PaymentIntent> {
     return intentIn(request).catch((error: unknown) => {
-      throw this.unavailable(error);
+      throw unavailable(error, this.report);
     });
-  }
-
-  private unavailable(error: unknown): unknown {
-    if (!(error instanceof StripeFailure)) return error;
-    if (error.fault) this.report(error.fault, error);
-    return gatewayUnavailable(error);
   }
 }
 
@@ -113,7 +106,7 @@ async function intentIn(answer: Promise<unknown>): Promise<PaymentIntent> {
     const { type, code, payment_intent } = error as Partial<Stripe.errors.StripeError>;
     const describesIntent = type === 'StripeCardError' || code === 'payment_intent_unexpected_state';
     if (describesIntent && payment_intent) return payment_intent;
-    throw type === undefined ? error : new StripeFailure(error);
+    throw failureOf(error) ?? error;
   });
   const { success, data } = paymentIntent.safeParse(body);
   if (!success) throw new StripeFailure({ type: 'the answer is not a PaymentIntent' });

@@ -1,8 +1,8 @@
 import type { Stripe } from 'stripe';
 import { z } from 'zod';
 import type { Refund } from '../../refunds/refund.entity.js';
-import { type GatewayFault, gatewayUnavailable, type RefundDecision } from '../payment.gateway.js';
-import { declineCodeOf, StripeFailure } from './stripe.failure.js';
+import { gatewayUnavailable, type RefundDecision } from '../payment.gateway.js';
+import { declineCodeOf, failureOf, type ReportFault, StripeFailure, unavailable } from './stripe.failure.js';
 
 /** Refunds on one page of a list, the most that Stripe allows. */
 const PAGE = 100;
@@ -23,7 +23,7 @@ const stripeRefund = z.looseObject({
 export class StripeRefunds {
   constructor(
     private readonly stripe: Stripe,
-    private readonly report: (fault: GatewayFault, error: Error) => void,
+    private readonly report: ReportFault,
   ) {}
 
   /** Asks for the refund with the id of the refund as the idempotency key. */
@@ -49,7 +49,7 @@ export class StripeRefunds {
       const found = refusal || failure?.isRecorded ? await this.find(refund, intentId) : undefined;
       if (found) return found;
       if (refusal) return { status: 'failed', failureCode: refusal, isGivenUp: false };
-      throw this.unavailable(failure ?? error);
+      throw unavailable(failure ?? error, this.report);
     }
   }
 
@@ -64,14 +64,8 @@ export class StripeRefunds {
       }
       return undefined;
     } catch (error) {
-      throw this.unavailable(failureOf(error) ?? error);
+      throw unavailable(failureOf(error) ?? error, this.report);
     }
-  }
-
-  private unavailable(error: unknown): unknown {
-    if (!(error instanceof StripeFailure)) return error;
-    if (error.fault) this.report(error.fault, error);
-    return gatewayUnavailable(error);
   }
 }
 
@@ -101,10 +95,4 @@ function refusalIn(error: unknown): string | undefined {
   if (type !== 'StripeInvalidRequestError') return undefined;
   if (code === 'charge_already_refunded' || code === 'charge_disputed') return code;
   return param === 'amount' ? declineCodeOf(code, 'amount_refused') : undefined;
-}
-
-/** The error without the text of Stripe's answer; undefined if the error is not of the SDK. */
-function failureOf(error: unknown): StripeFailure | undefined {
-  if (error instanceof StripeFailure) return error;
-  return (error as { type?: string }).type === undefined ? undefined : new StripeFailure(error);
 }
