@@ -85,10 +85,10 @@ function section({ library, row }: Entry): string {
   } = library;
   const failed = row.findings.filter(({ id, verdict }) => verdict === 'failed' || id in races);
   const failures = failed.map((finding) => {
-    const { id, detail, runs } = finding;
+    const { id, detail, runs, date } = finding;
     const why = notPromised[id] ?? reasons[id] ?? 'No reason is known.';
     const lost = finding.harm === races[id] ? `was lost in run ${runs}` : `was not lost in ${runs} runs`;
-    const times = runs === undefined ? '' : ` The race ${lost} of the check.`;
+    const times = runs === undefined ? '' : ` The race ${lost} of the check${date ? ` on ${date}` : ''}.`;
     return `- \`${id}\`, ${id in races ? `sometimes ${races[id]}` : verdictText(finding)}${id in notPromised ? ', not promised' : ''}: ${why}${times} Observed: \`${shortened(detail)}\``;
   });
   const crash = row.findings.find(({ id, verdict }) => id === 'crash' && verdict === 'passed');

@@ -22,7 +22,7 @@ the [conformance kit](conformance.md) against that server, and stops it. [This p
   reply or the documented lease. \`expiry\` uses a lifetime of two seconds. A library that has one setting for lifetime and lease
   gets both.
 - **sometimes**: two requests race, and the harm appears if one of them loses. The program repeats such a check until the harm appears, six times at most. The section of
-  the library says how many runs were needed.
+  the library says how many runs were needed. A harm that was seen once stays in the table until the version changes, because a race that is won later refutes nothing.
 - A failure is a fact about one version in one configuration, not a judgement about a library. Several libraries are meant for other tasks than payments.
 
 ## Not measured

@@ -10,6 +10,8 @@ export const RESULTS_FILE = resolve('conformance/field/results.json');
 export interface FieldFinding extends Pick<Finding, 'id' | 'verdict' | 'harm' | 'detail'> {
   /** How often a check that races was run until the race was lost. */
   readonly runs?: number;
+  /** When an earlier run than that of the row lost the race. */
+  readonly date?: string;
 }
 
 /** The findings of one library. */
@@ -22,9 +24,22 @@ export interface Row {
 
 export const readResults = async (): Promise<Row[]> => JSON.parse(await readFile(RESULTS_FILE, 'utf8')) as Row[];
 
-/** Replaces the rows that were measured, and keeps the order of the libraries. */
+/**
+ * Replaces the rows that were measured, and keeps the order of the libraries. A race that an earlier run of the same version has lost stays lost,
+ * because a run that wins it does not refute the observation.
+ */
 export const merge = (libraries: readonly Library[], old: readonly Row[], measured: readonly Row[]): Row[] =>
-  libraries.flatMap(({ name }) => [...measured, ...old].find((row) => row.name === name) ?? []);
+  libraries.flatMap(({ name, races = {} }) => {
+    const [row, before] = [measured, old].map((rows) => rows.find((candidate) => candidate.name === name));
+    if (!row) return before ?? [];
+    const lost = (before?.version === row.version ? before.findings : [])
+      .filter(({ id, harm }) => id in races && harm === races[id])
+      .map((finding) => ({ date: before?.date, ...finding }));
+    const findings = row.findings.map((finding) =>
+      finding.verdict === 'passed' ? (lost.find(({ id }) => id === finding.id) ?? finding) : finding,
+    );
+    return { ...row, findings };
+  });
 
 /** The verdict, and for a failure its harm: what two runs must have in common. */
 export const verdictText = ({ verdict, harm }: FieldFinding) => harm ?? verdict;

@@ -7,7 +7,7 @@ import { fieldDocument } from '../../conformance/field/document.js';
 import { LIBRARIES } from '../../conformance/field/libraries/all.js';
 import type { Library } from '../../conformance/field/library.js';
 import { readOptions } from '../../conformance/field/options.js';
-import { differences, readResults, type Row } from '../../conformance/field/results.js';
+import { differences, merge, readResults, type Row } from '../../conformance/field/results.js';
 
 const results = await readResults();
 const rowOf = ({ name }: Library) => results.find((row) => row.name === name);
@@ -57,19 +57,32 @@ describe('the field', () => {
       expect(existsSync(path ?? '')).toBe(true);
   });
 
+  const row = (version: string, harm?: 'double effect' | 'stuck key'): Row => ({
+    name: 'a',
+    version,
+    date: '2026-11-29',
+    findings: [{ id: 'crash', verdict: harm ? 'failed' : 'passed', ...(harm && { harm }), detail: 'in 3 s' }],
+  });
+  const racing = [{ ...(LIBRARIES[0] as Library), name: 'a', races: { crash: 'double effect' } }];
+
+  it('keeps a race that an earlier run of the same version has lost, and no other failure', () => {
+    const harmAfter = (libraries: Library[], before: Row, now: Row) =>
+      merge(libraries, [before], [{ ...now, date: '2026-11-30' }])[0]?.findings.map(({ harm, date }) => [harm, date]);
+    expect(harmAfter(racing, row('1', 'double effect'), row('1'))).toEqual([['double effect', '2026-11-29']]);
+    expect(harmAfter(racing, row('1', 'double effect'), row('2'))).toEqual([[undefined, undefined]]);
+    expect(harmAfter(racing, row('1', 'stuck key'), row('1'))).toEqual([[undefined, undefined]]);
+    expect(harmAfter(racing, row('1'), row('1', 'double effect'))).toEqual([['double effect', undefined]]);
+    expect(harmAfter([{ ...(racing[0] as Library), races: {} }], row('1', 'double effect'), row('1'))).toEqual([
+      [undefined, undefined],
+    ]);
+  });
+
   it('finds another verdict, another harm and another version, and nothing else', () => {
-    const row = (version: string, harm?: 'double effect' | 'stuck key'): Row => ({
-      name: 'a',
-      version,
-      date: '2026-11-29',
-      findings: [{ id: 'crash', verdict: harm ? 'failed' : 'passed', ...(harm && { harm }), detail: 'in 3 s' }],
-    });
     expect(differences([], [row('1', 'stuck key')], [{ ...row('1', 'stuck key'), date: '2026-11-30' }])).toEqual([]);
     expect(differences([], [row('1', 'stuck key')], [row('1')])).toHaveLength(1);
     expect(differences([], [row('1', 'stuck key')], [row('1', 'double effect')])).toHaveLength(1);
     expect(differences([], [row('1')], [row('2')])).toHaveLength(1);
     expect(differences([], [], [row('1')])).toHaveLength(1);
-    const racing = [{ ...(LIBRARIES[0] as Library), name: 'a', races: { crash: 'double effect' } }];
     expect(differences(racing, [row('1', 'double effect')], [row('1')])).toEqual([]);
     expect(differences(racing, [row('1', 'double effect')], [row('1', 'stuck key')])).toHaveLength(1);
   });
