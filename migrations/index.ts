@@ -13,6 +13,8 @@ import { StripePayments1795478414000 } from './1795478414000-stripe-payments.js'
 import { StripeWebhooks1795478415000 } from './1795478415000-stripe-webhooks.js';
 import { GatewayOfCharges1795478416000 } from './1795478416000-gateway-of-charges.js';
 import { GivenUpRefunds1795478417000 } from './1795478417000-given-up-refunds.js';
+import { FreshMessages1795478418000 } from './1795478418000-fresh-messages.js';
+import { RoomInPages1795478419000 } from './1795478419000-room-in-pages.js';
 import { idempotencyMigrations } from './idempotency.js';
 
 /** TypeORM reads the time of a migration from the last 13 digits of its name. */
@@ -36,4 +38,6 @@ export const migrations = [
   StripeWebhooks1795478415000,
   GatewayOfCharges1795478416000,
   GivenUpRefunds1795478417000,
+  FreshMessages1795478418000,
+  RoomInPages1795478419000,
 ].toSorted((a, b) => timeOf(a) - timeOf(b));

@@ -56,7 +56,7 @@ const TABLES: { name: keyof Rows; what: string; columns: Column[] }[] = [
   },
   {
     name: 'outbox',
-    what: 'messages',
+    what: 'messages under way',
     columns: [
       { name: 'type', title: 'type' },
       { name: 'published_at', title: 'published', show: (at) => (at ? 'yes' : 'not yet') },

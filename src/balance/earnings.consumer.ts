@@ -17,8 +17,7 @@ interface MoneyMoved {
 
 /**
  * Adds successful charges to the balance, and subtracts their refunds and their disputed amounts. The addition is not idempotent, so a duplicate message could count
- * twice. A message still counts once, because the inbox records the message in the same transaction and skips a message that it has
- * recorded before. The order of messages does not change the sum.
+ * twice. A message still counts once, because the same transaction deletes it from the outbox or records it in the inbox. The order of messages does not change the sum.
  *
  * A refund can arrive before its charge, so the sum can be negative for a moment, and no constraint forbids it.
  */

@@ -20,6 +20,8 @@ const COLUMNS = 'account_id, id, amount, currency, source, order_id, description
 
 const AGE_MS = 'extract(epoch FROM clock_timestamp() - charges.created_at)::float8 * 1000';
 
+// `OFFSET 0` keeps PostgreSQL from merging a lateral subquery into its statement, so every row is found through the primary key (ADR 11).
+//
 // Each phase of a charge is one statement, because the phases with TypeORM would cost a quarter of the throughput. ADR 24 has the measurement
 // and, for comparison, the first phase with TypeORM.
 
@@ -27,11 +29,23 @@ const AGE_MS = 'extract(epoch FROM clock_timestamp() - charges.created_at)::floa
 export const openCharge: StatementPhase<NewCharge, OpenCharge> = {
   name: 'charges_open',
   text: `
-    INSERT INTO charges (${COLUMNS}, status, created_at)
-    SELECT ${COLUMNS}, 'pending', clock_timestamp() FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
-    -- An update without a change, because RETURNING skips rows after DO NOTHING. The existing row belongs to the same request.
-    ON CONFLICT (account_id, id) DO UPDATE SET status = charges.status
-    RETURNING id, created_at, gateway, ${AGE_MS} AS age_ms`,
+    WITH request AS MATERIALIZED (
+      SELECT request.*, open.created_at AS opened_at, open.gateway AS opened_with, open.age_ms
+      FROM jsonb_populate_recordset(NULL::charges, $1::jsonb) AS request
+      LEFT JOIN LATERAL (
+        SELECT created_at, gateway, ${AGE_MS} AS age_ms FROM charges
+        WHERE account_id = request.account_id AND id = request.id
+        OFFSET 0
+      ) AS open ON true
+    ), opened AS (
+      -- No other transaction can open the same charge at the same time, because this transaction holds the key of its request.
+      INSERT INTO charges (${COLUMNS}, status, created_at)
+      SELECT ${COLUMNS}, 'pending', clock_timestamp() FROM request WHERE opened_at IS NULL
+      RETURNING id, created_at, gateway, ${AGE_MS} AS age_ms
+    )
+    SELECT * FROM opened
+    UNION ALL
+    SELECT id, opened_at, opened_with, age_ms FROM request WHERE opened_at IS NOT NULL`,
   parameters: (items) => [JSON.stringify(items.map(pending))],
   results: async (items, rows) => {
     const opened = (await rows) as unknown as Pick<OpenCharge, 'id' | 'created_at' | 'gateway' | 'age_ms'>[];
@@ -73,21 +87,40 @@ const FIND_OPEN = `SELECT charges.*, ${AGE_MS} AS age_ms FROM charges WHERE acco
 export const settleCharge: StatementPhase<Settlement, Reply> = {
   name: 'charges_settle',
   text: `
-    WITH settled AS (
-      INSERT INTO charges (${COLUMNS}, created_at, status, decline_code, settled_at)
-      SELECT ${COLUMNS}, created_at, status, decline_code, clock_timestamp()
-      FROM jsonb_populate_recordset(NULL::charges, $1::jsonb)
-      -- The charge exists, so this is always an update. If the row were missing, the bank's decision would be stored all the same.
-      ON CONFLICT (account_id, id) DO UPDATE
-      SET status = excluded.status, decline_code = excluded.decline_code, settled_at = excluded.settled_at
-      RETURNING account_id, id, amount, currency, order_id, status
+    WITH decided AS MATERIALIZED (
+      SELECT decided.*, found.tableoid AS row_tableoid, found.ctid AS row_ctid, found.status = 'pending' AS is_open
+      FROM jsonb_to_recordset($1::jsonb) AS decided (account_id text, id text, status text, decline_code text)
+      LEFT JOIN LATERAL (
+        SELECT tableoid, ctid, status FROM charges WHERE account_id = decided.account_id AND id = decided.id
+        OFFSET 0
+      ) AS found ON true
+    ), settled AS (
+      -- A repetition changes nothing, so it appends no message.
+      UPDATE charges
+      SET status = decided.status, decline_code = decided.decline_code, settled_at = clock_timestamp()
+      FROM decided WHERE is_open AND charges.tableoid = row_tableoid AND charges.ctid = row_ctid
+      RETURNING charges.account_id, charges.id, amount, currency, order_id, charges.status
     ), messages AS (
       SELECT account_id, 'charge.succeeded' AS type, id AS subject,
              jsonb_build_object('charge_id', id, 'amount', amount, 'currency', currency, 'order_id', order_id) AS data
       FROM settled WHERE status = 'succeeded'
+      UNION ALL
+      -- The invariant: no reply is recorded without its charge. If a charge is missing, or was changed by another transaction since it was read, the
+      -- outbox refuses this row of NULLs, so the whole transaction fails.
+      SELECT NULL, NULL, NULL, NULL FROM decided
+      WHERE row_ctid IS NULL
+        OR is_open AND NOT EXISTS (
+          SELECT FROM settled WHERE settled.account_id = decided.account_id AND settled.id = decided.id)
     )
     ${appendToOutbox('messages')}`,
-  parameters: (items) => [JSON.stringify(items.map(settled))],
+  parameters: (items) => [
+    JSON.stringify(
+      items.map((item) => {
+        const { account_id, id, status, decline_code } = settled(item);
+        return { account_id, id, status, decline_code };
+      }),
+    ),
+  ],
   results: (items) => Promise.resolve(items.map((item) => toReply(settled(item)))),
 };
 

@@ -12,10 +12,10 @@ export interface Consumer {
   /** Selects messages within {@link types}; default: all. A message that no consumer selects leaves no row in the inbox. */
   readonly concerns?: (message: Message) => boolean;
   /**
-   * Processes messages that this consumer has not processed yet, in the transaction that inserts them into the inbox. The handler
-   * writes to the database through `tx`, because a rollback must undo its work. An effect elsewhere, such as a mail, happens again
+   * Processes messages that this consumer has not processed yet, in the transaction that deletes them from the outbox or inserts them into the
+   * inbox. The handler writes to the database through `tx`, because a rollback must undo its work. An effect elsewhere, such as a mail, happens again
    * after a rollback, so it must be harmless to repeat, and it must be quick. The result must not depend on the order of messages.
-   * If the handler throws, the transaction rolls back and the inbox tries smaller parts of the batch.
+   * If the handler throws, the transaction rolls back, and smaller parts of the batch are tried.
    */
   readonly handle: (tx: EntityManager, messages: readonly Message[]) => Promise<void>;
 }
@@ -25,6 +25,12 @@ export interface Consumer {
  * later. `dead`: the message is a dead letter and is not delivered again.
  */
 export type DeliveryOutcome = 'processed' | 'failed' | 'dead';
+
+/** The messages that one consumer has processed in a transaction that is still open. */
+export interface Delivery {
+  consumer: Consumer;
+  messages: readonly Message[];
+}
 
 /** Processes deliveries for a consumer, each message once. */
 export interface Receiver {
@@ -51,6 +57,15 @@ export abstract class MessageBus {
    * @throws Error if the bus is unavailable
    */
   abstract publish(messages: readonly Message[]): Promise<readonly Message[]>;
+
+  /**
+   * Delivers messages in the transaction that deletes them from the outbox. Only a bus whose consumers write to the database of the outbox has
+   * this method.
+   *
+   * @returns the deliveries, which count once the transaction has committed
+   * @throws Error if a consumer fails. The caller must then roll the transaction back
+   */
+  deliverWithin?(tx: EntityManager, messages: readonly Message[]): Promise<readonly Delivery[]>;
 
   /** Starts no further delivery, and waits for the running ones. */
   abstract stop(): Promise<void>;

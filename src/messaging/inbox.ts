@@ -77,7 +77,7 @@ export class Inbox implements Receiver {
       if (outcomes.size > 0 && performance.now() >= deadline) break;
     }
     const all = batch.map((message) => outcomes.get(message) ?? 'failed');
-    this.announce(consumer, all);
+    this.events.announce(consumer, all);
     return all;
   }
 
@@ -88,7 +88,7 @@ export class Inbox implements Receiver {
    */
   async redeliver(consumer: Consumer, message: Message): Promise<DeliveryOutcome> {
     const outcome = await this.processDeadLetter(consumer, message);
-    this.announce(consumer, [outcome]);
+    this.events.announce(consumer, [outcome]);
     return outcome;
   }
 
@@ -104,10 +104,6 @@ export class Inbox implements Receiver {
       case 'database unavailable':
         throw result.error;
     }
-  }
-
-  private announce({ name: consumer }: Consumer, outcomes: readonly DeliveryOutcome[]): void {
-    for (const outcome of outcomes) this.events.next({ type: 'delivered', consumer, outcome });
   }
 
   /**

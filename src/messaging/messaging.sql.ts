@@ -7,6 +7,9 @@
  * Returns SQL that appends messages to the outbox, as the last part of a statement with common table expressions. The same
  * statement writes the rows that the messages announce, so rows and messages are committed atomically.
  *
+ * The invariant: a change is announced once. So the statement must append a message only if it has changed the row. A repetition changes nothing,
+ * so it must append nothing. The message is fresh: it has no `available_at`.
+ *
  * ```sql
  * WITH settled AS (UPDATE ... RETURNING ...),
  *      messages AS (SELECT account_id, 'charge.succeeded' AS type, id AS subject, ... AS data FROM settled)
@@ -17,10 +20,39 @@
  *   `subject` and `data`. The name becomes part of the SQL, so it must be a constant.
  */
 export const appendToOutbox = (cte: string) => `
-  INSERT INTO outbox (account_id, id, type, data, created_at, available_at)
-  SELECT account_id, type || '.' || subject, type, data, clock_timestamp(), clock_timestamp() FROM ${cte}
-  -- A retry appends the same message again. The first one stays.
-  ON CONFLICT (account_id, id) DO NOTHING`;
+  INSERT INTO outbox (account_id, id, type, data, created_at)
+  SELECT account_id, type || '.' || subject, type, data, clock_timestamp() FROM ${cte}`;
+
+/**
+ * Returns a condition for exactly the rows that a common table expression has selected. The first part makes the plan a TID scan. The
+ * second part is necessary because a ctid is unique only within one partition.
+ */
+const selectedBy = (cte: string) =>
+  `ctid = ANY (ARRAY (SELECT ctid FROM ${cte})) AND (tableoid, ctid) IN (SELECT tableoid, ctid FROM ${cte})`;
+
+/**
+ * The fresh messages, the oldest first; none if another relay holds the advisory lock. The subquery takes the lock once, which costs less than a
+ * lock of each row. The lock ends with the transaction, or with the connection of a relay that has died.
+ */
+const FRESH = `
+  SELECT tableoid, ctid FROM outbox
+  WHERE published_at IS NULL AND available_at IS NULL AND (SELECT pg_try_advisory_xact_lock(hashtext('outbox'), 0))
+  ORDER BY available_at, created_at LIMIT $1`;
+
+// $1 limit. If the transaction rolls back, the messages are still there, and still fresh.
+export const TAKE_FRESH = `
+  WITH fresh AS MATERIALIZED (${FRESH})
+  DELETE FROM outbox WHERE ${selectedBy('fresh')}
+  RETURNING account_id, id, type, data, created_at`;
+
+// $1 limit. After its COMMIT a bus may know the messages, so no relay may take them as fresh.
+export const RELEASE_FRESH = `
+  WITH fresh AS MATERIALIZED (${FRESH})
+  UPDATE outbox SET available_at = clock_timestamp()
+  WHERE ${selectedBy('fresh')}`;
+
+/** Much shorter than the time that the inbox has for splitting a batch, so that other accounts still get their turn after a locked one. */
+export const SHORT_LOCK_TIMEOUT = `SET LOCAL lock_timeout = '250ms'`;
 
 // $1 limit. The rows stay locked until the transaction ends, and other relays skip them.
 export const LOCK_DUE = `
@@ -92,21 +124,13 @@ export const LIST_DEAD = `${DEAD} ORDER BY dead_at DESC LIMIT $2`;
 // $1 account, $2 consumer, $3 message id
 export const FIND_DEAD = `${DEAD} AND consumer = $2 AND message_id = $3`;
 
-/**
- * Returns SQL that deletes exactly the rows that a common table expression has locked. The first condition makes the plan a TID scan. The
- * second is necessary because a ctid is unique only within one partition.
- */
-const deleteLocked = (table: string, locked: string) => `
-  DELETE FROM ${table}
-  WHERE ctid = ANY (ARRAY (SELECT ctid FROM ${locked})) AND (tableoid, ctid) IN (SELECT tableoid, ctid FROM ${locked})`;
-
 // $1 retention s, $2 limit
 export const SWEEP_OUTBOX = `
   WITH old AS MATERIALIZED (
     SELECT tableoid, ctid FROM outbox WHERE published_at <= statement_timestamp() - make_interval(secs => $1)
     ORDER BY published_at LIMIT $2
     FOR UPDATE SKIP LOCKED)
-  ${deleteLocked('outbox', 'old')}`;
+  DELETE FROM outbox WHERE ${selectedBy('old')}`;
 
 // $1 retention s, $2 limit
 export const SWEEP_INBOX = `
@@ -124,7 +148,7 @@ export const SWEEP_INBOX = `
           AND failed.message_id = processed.message_id)
     ORDER BY processed_at LIMIT $2
     FOR UPDATE SKIP LOCKED)
-  ${deleteLocked('processed_messages', 'old')}`;
+  DELETE FROM processed_messages WHERE ${selectedBy('old')}`;
 
 export const BACKLOG = `
   SELECT (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM outbox

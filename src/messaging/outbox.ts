@@ -1,10 +1,19 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { DataSource, type EntityManager } from 'typeorm';
 import { inTransaction } from '../postgres/transaction.js';
+import type { Delivery } from './bus.js';
 import type { Message } from './message.js';
 import { MessagingEvents } from './messaging.events.js';
 import { MESSAGING_OPTIONS, type MessagingOptions } from './messaging.options.js';
-import { BACKLOG, LOCK_DUE, MARK_PUBLISHED, POSTPONE } from './messaging.sql.js';
+import {
+  BACKLOG,
+  LOCK_DUE,
+  MARK_PUBLISHED,
+  POSTPONE,
+  RELEASE_FRESH,
+  SHORT_LOCK_TIMEOUT,
+  TAKE_FRESH,
+} from './messaging.sql.js';
 
 /** Maximum delay between two attempts to publish a message, so that a bus that recovers is noticed within a minute. */
 const LONGEST_DELAY_SECONDS = 60;
@@ -17,6 +26,49 @@ export class Outbox {
     private readonly events: MessagingEvents,
     @Inject(MESSAGING_OPTIONS) private readonly options: MessagingOptions,
   ) {}
+
+  /**
+   * Deletes up to `limit` fresh messages in the transaction of their effects. The invariant: a fresh message is deleted if and
+   * only if it took effect. So the inbox does not have to record it.
+   *
+   * @param deliver applies the effects through `tx`. If it throws, the transaction rolls back, and the messages stay fresh.
+   * @returns the number of messages that took effect; 0 if another relay is taking fresh messages
+   */
+  async deliverFresh(
+    limit: number,
+    deliver: (tx: EntityManager, messages: readonly Message[]) => Promise<readonly Delivery[]>,
+  ): Promise<number> {
+    const { messages, deliveries } = await inTransaction(
+      this.dataSource,
+      async ({ sql, manager }) => {
+        const { rows } = await sql.query({ name: 'messaging_take_fresh', text: TAKE_FRESH, values: [limit] });
+        const messages = (rows as unknown as OutboxRow[]).map(messageOf);
+        if (messages.length === 0) return { messages, deliveries: [] };
+        // A row that is locked for long belongs to one account. The messages of other accounts must not wait for it.
+        await sql.query(SHORT_LOCK_TIMEOUT);
+        return { messages, deliveries: await deliver(manager, messages) };
+      },
+      { attempts: 1 },
+    );
+    if (messages.length > 0) this.events.next({ type: 'published', messages: messages.length });
+    for (const { consumer, messages } of deliveries)
+      this.events.announce(
+        consumer,
+        messages.map(() => 'processed'),
+      );
+    return messages.length;
+  }
+
+  /**
+   * Releases up to `limit` fresh messages for {@link publishDue}. The release is committed before the first of them is published, because
+   * {@link deliverFresh} must never take a published message: it would deliver the message a second time without asking the inbox.
+   *
+   * @returns the number of messages
+   */
+  async releaseFresh(limit: number): Promise<number> {
+    const statement = { name: 'messaging_release_fresh', text: RELEASE_FRESH, values: [limit] };
+    return (await inTransaction(this.dataSource, ({ sql }) => sql.query(statement))).rowCount ?? 0;
+  }
 
   /**
    * Publishes up to `limit` messages that are due, the longest waiting first. The rows stay locked while `publish` runs, so another

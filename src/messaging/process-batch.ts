@@ -5,7 +5,7 @@ import { AWAIT_STANDBYS } from '../postgres/replication.js';
 import { inTransaction, isOutage } from '../postgres/transaction.js';
 import type { Consumer } from './bus.js';
 import type { Message } from './message.js';
-import { RECEIVE } from './messaging.sql.js';
+import { RECEIVE, SHORT_LOCK_TIMEOUT } from './messaging.sql.js';
 
 /** Result of one transaction over a batch. */
 export type BatchResult =
@@ -31,8 +31,6 @@ export interface BatchOptions {
   lockTimeout: 'default' | 'short';
 }
 
-/** Much shorter than the time that the inbox has for splitting a batch, so that other accounts still get their turn after a locked one. */
-const SHORT_LOCK_TIMEOUT = `SET LOCAL lock_timeout = '250ms'`;
 const QUERY_CANCELED = '57014';
 
 /**

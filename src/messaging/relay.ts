@@ -10,7 +10,10 @@ import { Outbox } from './outbox.js';
 /** Messages in one batch: enough to share round trips and commits, few enough for any broker to confirm within a second. */
 const BATCH_MESSAGES = 500;
 
-/** Publishes the messages of the outbox. Every replica may run a relay, because relays skip rows that another relay has locked. */
+/**
+ * Delivers or publishes the messages of the outbox. Every replica may run a relay: one relay at a time takes fresh messages, and relays skip
+ * released messages that another relay has locked.
+ */
 @Injectable()
 export class Relay extends Worker implements OnApplicationBootstrap {
   constructor(
@@ -34,16 +37,35 @@ export class Relay extends Worker implements OnApplicationBootstrap {
     await this.options.bus.stop();
   }
 
-  /** @returns the number of messages that were published */
+  /** @returns the number of messages that took effect or were published */
   protected async run(): Promise<number> {
-    let published = 0;
+    let handled = 0;
     for (let hasMore = true; hasMore && !this.stopping;) {
+      const fresh = await this.takeFresh();
       const batch = await this.outbox.publishDue(BATCH_MESSAGES, (messages) => this.publish(messages));
-      published += batch.published;
+      handled += fresh + batch.published;
       // If the bus accepted nothing, it is probably unavailable. The next run tries again.
-      hasMore = batch.due === BATCH_MESSAGES && batch.published > 0;
+      hasMore = fresh === BATCH_MESSAGES || (batch.due === BATCH_MESSAGES && batch.published > 0);
     }
-    return published;
+    return handled;
+  }
+
+  /**
+   * Delivers fresh messages at once if the bus can do so. Otherwise, or if a consumer fails, releases them for `publishDue`.
+   *
+   * @returns the number of messages that took effect
+   */
+  private async takeFresh(): Promise<number> {
+    const { bus } = this.options;
+    try {
+      if (bus.deliverWithin) return await this.outbox.deliverFresh(BATCH_MESSAGES, bus.deliverWithin.bind(bus));
+    } catch (error) {
+      // The inbox finds out which message has failed, after every error. If the database is unavailable, the release fails as well. If only
+      // the answer to COMMIT was lost, the messages are gone.
+      this.logger.debug(`Fresh messages failed, so they are released: ${String(error)}`);
+    }
+    await this.outbox.releaseFresh(BATCH_MESSAGES);
+    return 0;
   }
 
   private publish(messages: readonly Message[]): Promise<readonly Message[]> {

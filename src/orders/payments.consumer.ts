@@ -10,8 +10,7 @@ interface ChargeSucceeded {
 
 /**
  * Marks orders as paid when messages report charges that name them. Adding a payment is not idempotent. A payment still
- * counts once, because the inbox records the message in the same transaction and skips a message that it has recorded
- * before.
+ * counts once, because the same transaction deletes the message from the outbox or records it in the inbox.
  */
 export const paymentsConsumer: Consumer = {
   name: 'orders',

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { DataSource } from 'typeorm';
 import { type Consumer, Inbox, InProcessBus, MessageSweeper, Relay } from '../../src/messaging/index.js';
 import { LOCK_DUE, SWEEP_INBOX } from '../../src/messaging/messaging.sql.js';
 import { call as callUrl, TWO_ACCOUNTS } from '../support/client.js';
@@ -7,6 +8,7 @@ import type { Client } from 'pg';
 import { connect, createDatabase, type TestDatabase, withLimits } from '../support/database.js';
 import {
   append,
+  appendFresh,
   counter,
   counts,
   createCounts,
@@ -167,7 +169,10 @@ describe('a consumer', () => {
 });
 
 describe('a row of one account that another transaction has locked', () => {
-  it('delivers the messages of one account although a row of another account is locked', async () => {
+  it.each([
+    ['released', append],
+    ['fresh', appendFresh],
+  ])('delivers the %s messages of one account although a row of another account is locked', async (_, append) => {
     const hasty = await start(withLimits(database.url, { lock_timeout: 200 }));
     const [locked, other] = [message(1, 'acct_a'), message(1, 'acct_b')];
     const letGo = await hold('marbles', locked);
@@ -276,8 +281,10 @@ describe('an unavailable database', () => {
 });
 
 describe('a bus that has not been started', () => {
-  it('refuses to publish, because no consumer would get the messages', async () => {
+  it('refuses to publish and to deliver, because no consumer would get the messages', async () => {
     await expect(new InProcessBus().publish([message(1)])).rejects.toThrow(/start/);
+    const { manager } = service.nest.get(DataSource);
+    await expect(new InProcessBus().deliverWithin(manager, [message(1)])).rejects.toThrow(/start/);
   });
 });
 

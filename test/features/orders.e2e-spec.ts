@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { Response } from 'supertest';
 import { DataSource } from 'typeorm';
 import { inTransaction } from '../../src/postgres/transaction.js';
-import { Relay } from '../../src/messaging/index.js';
+import { Outbox, Relay } from '../../src/messaging/index.js';
 import type { OrderLineInput } from '../../src/orders/dto/order-line.dto.js';
 import type { PlaceOrder } from '../../src/orders/dto/place-order.dto.js';
 import { placeOrder } from '../../src/orders/orders.phases.js';
@@ -423,6 +423,8 @@ describe('the payment of an order', () => {
     await order();
     await pay(1000, { key: 'charge_1' });
     await pay(1000, { key: 'charge_1' });
+    // A fresh message would be deleted by its first delivery.
+    expect(await service.nest.get(Outbox).releaseFresh(10)).toBe(1);
     await deliver();
     await database.sql('UPDATE outbox SET published_at = NULL');
     await deliver();

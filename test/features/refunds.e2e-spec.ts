@@ -258,9 +258,9 @@ describe('the message of a refund', () => {
       data: { refund_id: refund.id, charge_id: id, amount: 500, currency: 'eur' },
     });
     for (let i = 0; i < 3; i++) {
+      await database.sql('UPDATE outbox SET published_at = NULL, available_at = now()');
       await deliver();
       expect(await balanceOf()).toEqual({ balances: [{ currency: 'eur', amount: 1499 }] });
-      await database.sql('UPDATE outbox SET published_at = NULL, available_at = now()');
     }
   });
 

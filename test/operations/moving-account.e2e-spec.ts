@@ -21,7 +21,7 @@ import {
 import { Router } from '../../deploy/cells/move/router.js';
 import { inWords, unfinished } from '../../deploy/cells/move/unfinished.js';
 import { Sweeper } from '../../src/idempotency/index.js';
-import { type Consumer, Consumers, Inbox, type Message, Relay } from '../../src/messaging/index.js';
+import { type Consumer, Consumers, Inbox, type Message, Outbox, Relay } from '../../src/messaging/index.js';
 import { call, type Call, isReplay, TWO_ACCOUNTS } from '../support/client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { holdAnswer, startService, type TestService } from '../support/service.js';
@@ -183,6 +183,7 @@ describe('an account that has been handed over', () => {
 
   it('counts a message that a broker delivers again as processed, and does not apply it, until the account is on its way back', async () => {
     await charge('key_1');
+    await service.nest.get(Outbox, { strict: false }).releaseFresh(1);
     await service.nest.get(Relay, { strict: false }).runOnce();
     const [row] = await database.sql<{ id: string; type: string; data: object; created_at: Date }>(
       'SELECT * FROM outbox',
@@ -207,7 +208,7 @@ describe('an account that has been handed over', () => {
       BEGIN; SET LOCAL session_replication_role = replica;
       INSERT INTO processed_requests (account_id, idempotency_key, request_id, operation, fingerprint, lock_token, locked_until, created_at)
       VALUES ('${ACCOUNT}', 'key_1', gen_random_uuid(), 'POST /charges', sha256('a'), gen_random_uuid(), now(), now());
-      INSERT INTO outbox VALUES ('${ACCOUNT}', 'message', 'charge.succeeded', '{}', now(), now());
+      INSERT INTO outbox VALUES ('${ACCOUNT}', 'message', 'charge.succeeded', '{}', now(), NULL);
       COMMIT`,
       )
       .then(() => database.sql('SELECT locked_until, available_at FROM processed_requests, outbox'));

@@ -10,13 +10,16 @@ import {
   MARK_PUBLISHED,
   POSTPONE,
   RECEIVE,
+  RELEASE_FRESH,
   SWEEP_INBOX,
   SWEEP_OUTBOX,
+  TAKE_FRESH,
 } from '../../src/messaging/messaging.sql.js';
 import { call as callUrl, type Call, statusesOf, TWO_ACCOUNTS } from '../support/client.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
 import {
   append,
+  appendFresh,
   counter,
   counts,
   createCounts,
@@ -87,6 +90,7 @@ describe('a message', () => {
         id: `charge.succeeded.${id}`,
         type: 'charge.succeeded',
         data: { charge_id: id, amount: 1999, currency: 'eur', order_id: 'order_1' },
+        available_at: null,
         published_at: null,
       },
     ]);
@@ -119,6 +123,105 @@ describe('a message', () => {
     await service.nest.get(Recovery).runOnce();
     expect((await charge('order_1')).status).toBe(200);
     expect((await outbox()).length).toBe(2);
+  });
+});
+
+describe('a fresh message', () => {
+  it('takes effect in the transaction that deletes it, so that it leaves no row in the outbox or the inbox', async () => {
+    await appendFresh(database, numbered(3));
+    expect([await relayOf().runOnce(), await relayOf().runOnce()]).toEqual([3, 0]);
+    for (const name of ['marbles', 'others']) expect(await counts(database, name)).toEqual(once(numbered(3)));
+    expect([await outbox(), await received()]).toEqual([[], []]);
+  });
+
+  it('takes effect once if the connection of the relay ends before its COMMIT, after one of two consumers has worked', async () => {
+    await appendFresh(database, numbered(3));
+    const barrier = new Barrier();
+    others.before = barrier.pass;
+    const dying = relayOf()
+      .runOnce()
+      .catch(() => 0);
+    await barrier.reached.given;
+    await database.sql(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`,
+    );
+    barrier.open();
+    await dying;
+    await until(async () => {
+      await relayOf(replica).runOnce();
+      return (await unpublished()) === 0;
+    });
+    for (const name of ['marbles', 'others']) expect(await counts(database, name)).toEqual(once(numbered(3)));
+  });
+
+  it('takes effect once if two relays run at the same time, because the second one finds nothing to do', async () => {
+    await appendFresh(database, numbered(3));
+    const barrier = new Barrier();
+    marbles.before = barrier.pass;
+    const first = relayOf().runOnce();
+    await barrier.reached.given;
+    expect(await relayOf(replica).runOnce()).toBe(0);
+    barrier.open();
+    expect(await first).toBe(3);
+    expect(await counts(database, 'marbles')).toEqual(once(numbered(3)));
+  });
+
+  it('is delivered through the inbox if a consumer fails, so that the failure harms only its own message and consumer', async () => {
+    await appendFresh(database, numbered(3));
+    failAt(marbles, 1);
+    expect(await relayOf().runOnce()).toBe(2);
+    expect(await counts(database, 'marbles')).toEqual(once([message(0), message(2)]));
+    expect(await counts(database, 'others')).toEqual(once(numbered(3)));
+    expect(await unpublished()).toBe(1);
+    marbles.before = () => undefined;
+    await deliverAll();
+    for (const name of ['marbles', 'others']) expect(await counts(database, name)).toEqual(once(numbered(3)));
+    expect((await received()).length).toBe(2 * 3);
+  });
+
+  it('does not hold up other messages if a consumer fails with the error of a connection that it uses itself', async () => {
+    await appendFresh(database, numbered(3));
+    marbles.before = () => {
+      throw Object.assign(new Error('no mail server'), { code: 'ECONNREFUSED' });
+    };
+    await relayOf()
+      .runOnce()
+      .catch(() => 0);
+    expect(await counts(database, 'others')).toEqual(once(numbered(3)));
+  });
+
+  it('takes effect before younger ones', async () => {
+    await append(database, numbered(501));
+    // The last row of the table is the oldest message.
+    await database.sql(`
+      UPDATE outbox SET available_at = NULL, created_at = now() - substring(id from '[0-9]+$')::integer * interval '1 second'`);
+    const order: string[][] = [];
+    marbles.before = (_, messages) => order.push(messages.map(({ id }) => id));
+    await relayOf().runOnce();
+    expect(order[1]).toEqual([message(0).id]);
+  });
+
+  it('is released by a commit of its own before a broker gets it, because a relay must never take it as fresh again', async () => {
+    await appendFresh(database, numbered(3));
+    // A bus with a broker does not have this method.
+    const { deliverWithin } = InProcessBus.prototype;
+    Object.assign(InProcessBus.prototype, { deliverWithin: undefined });
+    const barrier = new Barrier();
+    marbles.before = barrier.pass;
+    try {
+      const first = relayOf().runOnce();
+      await barrier.reached.given;
+      Object.assign(InProcessBus.prototype, { deliverWithin });
+      expect(await relayOf(replica).runOnce()).toBe(0);
+      expect((await outbox()).filter((row) => row['available_at'] === null)).toEqual([]);
+      barrier.open();
+      expect(await first).toBe(3);
+    } finally {
+      Object.assign(InProcessBus.prototype, { deliverWithin });
+    }
+    expect(await counts(database, 'marbles')).toEqual(once(numbered(3)));
+    expect((await received()).length).toBe(2 * 3);
   });
 });
 
@@ -467,6 +570,8 @@ describe('GET /balance', () => {
 
   it('adds each charge to the balance once, although two relays deliver its message repeatedly and in any order', async () => {
     for (let i = 0; i < 20; i++) await charge(`order_${i}`, { body: { amount: 10, currency: 'eur' } });
+    // Fresh messages would be deleted by their first delivery.
+    expect(await service.nest.get(Outbox).releaseFresh(20)).toBe(20);
     for (let i = 0; i < 5; i++) {
       await database.sql(`
         UPDATE outbox SET published_at = NULL, available_at = clock_timestamp() - random() * interval '1 hour'`);
@@ -479,6 +584,8 @@ describe('GET /balance', () => {
 
 describe('the SQL statements of messaging', () => {
   it.each([
+    ['TAKE_FRESH', TAKE_FRESH, [500]],
+    ['RELEASE_FRESH', RELEASE_FRESH, [500]],
     ['LOCK_DUE', LOCK_DUE, [500]],
     ['MARK_PUBLISHED', MARK_PUBLISHED, [['acct_1'], ['1']]],
     ['POSTPONE', POSTPONE, [['acct_1'], ['1'], 1, 60]],
@@ -490,7 +597,7 @@ describe('the SQL statements of messaging', () => {
   ])('reads a large table through an index in the statement %s', async (_, text, values) => {
     await database.sql(`
       INSERT INTO outbox (account_id, id, type, data, created_at, available_at, published_at)
-      SELECT 'acct_' || n % 50, n::text, 'marble.ignored', '{}', now(), now(), CASE WHEN n > 20 THEN now() END
+      SELECT 'acct_' || n % 50, n::text, 'marble.ignored', '{}', now(), CASE WHEN n > 10 THEN now() END, CASE WHEN n > 20 THEN now() END
       FROM generate_series(1, 20000) AS n`);
     await database.sql(`
       INSERT INTO processed_messages SELECT 'acct_' || n % 50, 'a consumer', n::text, now() FROM generate_series(1, 20000) AS n`);

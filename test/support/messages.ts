@@ -63,7 +63,13 @@ export const message = (n: number | string, accountId = 'acct_a', type = 'marble
   createdAt: new Date('2026-01-01T00:00:00Z'),
 });
 
-/** Inserts messages into the outbox that have been due for `secondsAgo` seconds. */
+/** Appends fresh messages, as a feature does. */
+export async function appendFresh(database: TestDatabase, messages: Message[]): Promise<void> {
+  await append(database, messages);
+  await database.sql('UPDATE outbox SET available_at = NULL');
+}
+
+/** Inserts messages into the outbox that were released for the bus, and have been due for `secondsAgo` seconds. */
 export async function append({ sql }: TestDatabase, messages: Message[], secondsAgo = 0): Promise<void> {
   await sql(
     `INSERT INTO outbox (account_id, id, type, data, created_at, available_at)

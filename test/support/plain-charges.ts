@@ -22,15 +22,15 @@ export const openChargePlainly: Phase<NewCharge, Charge> = async (tx, items) => 
 /** `settleCharge` as a function with TypeORM. */
 export const settleChargePlainly: Phase<Settlement, Reply> = async (tx, items) => {
   const charges = items.map(settled);
-  await tx
-    .createQueryBuilder()
-    .insert()
-    .into(Charge)
-    .values(charges.map((charge) => ({ ...charge, settled_at: () => 'clock_timestamp()' })))
-    .orUpdate(['status', 'decline_code', 'settled_at'], ['account_id', 'id'])
-    .updateEntity(false)
-    .execute();
-  const messages = charges
+  const changed: Charge[] = [];
+  for (const charge of charges) {
+    const { account_id, id, status, decline_code } = charge;
+    const change = { status, decline_code, settled_at: () => 'clock_timestamp()' };
+    // A repetition changes nothing, so it appends no message.
+    const { affected } = await tx.update(Charge, { account_id, id, status: 'pending' }, change);
+    if (affected) changed.push(charge);
+  }
+  const messages = changed
     .filter(({ status }) => status === 'succeeded')
     .map(({ account_id, id: subject, amount, currency, order_id }) => {
       return { account_id, subject, data: { charge_id: subject, amount, currency, order_id } };

@@ -1,4 +1,4 @@
-import type { ChargeRow, DatabaseState, Evidence, JournalEntry, Snapshot } from '../chaos/evidence.js';
+import type { ChargeRow, DatabaseState, Evidence, JournalEntry, MessageRow, Snapshot } from '../chaos/evidence.js';
 import { check } from '../chaos/checker/checker.js';
 import type { HistoryEvent, Operation, Outcome, Reply } from '../chaos/history.js';
 
@@ -102,6 +102,7 @@ const OPERATIONS = [order, charge, natural, failed, refund, excess];
 export class Run {
   readonly events: HistoryEvent[] = [];
   faults = ['kill'];
+  hasBroker = false;
   crashed: number[] = [];
   database: DatabaseState = {
     charges: [
@@ -167,6 +168,7 @@ export class Run {
       { account_id: 'acct_a', id: `charge.succeeded.${chargeId(1)}`, published: true },
       { account_id: 'acct_a', id: `refund.succeeded.${refundId(5)}`, published: true },
     ],
+    taken: [],
     processed: [
       { account_id: 'acct_a', consumer: 'balance', message_id: `refund.succeeded.${refundId(5)}` },
       ...['balance', 'orders', 'notifications'].map((consumer) => ({
@@ -290,8 +292,18 @@ export class Run {
     return this;
   }
 
+  /** Makes a relay take a message while it is fresh, instead of releasing it. */
+  takeFresh(message: MessageRow): this {
+    const { database } = this;
+    const { account_id, id } = message;
+    database.messages = database.messages.filter((row) => row !== message);
+    database.processed = database.processed.filter(({ message_id }) => message_id !== id);
+    database.taken.push({ account_id, id, was_fresh: true });
+    return this;
+  }
+
   get evidence(): Evidence {
-    const { database, journal, faults } = this;
+    const { database, journal, faults, hasBroker } = this;
     const healed = { database, journal };
     const events: HistoryEvent[] = [
       ...this.events,
@@ -309,6 +321,7 @@ export class Run {
       crashed: this.crashed,
       faults,
       initialStock: 100,
+      hasBroker,
       isReported: true,
     };
   }

@@ -20,7 +20,7 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS cells.watched (account_id text PRIMARY KEY, closed_until timestamptz,
     has_left boolean NOT NULL DEFAULT false)`;
 
-/** The first number of the advisory locks of accounts. Locks with two numbers never conflict with locks with one number, which the service uses. */
+/** The first number of the advisory locks of accounts. The service locks keys by one number, and its relays by another first number. */
 const LOCK_CLASS = 4_117_204;
 
 // SECURITY DEFINER, because the role of the service has no rights on the schema. Each write of a watched account holds a shared lock until its

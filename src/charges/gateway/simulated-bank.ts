@@ -115,14 +115,21 @@ export class SimulatedBank extends PaymentGateway implements OnModuleInit {
     const first = new Set<string>();
     let left = [...new Map(charges.map((charge) => [charge.id, charge])).values()];
     while (left.length > 0) {
-      const values = [JSON.stringify(left), this.limits.chargeKeyLifeMs / 1000];
-      const written = await runStatement<{ id: string; is_captured: boolean }>(this.dataSource, CAPTURE, values);
+      const asked = left.map(({ account_id, id, amount, currency }) => ({ account_id, id, amount, currency }));
+      const values = [JSON.stringify(asked), this.limits.chargeKeyLifeMs / 1000];
+      const written = await runStatement<Captured>(this.dataSource, CAPTURE, values, 'bank_capture');
       for (const { id, is_captured } of written) if (is_captured) first.add(id);
       const forgotten = new Set(written.filter(({ is_captured }) => !is_captured).map(({ id }) => id));
       left = left.filter(({ id }) => forgotten.has(id));
     }
     return charges.map(({ id }) => first.delete(id));
   }
+}
+
+/** A row that CAPTURE returns. */
+interface Captured {
+  id: string;
+  is_captured: boolean;
 }
 
 function unavailable(error: unknown): never {

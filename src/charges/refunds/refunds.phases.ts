@@ -131,6 +131,8 @@ const settleRefund: StatementPhase<Settlement, Reply> = {
                          settled_at = clock_timestamp()
       FROM jsonb_populate_recordset(NULL::refunds, $1::jsonb) AS decided
       WHERE refunds.account_id = decided.account_id AND refunds.id = decided.id
+        -- A repetition changes nothing, so it appends no message.
+        AND refunds.status = 'pending'
       RETURNING refunds.*
     ), messages AS (
       SELECT account_id, 'refund.succeeded' AS type, id AS subject,

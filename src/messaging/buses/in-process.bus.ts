@@ -1,10 +1,12 @@
-import { type Consumer, MessageBus, type Receiver } from '../bus.js';
+import type { EntityManager } from 'typeorm';
+import { type Consumer, type Delivery, MessageBus, type Receiver } from '../bus.js';
 import type { Message } from '../message.js';
 import { tryDeliver } from './try-deliver.js';
 
 /**
- * A bus without a broker, for a single service. The outbox is the queue: to publish a message is to deliver it, and a message that a
- * consumer failed to process stays in the outbox. Several replicas share the work, because each relay locks other rows.
+ * A bus without a broker, for a single service. The outbox is the queue. Fresh messages take effect in the transaction that deletes them. If that
+ * fails, they are delivered through the inbox, which finds the message that failed. A message that a consumer failed to process stays in the
+ * outbox. Replicas share the work: one relay at a time delivers fresh messages, and each relay locks other rows of the released ones.
  */
 export class InProcessBus extends MessageBus {
   private consumers: readonly Consumer[] = [];
@@ -16,12 +18,22 @@ export class InProcessBus extends MessageBus {
     return Promise.resolve();
   }
 
+  override async deliverWithin(tx: EntityManager, messages: readonly Message[]): Promise<readonly Delivery[]> {
+    this.expectStarted();
+    const deliveries = this.consumers.map((consumer) => ({ consumer, messages: messagesOf(consumer, messages) }));
+    // One consumer after the other and always in the same order, so that two relays lock rows in the same order.
+    for (const { consumer, messages } of deliveries) {
+      const concerned = messages.filter((message) => consumer.concerns?.(message) ?? true);
+      if (concerned.length > 0) await consumer.handle(tx, concerned);
+    }
+    return deliveries;
+  }
+
   async publish(messages: readonly Message[]): Promise<readonly Message[]> {
-    const { receiver } = this;
-    if (!receiver) throw new Error('The bus has not been started, so no consumer would get the messages');
+    const receiver = this.expectStarted();
     const failed = new Set<Message>();
     for (const consumer of this.consumers) {
-      const own = messages.filter(({ type }) => consumer.types.includes(type));
+      const own = messagesOf(consumer, messages);
       if (own.length === 0) continue;
       const outcomes = await tryDeliver(receiver, consumer, own);
       outcomes.forEach((outcome, i) => outcome === 'failed' && failed.add(own[i] as Message));
@@ -29,7 +41,15 @@ export class InProcessBus extends MessageBus {
     return messages.filter((message) => !failed.has(message));
   }
 
+  private expectStarted(): Receiver {
+    if (!this.receiver) throw new Error('The bus has not been started, so no consumer would get the messages');
+    return this.receiver;
+  }
+
   async stop(): Promise<void> {
     // Deliveries run inside the relay, and the relay has stopped before the bus is stopped.
   }
 }
+
+const messagesOf = ({ types }: Consumer, messages: readonly Message[]) =>
+  messages.filter(({ type }) => types.includes(type));
