@@ -117,14 +117,16 @@ export function inTransaction<T>(
  * Runs one statement that writes, as a transaction of its own, which saves the round trips of BEGIN and COMMIT. `DataSource.query` would
  * return a useless connection to the pool, and would not notice that PostgreSQL has stopped waiting for a standby.
  *
+ * @param name prepares the statement once for each connection, if given. Only for a frequent statement whose plan cannot age.
  * @returns the rows of the statement
  */
 export async function runStatement<Row extends object>(
   dataSource: DataSource,
   text: string,
   values: unknown[],
+  name?: string,
 ): Promise<Row[]> {
-  const { rows, rowCount } = await runTransaction(dataSource, ({ sql }) => sql.query({ text, values }));
+  const { rows, rowCount } = await runTransaction(dataSource, ({ sql }) => sql.query({ name, text, values }));
   // A statement that changed nothing did not wait for the standbys. A later commit waits for everything that the statement has read.
   if (rowCount === 0) await runTransaction(dataSource, ({ sql }) => sql.query(`SELECT ${AWAIT_STANDBYS}`));
   return rows as Row[];

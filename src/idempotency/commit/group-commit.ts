@@ -24,12 +24,10 @@ interface Waiting {
 }
 
 /**
- * Number of groups that run at once: while one group waits for its commit, the next group executes its statements. If more groups ran at
- * once, each group would only be smaller.
+ * A group that runs for longer than this counts as slow, and the next group starts beside it. A group is slow if its commit waits for a standby,
+ * if it waits for a lock, or if a phase takes long.
  */
-const GROUPS = 2;
-/** After this time a running group stops counting against `GROUPS`, so the next group can start. */
-const PATIENCE_MS = 50;
+const PATIENCE_MS = 10;
 /**
  * Maximum number of groups at once, slow groups included. Together with the transactions of {@link OneByOne}, they use 8 of the 10 connections
  * that a pool has by default.
@@ -42,7 +40,10 @@ const MAX_APART = 1_000;
 
 /**
  * The fast committer: requests that arrive while a commit is under way share the next transaction, so each request pays only a fraction of
- * a commit and its statements. A request that arrives alone is committed at once. Accounts take turns.
+ * a commit and its statements. A request that arrives alone does not wait for others. Accounts take turns.
+ *
+ * One group runs at a time. Two groups at once would each have half as many requests, but each would need almost as much work as one large group,
+ * because the work of a group hardly depends on its size.
  *
  * A group gets one attempt. If it fails, each of its requests is handed to {@link OneByOne}, so a bad request harms only itself. An account
  * whose request fails there as well has made the group fail. For {@link APART_MS} the account is committed one by one, so that it cannot make
@@ -59,6 +60,8 @@ export class GroupCommit extends Committer {
   private readonly apart = new LRUCache<string, 'suspected' | 'guilty'>({ max: MAX_APART, ttl: APART_MS });
   private running = 0;
   private slow = 0;
+  /** Starts a group at the end of this turn of the event loop, so that the requests of one turn share a group. */
+  private starting?: NodeJS.Immediate;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -77,7 +80,10 @@ export class GroupCommit extends Committer {
     if (isInDoubt(unit) || this.apart.get(accountId) === 'guilty') return this.commitAlone(unit);
     const result = await new Promise<GroupResult>((resolve, reject) => {
       this.queue.add([{ unit, accountId, resolve, reject }]);
-      this.startGroups();
+      this.starting ??= setImmediate(() => {
+        this.starting = undefined;
+        this.startGroup();
+      });
     });
     if (result.kind !== 'large-reply') return result;
     return this.store.readReply(unit.identity, result).catch((error: unknown) => {
@@ -86,13 +92,11 @@ export class GroupCommit extends Committer {
     });
   }
 
-  private startGroups(): void {
-    while (this.running - this.slow < GROUPS && this.running < MAX_GROUPS) {
-      // The units of a suspected account stay in the queue until the account has been tried alone.
-      const group = this.queue.takeGroup(this.options.maxGroupSize, nameOf, (accountId) => !this.apart.has(accountId));
-      if (group.length === 0) return;
-      void this.runGroup(inLockOrder(group, nameOf));
-    }
+  private startGroup(): void {
+    if (this.running > this.slow || this.running === MAX_GROUPS) return;
+    // The units of a suspected account stay in the queue until the account has been tried alone.
+    const group = this.queue.takeGroup(this.options.maxGroupSize, nameOf, (accountId) => !this.apart.has(accountId));
+    if (group.length > 0) void this.runGroup(inLockOrder(group, nameOf));
   }
 
   private async runGroup(group: Waiting[]): Promise<void> {
@@ -100,14 +104,14 @@ export class GroupCommit extends Committer {
     const patience = setTimeout(() => {
       isSlow = true;
       this.slow++;
-      this.startGroups();
+      this.startGroup();
     }, PATIENCE_MS);
     this.running++;
     await this.tryTogether(group);
     clearTimeout(patience);
     if (isSlow) this.slow--;
     this.running--;
-    this.startGroups();
+    this.startGroup();
   }
 
   private async tryTogether(group: Waiting[]): Promise<void> {
@@ -133,7 +137,7 @@ export class GroupCommit extends Committer {
       const members = group.filter((waiting) => waiting.accountId === accountId);
       void Promise.all(members.map((waiting) => this.settle(waiting))).then(() => {
         if (this.apart.get(accountId) === 'suspected') this.apart.delete(accountId);
-        this.startGroups();
+        this.startGroup();
       });
     }
   }

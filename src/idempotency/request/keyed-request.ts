@@ -155,12 +155,11 @@ export class KeyedRequest extends IdempotentRequest {
     phase: AnyPhase<never, unknown>,
     input: unknown,
   ): Promise<CommitResult> {
-    const { identity, lockToken, newRequestId, requestId } = this;
     for (let attempt = 1; ; attempt++) {
-      const { isInDoubt } = this;
+      const { identity, lockToken, newRequestId, requestId, isInDoubt } = this;
       try {
-        const claim = { kind, identity, lockToken, newRequestId, requestId, isInDoubt };
-        return await this.commitUnit({ ...claim, phase, input });
+        const unit = { kind, identity, lockToken, newRequestId, requestId, isInDoubt, phase, input };
+        return await this.commitUnit(unit);
       } catch (error) {
         if (error instanceof KeyLocked) return { kind: 'in_progress' };
         if (!(error instanceof CommitUnknown) || attempt === ATTEMPTS_IN_DOUBT) throw error;
