@@ -24,6 +24,7 @@ export async function judge(world: World, traffic: Traffic): Promise<string> {
     ),
     faults: [],
     initialStock: INITIAL_STOCK,
+    hasBroker: false,
     isReported: false,
   });
   const reasons = [...violations.map(({ invariant, about }) => `${invariant}: ${about}`), ...doubts];

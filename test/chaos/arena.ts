@@ -152,6 +152,7 @@ export class Arena {
       crashed,
       faults,
       initialStock: INITIAL_STOCK,
+      hasBroker: this.bus !== undefined,
       isReported: true,
     };
   }

@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { CONSUMERS } from './consumers.js';
 import type { DatabaseState } from './evidence.js';
+import { CURRENCY } from './operations.js';
 
 const TABLES: Record<keyof DatabaseState, string> = {
   charges: `SELECT account_id, id, amount, currency, description, order_id, status, decline_code,
@@ -12,6 +13,7 @@ const TABLES: Record<keyof DatabaseState, string> = {
   orders: 'SELECT account_id, order_id, status, amount::float8 AS amount, customer_id, items FROM orders',
   stock: 'SELECT account_id, item_id, stock FROM inventory',
   messages: 'SELECT account_id, id, published_at IS NOT NULL AS published FROM outbox',
+  taken: 'SELECT account_id, id, was_fresh FROM chaos.taken',
   processed: `SELECT account_id, consumer, message_id FROM processed_messages WHERE consumer <> 'stripe'`,
   events: `SELECT account_id, consumer, message_id FROM processed_messages WHERE consumer = 'stripe'`,
   deadLetters: 'SELECT account_id, consumer, message_id FROM failed_messages WHERE dead_at IS NOT NULL',
@@ -34,8 +36,8 @@ const UNFINISHED = `
             SELECT account_id, consumer, message_id FROM processed_messages)) AS count`;
 
 /**
- * A trigger that records each change of a completed record and each deletion before the record expires. It is not part of the service,
- * so the checker does not have to trust the service.
+ * Triggers that record each change of a completed record, each deletion before the record expires, and each deletion of a message that is not
+ * published. They are not part of the service, so the checker does not have to trust the service.
  */
 const WATCH = `
   CREATE SCHEMA chaos;
@@ -48,7 +50,27 @@ const WATCH = `
     RETURN NULL;
   END $$;
   CREATE TRIGGER note AFTER UPDATE OR DELETE ON processed_requests
-    FOR EACH ROW WHEN (OLD.completed_at IS NOT NULL) EXECUTE FUNCTION chaos.note()`;
+    FOR EACH ROW WHEN (OLD.completed_at IS NOT NULL) EXECUTE FUNCTION chaos.note();
+  CREATE TABLE chaos.taken (account_id text, id text, was_fresh boolean);
+  CREATE FUNCTION chaos.note_taken() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    INSERT INTO chaos.taken VALUES (OLD.account_id, OLD.id, OLD.available_at IS NULL);
+    RETURN NULL;
+  END $$;
+  CREATE TRIGGER note_taken AFTER DELETE ON outbox
+    FOR EACH ROW WHEN (OLD.published_at IS NULL) EXECUTE FUNCTION chaos.note_taken()`;
+
+/**
+ * Locks the balance of an account, whether or not it exists. ROLLBACK leaves the balance as it was.
+ *
+ * $1 account, $2 currency
+ */
+const LOCK_BALANCE = `
+  INSERT INTO balances AS balance (account_id, currency, amount) VALUES ($1, $2, 0)
+  ON CONFLICT (account_id, currency) DO UPDATE SET amount = balance.amount`;
+
+// $1 process id of a session
+const WAITING = 'SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))';
 
 /** The database of a run, read without the service and without its proxies. */
 export class ObservedDatabase {
@@ -74,6 +96,21 @@ export class ObservedDatabase {
   /** How many keys, charges, refunds and messages are unfinished. */
   async unfinished(): Promise<number> {
     return Number((await this.query(UNFINISHED, [CONSUMERS]))[0]?.['count']);
+  }
+
+  /**
+   * Locks the balance of an account while `work` runs, as the transaction of an operator would do.
+   *
+   * @param work gets a function that returns whether a statement of another session waits for the lock
+   */
+  async whileLocked(account: string, work: (hasWaiting: () => Promise<boolean>) => Promise<void>): Promise<void> {
+    await this.withClient(async (client) => {
+      await client.query('BEGIN');
+      await client.query(LOCK_BALANCE, [account, CURRENCY]);
+      const [session] = (await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows;
+      await work(async () => (await this.query(WAITING, [session?.pid])).length > 0);
+      await client.query('ROLLBACK');
+    });
   }
 
   async query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]> {

@@ -58,6 +58,14 @@ export interface MessageRow {
   published: boolean;
 }
 
+/** A message that was deleted before it was published, as a trigger of the database recorded it. */
+export interface TakenRow {
+  account_id: string;
+  id: string;
+  /** Whether no relay had released it. Only such a message may be deleted before it is published. */
+  was_fresh: boolean;
+}
+
 export interface ProcessedRow {
   account_id: string;
   consumer: string;
@@ -86,6 +94,7 @@ export interface DatabaseState {
   orders: OrderRow[];
   stock: StockRow[];
   messages: MessageRow[];
+  taken: TakenRow[];
   processed: ProcessedRow[];
   /** The events of Stripe that the service has received. */
   events: ProcessedRow[];
@@ -131,6 +140,8 @@ export interface Evidence {
   faults: readonly string[];
   /** The stock of each item of each account before the first order. */
   initialStock: number;
+  /** Whether a broker carries the messages, so that each message stays in the outbox, and in the inbox of each of its consumers. */
+  hasBroker: boolean;
   /** Whether the bank also reports its captures by events. */
   isReported: boolean;
 }

@@ -15,7 +15,7 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 
 /**
  * Inserts a charge of a day ago whose reply expires soon: all rows that the service would have written, and the line in the bank's
- * journal.
+ * journal. Its message has been released and not published, so it goes through the inbox.
  *
  * @param expiresAt milliseconds since 1970
  * @returns the recorded reply

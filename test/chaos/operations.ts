@@ -2,7 +2,8 @@ import type { Operation } from './history.js';
 
 /** The items that each account sells from a stock of its own. */
 export const ITEMS = ['item_1', 'item_2', 'item_3', 'item_4', 'item_5'];
-const CURRENCY = 'eur';
+/** The only currency of a run. */
+export const CURRENCY = 'eur';
 
 export interface Line {
   item_id: string;

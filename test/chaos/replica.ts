@@ -36,13 +36,16 @@ function disarm(): void {
   armed = undefined;
 }
 
-type Step = 'claim' | 'complete' | 'take-over' | 'relay' | 'mark' | 'consumer' | 'webhook' | 'sweep';
+type Step =
+  'claim' | 'complete' | 'take-over' | 'fresh' | 'release' | 'relay' | 'mark' | 'consumer' | 'webhook' | 'sweep';
 
 const STEPS = new Map<string, Step>([
   ['idempotency_claim', 'claim'],
   ['idempotency_claim_all', 'claim'],
   ['idempotency_complete', 'complete'],
   ['idempotency_complete_all', 'complete'],
+  ['messaging_take_fresh', 'fresh'],
+  ['messaging_release_fresh', 'release'],
   ['messaging_lock_due', 'relay'],
   ['messaging_published', 'mark'],
   ['messaging_receive', 'consumer'],
@@ -58,15 +61,25 @@ const BEFORE: Partial<Record<Step, FailPoint>> = {
 };
 const ANSWERED: Partial<Record<Step, FailPoint>> = {
   claim: 'claim.answered',
+  fresh: 'fresh.taken',
   relay: 'relay.locked',
   consumer: 'consumer.received',
   webhook: 'webhook.received',
   'take-over': 'take-over.answered',
   sweep: 'sweep.answered',
 };
+/** The effects of the consumers in the transaction of fresh messages, each with the step behind it. */
+const EFFECTS: readonly [RegExp, FailPoint][] = [
+  [/^\s*INSERT INTO balances /, 'fresh.counted'],
+  [/^\s*UPDATE orders SET status = 'paid'/, 'fresh.paid'],
+  [/^\s*INSERT INTO mailed_orders /, 'fresh.mailed'],
+];
+const WORKED: Partial<Record<Step, FailPoint>> = { fresh: 'fresh.worked', consumer: 'consumer.worked' };
 const COMMIT_SENT: Partial<Record<Step, FailPoint>> = {
   claim: 'claim.commit-sent',
   complete: 'complete.commit-sent',
+  fresh: 'fresh.commit-sent',
+  release: 'release.commit-sent',
   mark: 'relay.commit-sent',
   consumer: 'consumer.commit-sent',
   webhook: 'webhook.commit-sent',
@@ -76,11 +89,14 @@ const COMMIT_SENT: Partial<Record<Step, FailPoint>> = {
 const COMMITTED: Partial<Record<Step, FailPoint>> = {
   claim: 'claim.committed',
   complete: 'complete.committed',
+  fresh: 'fresh.committed',
+  release: 'release.committed',
   mark: 'relay.committed',
   consumer: 'consumer.committed',
   webhook: 'webhook.committed',
   'take-over': 'take-over.committed',
 };
+const ROLLED_BACK: Partial<Record<Step, FailPoint>> = { fresh: 'fresh.rolled-back' };
 
 const reachOf = (points: Partial<Record<Step, FailPoint>>, step: Step) => {
   const point = points[step];
@@ -118,7 +134,7 @@ function watchTransactions(): void {
 
   const commit = (client: object, args: unknown[], step: Step) => {
     steps.delete(client);
-    if (step === 'consumer') reach('consumer.worked');
+    reachOf(WORKED, step);
     const answer = send.apply(client, args);
     // COMMIT has been written by then, because pg writes everything of one turn at the end of the turn.
     queueMicrotask(() => reachOf(COMMIT_SENT, step));
@@ -133,16 +149,31 @@ function watchTransactions(): void {
     });
   };
 
+  const rollback = (client: object, args: unknown[], step: Step) => {
+    steps.delete(client);
+    return send.apply(client, args).then((result) => {
+      reachOf(ROLLED_BACK, step);
+      return result;
+    });
+  };
+
+  const effect = (client: object, args: unknown[], point: FailPoint) =>
+    send.apply(client, args).then((result) => {
+      reach(point);
+      return result;
+    });
+
   Client.prototype.query = function (this: object, ...args: unknown[]) {
     const first = args[0] as Statement;
     const { name, text } = typeof first === 'string' ? { name: undefined, text: first } : first;
-    if (text === 'COMMIT') {
-      const step = steps.get(this);
-      return step ? commit(this, args, step) : send.apply(this, args);
-    }
-    if (text === 'ROLLBACK') steps.delete(this);
-    const step = STEPS.get(name ?? text);
-    return step ? statement(this, args, step) : send.apply(this, args);
+    const began = STEPS.get(name ?? text);
+    if (began) return statement(this, args, began);
+    const step = steps.get(this);
+    if (!step) return send.apply(this, args);
+    if (text === 'COMMIT') return commit(this, args, step);
+    if (text === 'ROLLBACK') return rollback(this, args, step);
+    const [, point] = (step === 'fresh' ? EFFECTS.find(([pattern]) => pattern.test(text)) : undefined) ?? [];
+    return point ? effect(this, args, point) : send.apply(this, args);
   } as never;
 }
 

@@ -1,7 +1,15 @@
-import type { Fault } from './fault.js';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Fault, pauseFor } from './fault.js';
+import { ACCOUNTS } from './replicas.js';
 
 /** How many times statements are cancelled, one after the other. */
 const CANCEL_ROUNDS = 25;
+
+/** How long a balance is locked if no message arrives for it. */
+const LOCK_MS = 4_000;
+/** How much longer it is locked if a message has arrived. A message waits for 250 ms in its first delivery. */
+const LOCKED_MS = { least: 300, most: 1_500 };
+const LOOK_INTERVAL_MS = 50;
 
 /** Faults that an administrator of the database can cause. */
 export const SESSION_FAULTS = {
@@ -18,6 +26,20 @@ export const SESSION_FAULTS = {
   'connections terminated': async (arena, _random, landed) => {
     const terminated = await arena.database.query(TERMINATE).catch(() => []);
     if (terminated.length > 0) landed(`${terminated.length} connections`);
+  },
+
+  /** Locks the balance of one account, so that its messages cannot be delivered together with those of other accounts. */
+  'balance locked': async ({ database }, random, landed) => {
+    const account = random.pick(ACCOUNTS);
+    let isFelt = false;
+    const lock = database.whileLocked(account, async (hasWaiting) => {
+      const deadline = performance.now() + LOCK_MS;
+      while (!(isFelt = await hasWaiting()) && performance.now() < deadline) await pause(LOOK_INTERVAL_MS);
+      if (isFelt) await pauseFor(random, LOCKED_MS);
+    });
+    // Another fault may end the session that holds the lock.
+    await lock.catch(() => undefined);
+    if (isFelt) landed(account);
   },
 } satisfies Record<string, Fault>;
 

@@ -7,7 +7,7 @@ import type { Verdict } from './checker/verdict.js';
 import { recordedLongAgo } from './expiring.js';
 import type { StopCase, Subject } from './fail-points.js';
 import { type Operation, type Outcome, parse, type Reply } from './history.js';
-import { chargeOf, ITEMS, orderOf, refundOf } from './operations.js';
+import { chargeOf, ITEMS, orderOf, paymentOf, refundOf } from './operations.js';
 import { ACCOUNTS, type ChaosReplica } from './replicas.js';
 import { FREEZE_MS, PATIENCE_MS } from './timing.js';
 
@@ -19,7 +19,9 @@ const REFUNDABLE = 1_000_000;
 /** A key that is inserted for the sweep has expired this long ago. */
 const EXPIRED_MS = 1_000;
 /** Steps of background work, which any replica may do. */
-const IN_THE_BACKGROUND = /^(take-over|relay|consumer|sweep)/;
+const IN_THE_BACKGROUND = /^(take-over|fresh|release|relay|consumer|sweep)/;
+/** Steps of messages whose delivery in the transaction that deletes them has failed. */
+const AFTER_A_FAILURE = /^(fresh\.rolled-back|release|relay|consumer)/;
 
 /**
  * Stops one of two processes at a step of the protocol, lets the other process finish the work, and restarts or wakes the first one.
@@ -40,10 +42,12 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase, subject: S
     return outcome;
   };
   const chargeId = subject === 'refunds' ? await refundable(arena) : '';
+  let last: Operation;
   const request = (n: number) => {
-    if (subject === 'charges') return n % 2 ? order() : charge();
     // Every other refund exceeds the charge, because a refusal has two commits as well.
-    return refundOf(ACCOUNT, newName('refund'), chargeId, n % 2 ? 2 * REFUNDABLE : 1);
+    if (subject === 'refunds') return refundOf(ACCOUNT, newName('refund'), chargeId, n % 2 ? 2 * REFUNDABLE : 1);
+    // Every third request pays for the order before it.
+    return (last = n % 3 === 0 ? charge() : n % 3 === 1 ? order() : paymentOf(last, newName('payment')));
   };
   const kind = `${point}, ${stop}`;
   history.add({ type: 'fault', kind, state: 'attempted', about: '' });
@@ -57,12 +61,16 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase, subject: S
   }
   // Only one replica does a piece of background work. The other replica is frozen, so that the target does this work.
   if (IN_THE_BACKGROUND.test(point)) other.signal('SIGSTOP');
+  // A delivery fails if it cannot lock the balance. Then the message is released, and the inbox can process it.
+  const isReleased = async () => reached !== undefined || (await arena.database.query(RELEASED)).length > 0;
+  const failing = AFTER_A_FAILURE.test(point) && arena.database.whileLocked(ACCOUNT, () => until(isReleased));
   for (let n = 0; reached === undefined; n++) {
     if (point.startsWith('sweep')) operations.push(await expired(arena));
     else if (!point.startsWith('take-over')) void begin(request(n), target);
     for (let looks = 0; reached === undefined && looks < 10; looks++) await pause(PAUSE_MS);
   }
   await reach;
+  await failing;
   other.signal('SIGCONT');
   arena.setBankFault(undefined);
   if (reached) history.add({ type: 'fault', kind, state: 'landed', about: '' });
@@ -82,6 +90,12 @@ export async function stopAt(arena: Arena, { point, stop }: StopCase, subject: S
   history.add({ type: 'phase', name: 'end' });
   return check(arena.evidence(end, end, [kind]));
 }
+
+async function until(isTrue: () => Promise<boolean>): Promise<void> {
+  while (!(await isTrue())) await pause(PAUSE_MS);
+}
+
+const RELEASED = 'SELECT FROM outbox WHERE published_at IS NULL AND available_at IS NOT NULL';
 
 async function untilAnswered({ history, replicas }: Arena, operation: Operation): Promise<Reply | undefined> {
   const deadline = performance.now() + PATIENCE_MS;

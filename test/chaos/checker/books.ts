@@ -1,8 +1,11 @@
 import { consumersOf } from '../consumers.js';
 import { eventIdOf } from '../evidence.js';
-import type { DatabaseState, Snapshot } from '../evidence.js';
+import type { DatabaseState, Evidence, Snapshot } from '../evidence.js';
 import { chargeIdOf, named, REFUND, refundIdOf } from './stories.js';
 import type { Report } from './verdict.js';
+
+/** The place of a message that was deleted in the transaction of its effects. */
+const TAKEN = 'taken fresh';
 
 /** Sums by name, such as amounts by account and currency. */
 class Sums extends Map<string, number> {
@@ -166,22 +169,32 @@ export function checkEvents({ database, journal }: Snapshot, report: Report): vo
   for (const about of due.differences(seen)) report('messages once', `events sent and received differ: ${about}`);
 }
 
-/** Each charge and each refund has one message, each consumer has processed each message once, and each order has the right payments. */
+/**
+ * Each charge and each refund has one message, each message has taken effect once, and each order has the right payments.
+ *
+ * A message that was released is published in the outbox, and each of its consumers has one row for it in the inbox. A fresh message was deleted
+ * once and is in none of these places. Its effects are proven by the payments of the orders, and by the balances in {@link checkBooks}.
+ */
 export function checkMessages(
-  { charges, refunds, orders, messages, processed, payments }: DatabaseState,
+  { charges, refunds, orders, messages, taken, processed, payments }: DatabaseState,
+  { hasBroker }: Pick<Evidence, 'hasBroker'>,
   report: Report,
 ): void {
   const [due, seen] = [new Sums(), new Sums()];
+  const takenFresh = new Set(
+    taken.filter(({ was_fresh }) => was_fresh && !hasBroker).map(({ account_id, id }) => named(account_id, id)),
+  );
+  const expect = (message: string, consumers: readonly string[]) => {
+    for (const place of takenFresh.has(message) ? [TAKEN] : ['outbox', ...consumers]) due.add(`${place} ${message}`, 1);
+  };
   const succeeded = charges.filter(({ status }) => status === 'succeeded');
-  for (const { account_id, id, order_id } of succeeded) {
-    const message = named(account_id, `charge.succeeded.${id}`);
-    for (const place of ['outbox', ...consumersOf(order_id)]) due.add(`${place} ${message}`, 1);
-  }
-  for (const { account_id, id, status } of refunds) {
-    if (status !== 'succeeded') continue;
-    for (const place of ['outbox', 'balance']) due.add(`${place} ${named(account_id, `refund.succeeded.${id}`)}`, 1);
-  }
+  for (const { account_id, id, order_id } of succeeded)
+    expect(named(account_id, `charge.succeeded.${id}`), consumersOf(order_id));
+  for (const { account_id, id, status } of refunds)
+    if (status === 'succeeded') expect(named(account_id, `refund.succeeded.${id}`), ['balance']);
   for (const { account_id, id } of messages) seen.add(`outbox ${named(account_id, id)}`, 1);
+  for (const { account_id, id, was_fresh } of taken)
+    seen.add(`${was_fresh ? TAKEN : 'deleted after its release'} ${named(account_id, id)}`, 1);
   for (const { account_id, consumer, message_id } of processed)
     seen.add(`${consumer} ${named(account_id, message_id)}`, 1);
   for (const about of due.differences(seen)) report('messages once', `messages expected and seen differ: ${about}`);

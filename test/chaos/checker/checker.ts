@@ -57,7 +57,7 @@ export function check(evidence: Evidence): Verdict {
     checkBooks(end, report);
     checkRefunds(end, report);
     checkStock(end.database, initialStock, report);
-    checkMessages(end.database, report);
+    checkMessages(end.database, evidence, report);
     if (evidence.isReported) checkEvents(end, report);
   }
   const doubts = doubtsOf(evidence);
