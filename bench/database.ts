@@ -8,6 +8,7 @@ import { EmbeddedPostgres } from '../src/database/embedded/embedded-postgres.js'
 import { migrate } from '../src/database/migrate.js';
 import { countEffects, type Effects } from '../harness/effects.js';
 import { endProcesses } from '../harness/processes.js';
+import { RedisServer } from '../harness/redis.js';
 
 /** Longer than a lease of the service, so that recovery has finished the requests that their clients gave up. */
 const QUIESCENCE_TIMEOUT_MS = 60_000;
@@ -18,8 +19,11 @@ const ITEMS = 100;
 const STOCK_UP = `
   INSERT INTO inventory (account_id, item_id, stock)
   SELECT $1, 'item_' || lpad(n::text, 2, '0'), $3 FROM generate_series(0, $2 - 1) AS n`;
+/** The settings in the configuration file that comes with Redis: snapshots on disk, and no log of each write. */
+const REDIS_DEFAULTS = ['--appendonly', 'no', '--save', '3600 1 300 100 60 10000'];
 /** Matches the statements of the relay and the consumers by the tables that only they write. */
 const OF_MESSAGES = 'outbox|processed_messages|balances';
+const BACKEND = 'SELECT pg_backend_pid() AS pid';
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The counts of all effects in a database so far. Completed keys that were seeded are not included. */
@@ -28,15 +32,27 @@ export interface AllEffects extends Effects {
   orders: number;
   /** Pieces taken from stock. */
   taken: number;
-  /** Messages in the outbox. */
-  messages: number;
-  unpublished: number;
+  /** The sum of the amounts of all charges that have succeeded. */
+  charged: number;
+  /** The sum of the amounts in all messages: those that have reached the balance, and those that are still in the outbox. */
+  announced: number;
 }
 
 const COUNT_ORDERS_AND_MESSAGES = `
   SELECT (SELECT count(*)::int FROM orders) AS orders,
          (SELECT sum($1 - stock)::int FROM inventory) AS taken,
-         (SELECT count(*)::int FROM outbox) AS messages,
+         (SELECT coalesce(sum(amount), 0)::float8 FROM charges WHERE status = 'succeeded') AS charged,
+         (SELECT coalesce(sum(amount), 0)::float8 FROM balances)
+         + (SELECT coalesce(sum((data->>'amount')::integer), 0)::float8 FROM outbox
+            WHERE (account_id, 'balance', id) NOT IN (SELECT account_id, consumer, message_id FROM processed_messages))
+           AS announced`;
+
+/** The work that is still to be done in a database. */
+type Unfinished = Record<'pending' | 'in_progress' | 'unpublished', number>;
+
+const COUNT_UNFINISHED = `
+  SELECT (SELECT count(*)::int FROM charges WHERE status = 'pending') AS pending,
+         (SELECT count(*)::int FROM processed_requests WHERE completed_at IS NULL) AS in_progress,
          (SELECT count(*)::int FROM outbox WHERE published_at IS NULL) AS unpublished`;
 
 /** A database of one contender, read by the benchmark on a connection of its own. */
@@ -52,6 +68,28 @@ export class BenchDatabase {
 
   readonly sql = async <Row extends QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> =>
     (await this.client.query<Row>(text, values)).rows;
+
+  /** The only row that a query has. */
+  async row<Row extends QueryResultRow>(text: string): Promise<Row> {
+    const [row] = await this.sql<Row>(text);
+    if (!row) throw new Error(`No row: ${text}`);
+    return row;
+  }
+
+  /** Runs a statement on a new connection, and then closes the connection. */
+  async onNewConnection(text: string): Promise<void> {
+    const client = await connect(this.url);
+    await client.query(text).finally(() => client.end());
+  }
+
+  /** The process id of the backend that serves {@link sql}. */
+  async backendPid(): Promise<number> {
+    return (await this.row<{ pid: number }>(BACKEND)).pid;
+  }
+
+  async stockUp(): Promise<void> {
+    await this.sql(STOCK_UP, [DEMO_ACCOUNT, ITEMS, STOCK]);
+  }
 
   async effects(): Promise<AllEffects> {
     const effects = await countEffects(this.sql, { completedSince: this.completedSince });
@@ -85,6 +123,11 @@ export class BenchDatabase {
     return rows[0]?.count ?? 0;
   }
 
+  /** Waits until no connection is in a statement or a transaction. */
+  async idleness(): Promise<void> {
+    await untilQuiet(async () => (await this.busyConnections()) === 0);
+  }
+
   /**
    * Waits until nothing is in flight, including requests whose clients hung up.
    *
@@ -92,17 +135,24 @@ export class BenchDatabase {
    */
   async quiescence(): Promise<void> {
     const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
-    for (let quietLooks = 0; quietLooks < 2;) {
-      const { pending, in_progress, unpublished } = await this.effects();
-      // Two quiet looks in a row are necessary, because a connection is idle for a moment between two statements of a request.
-      quietLooks = pending + in_progress + unpublished + (await this.busyConnections()) === 0 ? quietLooks + 1 : 0;
+    await untilQuiet(async () => {
+      const { pending, in_progress, unpublished } = await this.row<Unfinished>(COUNT_UNFINISHED);
+      const busy = await this.busyConnections();
       if (performance.now() > deadline) {
         throw new Error(
           `${this.name}: after a minute of waiting, ${pending} charges are pending, ${in_progress} keys are in progress and ${unpublished} messages are unpublished`,
         );
       }
-      await pause(LOOK_INTERVAL_MS);
-    }
+      return pending + in_progress + unpublished + busy === 0;
+    });
+  }
+}
+
+/** Looks until it is quiet twice in a row, because a connection is idle for a moment between two statements of a request. */
+async function untilQuiet(isQuiet: () => Promise<boolean>): Promise<void> {
+  for (let quietLooks = 0; quietLooks < 2;) {
+    quietLooks = (await isQuiet()) ? quietLooks + 1 : 0;
+    await pause(LOOK_INTERVAL_MS);
   }
 }
 
@@ -116,6 +166,7 @@ export class BenchServer {
   ) {}
 
   private readonly clients: Client[] = [];
+  private redis: Promise<RedisServer> | undefined;
 
   /** Starts PostgreSQL in a new temporary directory, which is removed when this process ends. */
   static async start(): Promise<BenchServer> {
@@ -126,14 +177,50 @@ export class BenchServer {
     return new BenchServer(directory, postgres.url, admin, () => postgres.stop());
   }
 
-  /** A migrated database. */
+  /** Creates a migrated database with stock. */
   async createDatabase(name: string): Promise<BenchDatabase> {
-    await this.admin.query(`CREATE DATABASE ${name} TEMPLATE ${new URL(this.url).pathname.slice(1)}`);
+    const database = await this.create(name, new URL(this.url).pathname.slice(1));
+    await database.stockUp();
+    return database;
+  }
+
+  /** Creates a database without tables, for a service that brings migrations of its own. */
+  createEmptyDatabase(name: string): Promise<BenchDatabase> {
+    return this.create(name, 'template1');
+  }
+
+  /** Creates a database. Its name gets a number, because a later part of a run may use the same name. */
+  private async create(prefix: string, template: string): Promise<BenchDatabase> {
+    const name = `${prefix}_${this.clients.length}`;
+    await this.admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`);
     const url = at(this.url, name);
     const client = await connect(url);
     this.clients.push(client);
-    await client.query(STOCK_UP, [DEMO_ACCOUNT, ITEMS, STOCK]);
     return new BenchDatabase(url, name, client, this.admin);
+  }
+
+  /**
+   * The URL of a database in a Redis that only the benchmark uses. The first call starts it.
+   *
+   * @param number of the database, from 0 to 15
+   * @throws Error if `redis-server` is not installed
+   */
+  async redisUrl(number: number): Promise<string> {
+    this.redis ??= RedisServer.start('redis-server', REDIS_DEFAULTS);
+    return `${(await this.redis).url}/${number}`;
+  }
+
+  /** Changes settings of the server. All settings that are not given are as at its start. */
+  async configure(settings: Record<string, string>): Promise<void> {
+    await this.admin.query('ALTER SYSTEM RESET ALL');
+    for (const [name, value] of Object.entries(settings))
+      await this.admin.query(`ALTER SYSTEM SET ${name} = '${value}'`);
+    await this.admin.query('SELECT pg_reload_conf()');
+  }
+
+  /** The process id of the backend that serves {@link admin}. */
+  async backendPid(): Promise<number> {
+    return (await this.admin.query<{ pid: number }>(BACKEND)).rows[0]?.pid ?? NaN;
   }
 
   /** Writes all changed pages to disk, so that no measurement pays for the writes of another one. */
@@ -143,6 +230,7 @@ export class BenchServer {
 
   async stop(): Promise<void> {
     await Promise.all([this.admin, ...this.clients].map((client) => client.end()));
+    await this.redis?.then((redis) => redis.stop()).catch(() => undefined);
     await this.stopPostgres();
   }
 }

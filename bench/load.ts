@@ -1,14 +1,13 @@
 import autocannon from 'autocannon';
 import type { Job, Keys, Operation, Tally } from './measurement.js';
-import { sendEvenly } from './paced.js';
+import { mixedRequest } from './mix.js';
+import { type Outgoing, sendEvenly } from './paced.js';
 import { ready, workOn } from './worker.js';
 
 /** A job for the load generator. */
 export interface LoadJob extends Job {
-  /** The URL of the server, without a path. */
-  url: string;
-  /** Sends this many requests a second, evenly, without waiting for answers. If it is not given, each connection sends its next request after an answer. */
-  ratePerSecond?: number;
+  /** The URL of the server, without a path, or the URLs of replicas, to each of which an equal share of the connections goes. */
+  url: string | readonly string[];
 }
 
 /** The body of every charge: that of the README, so that a reader can compare them. */
@@ -20,7 +19,7 @@ const orderOf = (name: string) =>
 /** The text before the part of an item's name that differs. */
 const ITEM = '"item_id":"item_';
 
-const PATHS: Record<Operation, string> = { charge: '/charges', order: '/orders' };
+const PATHS: Record<Exclude<Operation, 'mixed'>, string> = { charge: '/charges', order: '/orders' };
 const DIGITS = 8;
 /** autocannon checks at this interval whether it is done. The measured time ends with the last answer. */
 const LOOK_INTERVAL_MS = 100;
@@ -48,10 +47,39 @@ function keysOf(keys: Keys): () => string {
 
 const numbered = (prefix: string, number: number) => `${prefix}-${String(number).padStart(DIGITS, '0')}`;
 
+/** Returns a function that gives the requests of a job, one after the other. Only jobs with a fixed rate use it. */
+function requestsOf({ keys, operation = 'charge' }: Job): () => Outgoing {
+  const charge = (key: string): Outgoing => ({ path: PATHS.charge, body: BODY, key });
+  // An order comes without a key, because its id is a natural key.
+  const order = (name: string): Outgoing => ({ path: PATHS.order, body: orderOf(name) });
+  const nextKey = keysOf(keys);
+  if (operation === 'charge') return () => charge(nextKey());
+  const nextNew = keysOf({ kind: 'fresh', prefix: `${keys.kind === 'one' ? keys.key : keys.prefix}-new` });
+  if (operation === 'order') return () => order(nextNew());
+  let number = 0;
+  return () => {
+    switch (mixedRequest(number++)) {
+      case 'fresh':
+        return charge(nextNew());
+      case 'replay':
+        return charge(nextKey());
+      case 'order':
+        return order(nextNew());
+    }
+  };
+}
+
 /** Sends the next request on a connection as soon as the last one is answered, with autocannon. */
 async function sendAsAnswered(job: LoadJob, tally: Tally): Promise<void> {
-  const { url, connections, until, keys, operation = 'charge' } = job;
-  const nextKey = keysOf(keys);
+  const urls = [job.url].flat();
+  const nextKey = keysOf(job.keys);
+  const shares = urls.map((url) => sendTo(url, urls.length, job, nextKey, tally));
+  await Promise.all(shares);
+}
+
+/** Sends one of `shares` equal shares of a job. */
+async function sendTo(url: string, shares: number, job: LoadJob, nextKey: () => string, tally: Tally): Promise<void> {
+  const { until, keys, operation = 'charge' } = job;
   const anyKey = keysOf(keys)();
   let firstAnswer: string | undefined;
   const isSame = (body: unknown) => (firstAnswer ??= String(body)) === body;
@@ -77,12 +105,12 @@ async function sendAsAnswered(job: LoadJob, tally: Tally): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const run = autocannon(
       {
-        url: `${url}${PATHS[operation]}`,
+        url: `${url}${operation === 'order' ? PATHS.order : PATHS.charge}`,
         method: 'POST',
         headers: { 'content-type': 'application/json', 'idempotency-key': anyKey },
         body: operation === 'charge' ? BODY : orderOf(anyKey),
-        connections,
-        ...('seconds' in until ? { duration: until.seconds } : { amount: until.requests }),
+        connections: job.connections / shares,
+        ...('seconds' in until ? { duration: until.seconds } : { amount: until.requests / shares }),
         sampleInt: LOOK_INTERVAL_MS,
         timeout: TIMEOUT_SECONDS,
         setupClient: setUp,
@@ -90,8 +118,8 @@ async function sendAsAnswered(job: LoadJob, tally: Tally): Promise<void> {
       },
       (error, result) => {
         if (error) return reject(error as Error);
-        tally.broken = result.errors;
-        tally.mismatched = result.mismatches;
+        tally.broken += result.errors;
+        tally.mismatched += result.mismatches;
         resolve();
       },
     );
@@ -100,9 +128,10 @@ async function sendAsAnswered(job: LoadJob, tally: Tally): Promise<void> {
 }
 
 workOn<LoadJob>((job, tally) => {
-  const { ratePerSecond, until } = job;
+  const { ratePerSecond, until, connections } = job;
   if (ratePerSecond === undefined) return sendAsAnswered(job, tally);
   const total = 'requests' in until ? until.requests : Math.round(until.seconds * ratePerSecond);
-  return sendEvenly({ ...job, body: BODY, total, ratePerSecond }, keysOf(job.keys), tally);
+  const [url = ''] = [job.url].flat();
+  return sendEvenly({ url, connections, total, ratePerSecond }, requestsOf(job), tally);
 });
 ready();

@@ -4,13 +4,13 @@ import { percentile } from './statistics.js';
 export type Keys =
   /** A new key for each request, if the prefix is new. */
   | { kind: 'fresh'; prefix: string }
-  /** The first `count` keys that `fresh` makes of the same prefix, in turn. */
+  /** The first `count` keys that `fresh` makes of the same prefix, in turn. New keys of mixed requests have this prefix too, followed by `-new`. */
   | { kind: 'known'; prefix: string; count: number }
   /** The same key for each request, so that all answers must be the same. */
   | { kind: 'one'; key: string };
 
-/** The operation that a request is for. */
-export type Operation = 'charge' | 'order';
+/** The operation that the requests are for. `mixed`: fresh charges, replays and orders, as in `mix.ts`. */
+export type Operation = 'charge' | 'order' | 'mixed';
 
 /** The requests to send, and when to stop. */
 export interface Job {
@@ -20,6 +20,8 @@ export interface Job {
   /** Requests in flight at a time, each on a connection of its own. */
   connections: number;
   until: { seconds: number } | { requests: number };
+  /** Sends this many requests a second, evenly, without waiting for answers. If it is not given, each connection sends its next request after an answer. */
+  ratePerSecond?: number | undefined;
 }
 
 /** The result of a job. */

@@ -5,10 +5,17 @@ import type { Tally } from './measurement.js';
 /** The interval at which due requests are sent. It is well below the time that an answer takes. */
 const TICK_MS = 2;
 
+/** One POST request. */
+export interface Outgoing {
+  path: string;
+  body: string;
+  /** The `Idempotency-Key`, if the request has one. */
+  key?: string;
+}
+
 export interface PacedJob {
   /** The URL of the server, without a path. */
   url: string;
-  body: string;
   connections: number;
   /** The number of requests to send in all. */
   total: number;
@@ -21,7 +28,7 @@ export interface PacedJob {
  *
  * autocannon has a fixed rate too, but it sends the requests of a second as fast as it can at the start of that second.
  */
-export async function sendEvenly(job: PacedJob, nextKey: () => string, tally: Tally): Promise<void> {
+export async function sendEvenly(job: PacedJob, next: () => Outgoing, tally: Tally): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: job.connections, scheduling: 'lifo' });
   const { total } = job;
   const startedAtMs = performance.now();
@@ -30,7 +37,7 @@ export async function sendEvenly(job: PacedJob, nextKey: () => string, tally: Ta
     const due = Math.min(total, Math.floor(((performance.now() - startedAtMs) * job.ratePerSecond) / 1000) + 1);
     while (tally.sent < due) {
       const dueAtMs = startedAtMs + (tally.sent++ * 1000) / job.ratePerSecond;
-      underWay.push(sendOne(agent, job, nextKey(), dueAtMs, tally));
+      underWay.push(sendOne(agent, job.url, next(), dueAtMs, tally));
     }
     await pause(TICK_MS);
   }
@@ -38,10 +45,20 @@ export async function sendEvenly(job: PacedJob, nextKey: () => string, tally: Ta
   agent.destroy();
 }
 
-function sendOne(agent: Agent, { url, body }: PacedJob, key: string, dueAtMs: number, tally: Tally): Promise<void> {
-  const headers = { 'content-type': 'application/json', 'content-length': body.length, 'idempotency-key': key };
+function sendOne(
+  agent: Agent,
+  url: string,
+  { path, body, key }: Outgoing,
+  dueAtMs: number,
+  tally: Tally,
+): Promise<void> {
+  const headers = {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    ...(key !== undefined && { 'idempotency-key': key }),
+  };
   return new Promise((resolve) => {
-    const outgoing = request(`${url}/charges`, { agent, method: 'POST', headers }, (incoming) => {
+    const outgoing = request(`${url}${path}`, { agent, method: 'POST', headers }, (incoming) => {
       incoming.resume().once('end', () => {
         tally.answer(performance.now() - dueAtMs, incoming.statusCode === 200);
         resolve();

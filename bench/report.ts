@@ -1,5 +1,5 @@
 import type { Machine } from './machine.js';
-import type { Result, Row, Verdict } from './results.js';
+import type { AbsentRow, Result, Row, Verdict } from './results.js';
 
 const HEADINGS = ['', 'requests/s', 'slowest to fastest round', 'p50 ms', 'p99 ms'] as const;
 
@@ -17,8 +17,10 @@ const cells = ({ contender, rate, lowest, highest, p50Ms, p99Ms }: Row) => [
   readable(p99Ms),
 ];
 
-export const verdictText = ({ text, value, target, met }: Verdict) =>
-  `${text}: ${readable(value)} (target ${target}: ${met ? 'met' : 'not met'})`;
+const absentCells = ({ contender, needs }: AbsentRow) => [contender, `not measured: needs ${needs}`, '', '', ''];
+
+export const verdictText = ({ text, value, target, met, reason }: Verdict) =>
+  `${text}: ${readable(value)} (target ${target}: ${met ? 'met' : 'not met'})${met || reason === undefined ? '' : `\n  ${reason}`}`;
 
 /** A table for a terminal, with the first column aligned left and the numbers aligned right. */
 export function terminalTable(headings: readonly string[], lines: readonly (readonly string[])[]): string {
@@ -31,8 +33,16 @@ export function terminalTable(headings: readonly string[], lines: readonly (read
 /** All scenarios with their targets, for a terminal. */
 export function resultsText(results: readonly Result[]): string {
   return results
-    .map(({ title, rows, verdicts }) =>
-      [title, terminalTable(HEADINGS, rows.map(cells)), ...verdicts.map(verdictText), ''].join('\n'),
+    .map(({ title, note, rows, absent, verdicts, withoutRatios, command }) =>
+      [
+        title,
+        ...(note === undefined ? [] : [note]),
+        terminalTable(HEADINGS, [...rows.map(cells), ...absent.map(absentCells)]),
+        ...verdicts.map(verdictText),
+        ...(withoutRatios === undefined ? [] : [`No ratios: ${withoutRatios}.`]),
+        `Repeat: ${command}`,
+        '',
+      ].join('\n'),
     )
     .join('\n');
 }
@@ -44,19 +54,34 @@ export function markdownTable(headings: readonly string[], lines: readonly (read
 }
 
 /** The table and the targets of one scenario, in Markdown. */
-export function resultMarkdown({ title, rows, verdicts }: Result): string {
-  const targets = verdicts.map(({ text, value, target, met }) => [
-    text,
-    readable(value),
-    target,
-    met ? 'met' : 'not met',
-  ]);
+export function resultMarkdown({ title, note, rows, absent, verdicts, withoutRatios, command }: Result): string {
   return [
     `### ${title}`,
-    markdownTable(HEADINGS, rows.map(cells)),
-    ...(targets.length > 0 ? [markdownTable(['', 'measured', 'target', ''], targets)] : []),
+    ...(note === undefined ? [] : [note]),
+    markdownTable(HEADINGS, [...rows.map(cells), ...absent.map(absentCells)]),
+    ...verdictsMarkdown(verdicts),
+    ...(withoutRatios === undefined ? [] : [`No ratios: ${withoutRatios}.`]),
+    repeatMarkdown(command),
   ].join('\n\n');
 }
+
+/** A table of targets, and the reasons why some of them were missed. */
+function verdictsMarkdown(verdicts: readonly Verdict[]): string[] {
+  if (verdicts.length === 0) return [];
+  const targets = verdicts.map(({ text, value, target, met }) => [text, readable(value), target, metText(met)]);
+  return [markdownTable(['', 'measured', 'target', ''], targets), ...missedMarkdown(verdicts)];
+}
+
+/** A list of the missed targets with their reasons, or nothing. */
+export function missedMarkdown(verdicts: readonly Verdict[]): string[] {
+  const missed = verdicts.filter(({ met, reason }) => !met && reason !== undefined);
+  return missed.length === 0 ? [] : [missed.map(({ text, reason }) => `- not met, ${text}: ${reason}`).join('\n')];
+}
+
+export const metText = (met: boolean) => (met ? 'met' : 'not met');
+
+/** Says how a reader repeats the figures of a section. */
+export const repeatMarkdown = (command: string) => `To repeat these figures: \`${command}\``;
 
 /** The machine that the numbers depend on, in Markdown. */
 export const machineMarkdown = (machine: Machine) => machine.map(([name, value]) => `- ${name}: ${value}`).join('\n');

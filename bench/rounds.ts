@@ -1,12 +1,14 @@
-import { type Contender, type ContenderId, NAMES, startContenders } from './contenders/all.js';
+import { type Contender, type ContenderId, isAbsent, NAMES, startContenders } from './contenders/all.js';
+import { isPeer } from './contenders/peers/install.js';
 import type { BenchServer } from './database.js';
 import { checkHonesty } from './honesty.js';
 import type { LoadJob } from './load.js';
 import type { Job, Keys, Measurement } from './measurement.js';
 import type { Options } from './options.js';
+import { type ProcessorTime, watchProcessors } from './processor-time.js';
 import { Progress } from '../harness/progress.js';
 import { sampleEvery } from './sampling.js';
-import { KNOWN_KEYS, quickScenarios, type Scenario, SCENARIOS, titleOf } from './scenarios.js';
+import { KNOWN_KEYS, quickScenario, type Scenario, titleOf } from './scenarios.js';
 import { type OnProgress, Worker } from './worker.js';
 
 /** Short enough to see a connection that is busy for 50 ms, and long enough not to disturb the measurement. */
@@ -17,11 +19,19 @@ const WARM_UP_SECONDS = 5;
 /** The first requests of a connection run code that is not compiled yet. The others show that the connection keeps working. */
 const QUICK_REQUESTS_OF_A_CONNECTION = 4;
 
+/** One measurement, and the processor time of its span; undefined if this system has no `/proc`. */
+export interface Round extends Measurement {
+  processors?: ProcessorTime | undefined;
+}
+
 /** One contender in one scenario, round by round. */
 export interface Series {
   scenario: Scenario;
   contender: ContenderId;
-  rounds: Measurement[];
+  /** Empty if the contender needs something that this machine does not have. */
+  rounds: Round[];
+  /** The missing program or step, if there is one. */
+  needs?: string;
   /** The largest number of database connections that requests used at once, over all rounds. Measured in storms only. */
   busiestConnections: number;
 }
@@ -32,22 +42,29 @@ interface Entry {
 }
 
 /**
- * Measures every contender in every scenario, once a round. Each round begins with a different entry and every second round goes
+ * Measures every contender of the scenarios in each of them, once a round. Each round begins with a different entry and every second round goes
  * backwards, so that no contender is always measured after the same other one.
  *
  * @throws Error if a measurement was not of honest work
  */
-export async function measureRounds(server: BenchServer, { rounds, seconds, quick }: Options): Promise<Series[]> {
+export async function measureRounds(
+  server: BenchServer,
+  { rounds, seconds, quick }: Options,
+  chosen: readonly Scenario[],
+): Promise<Series[]> {
   const load = await Worker.start<LoadJob>('bench/load.js');
-  const contenders = await startContenders(server, load);
-  const entries = (quick ? quickScenarios() : SCENARIOS).flatMap((scenario): Entry[] =>
-    contenders
-      .filter(({ id }) => scenario.contenders.includes(id))
-      .map((contender) => ({
-        contender,
-        series: { scenario, contender: contender.id, rounds: [], busiestConnections: 0 },
-      })),
-  );
+  const wanted = new Set(chosen.flatMap(({ contenders }) => contenders));
+  const contenders = await startContenders(server, load, wanted);
+  const all: Series[] = [];
+  const entries: Entry[] = [];
+  for (const scenario of quick ? chosen.map(quickScenario) : chosen) {
+    for (const contender of contenders.filter(({ id }) => scenario.contenders.includes(id))) {
+      const series: Series = { scenario, contender: contender.id, rounds: [], busiestConnections: 0 };
+      all.push(series);
+      if (isAbsent(contender)) series.needs = contender.needs;
+      else entries.push({ contender, series });
+    }
+  }
   // Round 0 is not counted. It warms up compilers, caches and connections.
   const firstRound = quick ? 1 : 0;
   const progress = new Progress((rounds + 1 - firstRound) * entries.length);
@@ -71,7 +88,7 @@ export async function measureRounds(server: BenchServer, { rounds, seconds, quic
       series.busiestConnections = Math.max(series.busiestConnections, measured.busiestConnections);
     }
   }
-  return entries.map(({ series }) => series);
+  return all;
 }
 
 /** Time ends a usual measurement. A number of requests ends a quick one, so that a busy machine also answers enough requests. */
@@ -93,19 +110,23 @@ async function measure(
   prefix: string,
   until: Job['until'],
   onProgress: OnProgress,
-): Promise<Measurement & { busiestConnections: number }> {
-  const { connections, operation } = scenario;
+): Promise<Round & { busiestConnections: number }> {
+  const { connections, operation, ratePerSecond } = scenario;
   const keys = await keysFor(scenario, prefix, (job) => run(job, () => undefined));
   await database?.quiescence();
   const before = await database?.effects();
   const sampled =
     scenario.keys === 'one' && database && sampleEvery(SAMPLE_INTERVAL_MS, () => database.connectionsOfRequests());
-  const measured = await run({ operation, keys, connections, until }, onProgress);
+  const processorsUsed = await watchProcessors();
+  const measured = await run({ operation, keys, connections, until, ratePerSecond }, onProgress);
+  const processors = await processorsUsed();
   const busiestConnections = sampled ? Math.max(...(await sampled())) : 0;
-  const keyed = id !== 'without';
+  const replaysHaveEffects = id === 'without';
+  // A peer records its keys in Redis.
+  const keyed = !replaysHaveEffects && !isPeer(id);
   const effects = ({ fresh: 'each', known: 'none', one: 'one' } as const)[scenario.keys];
-  await checkHonesty({ operation, effects, keyed }, measured, database, before);
-  return { ...measured, busiestConnections };
+  await checkHonesty({ operation, effects, keyed, replaysHaveEffects }, measured, database, before);
+  return { ...measured, busiestConnections, processors };
 }
 
 /** The keys of a measurement. Known keys are recorded before the measurement. */

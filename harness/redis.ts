@@ -21,7 +21,10 @@ export class RedisServer {
    */
   static async start(command: string, settings: readonly string[] = []): Promise<RedisServer> {
     const [port, directory] = [await portToKeep(), mkdtempSync(join(tmpdir(), 'payments-redis-'))];
-    const program = await serve(command, port, directory, settings);
+    const program = await serve(command, port, directory, settings).catch((error: unknown) => {
+      rmSync(directory, { recursive: true });
+      throw error;
+    });
     return new RedisServer(command, port, directory, settings, program);
   }
 

@@ -12,21 +12,13 @@ export interface Service {
  * Starts the built service.
  *
  * @param settings the settings that differ from the defaults
- * @throws Error with the output of the service, if it ends instead of serving
+ * @throws Error with the output of the service, if it ends instead of serving or does not serve within three minutes
  */
 export async function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
   const env = { DATABASE_URL: databaseUrl, PORT: '0', LOG_LEVEL: 'warn', ...settings };
   const program = startAlone('src/main.js', env);
-  const url = await program.expect<string>((resolve) => {
-    const look = () => {
-      const served = /served at (\S+),/.exec(program.output)?.[1];
-      if (served) resolve(served);
-    };
-    program.child.stderr?.on('data', look);
-    return () => program.child.stderr?.off('data', look);
-  });
   return {
-    url,
+    url: await program.served(),
     program,
     get output() {
       return program.output;

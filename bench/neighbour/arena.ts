@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Service, startService } from '../contenders/service.js';
 import type { BenchDatabase, BenchServer } from '../database.js';
 import type { Measurement } from '../measurement.js';
+import { type ProcessorTime, watchProcessors } from '../processor-time.js';
 import { type OnProgress, Worker } from '../worker.js';
 import { API_KEYS } from './accounts.js';
 import { checkReading, countEffects } from './honesty.js';
@@ -16,6 +17,8 @@ export interface Reading {
   quiet: Measurement;
   /** Undefined if account B was alone. */
   neighbour: Measurement | undefined;
+  /** Undefined if this system has no `/proc`. */
+  processors?: ProcessorTime | undefined;
 }
 
 /** The service with its default settings and many accounts, and two processes that send to it. */
@@ -60,13 +63,14 @@ export class Arena {
     const { url } = this.service;
     await this.server.checkpoint();
     const before = await countEffects(this.database);
+    const processorsUsed = await watchProcessors();
     const [neighbour, quiet] = await Promise.all([
       load && this.neighbour.run({ ...load, url, prefix, seconds: neighbourSeconds(seconds) }, () => undefined),
       pause(HEAD_START_SECONDS * 1000).then(() =>
         this.quiet.run({ ...QUIET_LOAD, url, prefix: `b-${prefix}`, seconds }, onProgress),
       ),
     ]);
-    const reading = { quiet, neighbour };
+    const reading = { quiet, neighbour, processors: await processorsUsed() };
     await checkReading(reading, load?.effect ?? 'none', this.database, before);
     return reading;
   }

@@ -1,5 +1,15 @@
 import type { Panel } from '../chart.js';
-import { markdownTable, percent, readable, terminalTable, verdictText } from '../report.js';
+import {
+  markdownTable,
+  metText,
+  missedMarkdown,
+  percent,
+  readable,
+  repeatMarkdown,
+  terminalTable,
+  verdictText,
+} from '../report.js';
+import type { Verdict } from '../results.js';
 import { HONEST_ACCOUNTS } from './accounts.js';
 import { QUIET_CONNECTIONS } from './loads.js';
 import { type AttackResult, type BesideRow, type NeighbourResult, type Ratio, RATIO_AT_MOST } from './results.js';
@@ -19,27 +29,31 @@ const cells = ({ beside, rate, p50Ms, p99Ms, neighbourRate, statuses }: BesideRo
 
 const ratioText = ({ value, lowest, highest }: Ratio) =>
   readable(value) + (lowest < highest ? ` (${readable(lowest)} to ${readable(highest)})` : '');
-const metText = (...all: { met: boolean }[]) => (all.every(({ met }) => met) ? 'met' : 'not met');
+/** The lines of some verdicts for a terminal, or the line that says why there are none. */
+const verdictLines = (withoutRatios: string | undefined, ...verdicts: Verdict[]) =>
+  withoutRatios === undefined ? verdicts.map(verdictText) : [`No ratios: ${withoutRatios}.`];
 
 /** The scenario for a terminal. */
-export function neighbourText({ attacks, crash }: NeighbourResult): string {
+export function neighbourText({ attacks, crash, command }: NeighbourResult): string {
   const { alone, honest, attack } = crash.seconds;
   return [
     ...attacks.map((result) =>
       [
         `A noisy neighbour: ${result.attack.name}`,
         terminalTable(HEADINGS, result.rows.map(cells)),
-        verdictText(result.p50),
-        verdictText(result.p99),
+        ...verdictLines(result.withoutRatios, result.p50, result.p99),
         '',
       ].join('\n'),
     ),
     `A noisy neighbour: ${crash.charges} unfinished charges and a crash`,
     `recovery of account B's charge: ${readable(alone)} s alone, ${readable(honest)} s beside honest load, ${readable(attack)} s beside the attack`,
-    verdictText(crash.verdict),
+    ...verdictLines(crash.withoutRatios, crash.verdict),
+    `Repeat: ${command}`,
     '',
   ].join('\n');
 }
+
+const isJudged = ({ withoutRatios }: AttackResult) => withoutRatios === undefined;
 
 /** The panels of `docs/noisy-neighbour.svg`. */
 export function neighbourPanels({ attacks, crash }: NeighbourResult): Panel[] {
@@ -48,7 +62,7 @@ export function neighbourPanels({ attacks, crash }: NeighbourResult): Panel[] {
     title,
     unit: 'times',
     mark: RATIO_AT_MOST,
-    bars: attacks.map((result) => ({ label: result.attack.name, isOurs: true, ...pick(result) })),
+    bars: attacks.filter(isJudged).map((result) => ({ label: result.attack.name, isOurs: true, ...pick(result) })),
   });
   const seconds = Object.entries(crash.seconds).map(([beside, value]) => ({
     ...{ label: BESIDE_NAMES[beside as Beside], value, lowest: value, highest: value },
@@ -73,7 +87,12 @@ export function neighbourPanels({ attacks, crash }: NeighbourResult): Panel[] {
 }
 
 /** The section of `docs/benchmark.md`. */
-export function neighbourMarkdown({ rounds, attacks, busiestSender, crash }: NeighbourResult, seconds: number): string {
+export function neighbourMarkdown(
+  { rounds, attacks, busiestSender, crash, command }: NeighbourResult,
+  seconds: number,
+): string {
+  const judged = attacks.filter(isJudged).flatMap(({ p50, p99 }) => [p50, p99]);
+  const verdicts = crash.withoutRatios === undefined ? [...judged, crash.verdict] : judged;
   const { alone, honest, attack } = crash.seconds;
   return `### A noisy neighbour
 
@@ -92,14 +111,14 @@ the requests of an attack with one of its allowed statuses. Otherwise the benchm
 
 ${markdownTable(
   ['beside the attack ÷ beside honest load', 'p50 of account B', 'p99 of account B', 'target', ''],
-  attacks.map(({ attack: { name }, p50, p99 }) => [
-    name,
-    ratioText(p50),
-    ratioText(p99),
-    p50.target,
-    metText(p50, p99),
-  ]),
+  attacks.map(({ attack: { name }, p50, p99, withoutRatios }) =>
+    withoutRatios === undefined
+      ? [name, ratioText(p50), ratioText(p99), p50.target, metText(p50.met && p99.met)]
+      : [name, '', '', p50.target, `no ratios: ${withoutRatios}`],
+  ),
 )}
+
+${[...missedMarkdown(verdicts), repeatMarkdown(command)].join('\n\n')}
 
 ${attacks.map(attackMarkdown).join('\n\n')}
 
@@ -115,9 +134,10 @@ ${markdownTable(
   [
     [
       "seconds until account B's charge is recovered",
-      ...[alone, honest, attack, crash.verdict.value].map(readable),
-      crash.verdict.target,
-      metText(crash.verdict),
+      ...[alone, honest, attack].map(readable),
+      ...(crash.withoutRatios === undefined
+        ? [readable(crash.verdict.value), crash.verdict.target, metText(crash.verdict.met)]
+        : ['', crash.verdict.target, `no ratio: ${crash.withoutRatios}`]),
     ],
   ],
 )}`;

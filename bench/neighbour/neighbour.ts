@@ -1,5 +1,6 @@
 import type { BenchServer } from '../database.js';
 import type { Options } from '../options.js';
+import { watchProcessors } from '../processor-time.js';
 import { measureCrash, QUICK_CRASH, USUAL_CRASH } from './crash.js';
 import { type NeighbourResult, neighbourResult } from './results.js';
 import { measureAttacks } from './rounds.js';
@@ -11,6 +12,8 @@ import { measureAttacks } from './rounds.js';
  */
 export async function measureNeighbour(server: BenchServer, options: Options): Promise<NeighbourResult> {
   const series = await measureAttacks(server, options);
-  const plan = options.quick ? QUICK_CRASH : USUAL_CRASH;
-  return neighbourResult(series, { charges: plan.charges, seconds: await measureCrash(server, plan) });
+  const { charges, ...plan } = options.quick ? QUICK_CRASH : USUAL_CRASH;
+  const processorsUsed = await watchProcessors();
+  const seconds = await measureCrash(server, { charges, ...plan });
+  return neighbourResult(series, { charges, seconds, processors: await processorsUsed() }, options);
 }

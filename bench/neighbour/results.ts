@@ -1,9 +1,14 @@
 import type { Measurement } from '../measurement.js';
-import { type Verdict, verdict } from '../results.js';
+import { commandOf, type Options } from '../options.js';
+import type { ProcessorTime } from '../processor-time.js';
+import { othersShare, reasonAgainstRatios, type Verdict, verdict } from '../results.js';
 import { median, medianRatio } from '../statistics.js';
 import type { Attack } from './attacks.js';
 import type { CrashSeconds } from './crash.js';
 import type { AttackSeries, Beside } from './rounds.js';
+
+/** The name of this scenario for `--only`. */
+export const NEIGHBOUR = 'noisy-neighbour';
 
 /** The target: account B's latency beside an attack is at most this many times its latency beside honest load. */
 export const RATIO_AT_MOST = 3;
@@ -31,6 +36,8 @@ export interface AttackResult {
   rows: BesideRow[];
   p50: Ratio;
   p99: Ratio;
+  /** Why the ratios are not printed. */
+  withoutRatios: string | undefined;
 }
 
 /** The result of the whole scenario. */
@@ -40,13 +47,23 @@ export interface NeighbourResult {
   attacks: AttackResult[];
   /** The highest load of the process that sent the neighbour's requests, from 0 to 1, over all measurements. */
   busiestSender: number;
-  crash: { seconds: CrashSeconds; charges: number; verdict: Verdict };
+  crash: { seconds: CrashSeconds; charges: number; verdict: Verdict; withoutRatios: string | undefined };
+  /** The command that repeats every figure of this scenario. */
+  command: string;
+}
+
+/** The measured crash. */
+interface Crash {
+  seconds: CrashSeconds;
+  charges: number;
+  processors?: ProcessorTime | undefined;
 }
 
 /** Summarizes the rounds of each attack as rows, and compares the ratios with their target. */
 export function neighbourResult(
   series: readonly AttackSeries[],
-  { seconds, charges }: { seconds: CrashSeconds; charges: number },
+  { seconds, charges, processors }: Crash,
+  options: Options,
 ): NeighbourResult {
   const text = `seconds until account B's charge is recovered: beside ${charges} undecidable charges ÷ beside ${charges} ordinary ones`;
   return {
@@ -56,13 +73,23 @@ export function neighbourResult(
       rows: (['alone', 'honest', 'attack'] as const).map((beside) => rowOf(one, beside)),
       p50: ratioOf(one, 'p50', 'p50Ms'),
       p99: ratioOf(one, 'p99', 'p99Ms'),
+      withoutRatios: reasonAgainstRatios(othersShare(Object.values(one.readings)), options),
     })),
     busiestSender: Math.max(
       ...series
         .flatMap(({ readings }) => Object.values(readings).flat())
         .map(({ neighbour }) => neighbour?.senderLoad ?? 0),
     ),
-    crash: { seconds, charges, verdict: verdict(text, seconds.attack / seconds.honest, { atMost: RATIO_AT_MOST }) },
+    crash: {
+      seconds,
+      charges,
+      verdict: {
+        ...verdict(text, seconds.attack / seconds.honest, { atMost: RATIO_AT_MOST }),
+        reason: `The charge was recovered ${seconds.attack.toFixed(1)} s after the crash beside the undecidable charges, ${seconds.honest.toFixed(1)} s beside the ordinary ones and ${seconds.alone.toFixed(1)} s alone.`,
+      },
+      withoutRatios: reasonAgainstRatios(processors?.othersShare, options),
+    },
+    command: commandOf(NEIGHBOUR, options),
   };
 }
 
@@ -92,5 +119,6 @@ function ratioOf({ attack, readings }: AttackSeries, name: string, pick: 'p50Ms'
     ...verdict(text, medianRatio(attacked, honest), { atMost: RATIO_AT_MOST }),
     lowest: Math.min(...ratios),
     highest: Math.max(...ratios),
+    reason: `The median of account B's ${name} was ${median(attacked).toFixed(1)} ms beside the attack and ${median(honest).toFixed(1)} ms beside honest load; the ratio of a round was ${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}.`,
   };
 }

@@ -38,7 +38,7 @@ export async function measureCell(
   const service = await startService(database.url);
   const subject = { service, database, load };
   await sendFreshCharges(subject, { until: { seconds } });
-  const [before, disk] = [await walPosition(database), await diskOf(database)];
+  const [before, disk] = [await writtenWalBytes(database), await diskOf(database)];
   const { succeeded } = await database.effects();
   const rates: number[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -47,7 +47,7 @@ export async function measureCell(
   }
   await database.quiescence();
   const charges = (await database.effects()).succeeded - succeeded;
-  const walBytes = ((await walPosition(database)) - before) / charges;
+  const walBytes = ((await writtenWalBytes(database)) - before) / charges;
   const diskBytes = new Map(
     [...(await diskOf(database))].map(([table, bytes]) => [table, (bytes - (disk.get(table) ?? 0)) / charges]),
   );
@@ -59,7 +59,7 @@ export async function measureCell(
 export const rateOf = ({ rates }: CellMeasurement) => median(rates);
 
 /** Bytes of WAL that the server has written so far. Only this benchmark uses the server. */
-async function walPosition(database: BenchDatabase): Promise<number> {
+async function writtenWalBytes(database: BenchDatabase): Promise<number> {
   const [row] = await database.sql<{ bytes: number }>(`SELECT (pg_current_wal_lsn() - '0/0')::float8 AS bytes`);
   return row?.bytes ?? NaN;
 }

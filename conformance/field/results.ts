@@ -10,7 +10,7 @@ export const RESULTS_FILE = resolve('conformance/field/results.json');
 export interface FieldFinding extends Pick<Finding, 'id' | 'verdict' | 'harm' | 'detail'> {
   /** How often a check that races was run until the race was lost. */
   readonly runs?: number;
-  /** When an earlier run than that of the row lost the race. */
+  /** The date of the run that lost the race, if it was earlier than the run of the row. */
   readonly date?: string;
 }
 
@@ -25,8 +25,8 @@ export interface Row {
 export const readResults = async (): Promise<Row[]> => JSON.parse(await readFile(RESULTS_FILE, 'utf8')) as Row[];
 
 /**
- * Replaces the rows that were measured, and keeps the order of the libraries. A race that an earlier run of the same version has lost stays lost,
- * because a run that wins it does not refute the observation.
+ * Replaces the rows that were measured, and keeps the order of the libraries. If an earlier run of the same version has lost a race, the harm stays
+ * in the row, because a later run that wins the race does not refute it.
  */
 export const merge = (libraries: readonly Library[], old: readonly Row[], measured: readonly Row[]): Row[] =>
   libraries.flatMap(({ name, races = {} }) => {
