@@ -8,13 +8,11 @@ const LOADS_PER_SECOND = [1_000, 10_000, 100_000];
 const PLANNED_SHARE = 0.5;
 const DAY_SECONDS = 86_400;
 const KEY_HOURS = 24;
-const MESSAGE_HOURS = 168;
 const MILLION = 1e6;
 const [MIB, TIB] = [2 ** 20, 2 ** 40];
 
 const count = (number: number) => Math.round(number).toLocaleString('en');
-const of = ({ diskBytes }: CellMeasurement, ...tables: readonly string[]) =>
-  tables.reduce((sum, table) => sum + (diskBytes.get(table) ?? NaN), 0);
+const of = ({ diskBytes }: CellMeasurement, table: string) => diskBytes.get(table) ?? NaN;
 
 /** The results for a terminal. */
 export function scaleText(cell: CellMeasurement): string {
@@ -34,13 +32,11 @@ function textTable(headings: readonly string[], lines: readonly (readonly string
 
 function loadRow(cell: CellMeasurement, perSecond: number): string[] {
   const keys = perSecond * KEY_HOURS * 3_600;
-  const messages = perSecond * MESSAGE_HOURS * 3_600;
   return [
     count(perSecond),
     count(Math.ceil(perSecond / (rateOf(cell) * PLANNED_SHARE))),
     count(keys / MILLION),
     readable((keys * of(cell, 'processed_requests')) / TIB),
-    readable((messages * of(cell, 'outbox', 'processed_messages')) / TIB),
     readable((perSecond * DAY_SECONDS * of(cell, 'charges')) / TIB),
     readable((perSecond * cell.walBytes) / MIB),
   ];
@@ -49,7 +45,7 @@ function loadRow(cell: CellMeasurement, perSecond: number): string[] {
 /** The whole text of `docs/scale.md`. */
 export function scaleDocument(cell: CellMeasurement, { rounds, seconds }: Options, machine: Machine): string {
   const { rates, charges, walBytes, serviceBytes, loadBefore } = cell;
-  const million = (...tables: readonly string[]) => readable((of(cell, ...tables) * MILLION) / MIB);
+  const million = (table: string) => readable((of(cell, table) * MILLION) / MIB);
   return `# How far it scales
 
 Written by \`npm run bench:scale -- --rounds ${rounds} --seconds ${seconds}\` on ${new Date().toISOString().slice(0, 10)}. No figure was edited.
@@ -68,12 +64,11 @@ ${markdownTable(
     ['WAL for each charge, with its message and the balance', `${count(walBytes)} bytes`],
     ['disk for a million keys, with their replies', `${million('processed_requests')} MiB`],
     ['disk for a million charges', `${million('charges')} MiB`],
-    ['disk for a million messages in outbox and inbox', `${million('outbox', 'processed_messages')} MiB`],
     ['memory of the process of the service', `${readable(serviceBytes / MIB)} MiB`],
   ],
 )}
 
-Disk is measured with indexes, and before PostgreSQL has vacuumed. Each key and each message leaves one dead row when it is completed. PostgreSQL reuses the space of dead rows later.
+Disk is measured with indexes, and before PostgreSQL has vacuumed. Each key leaves one dead row when it is completed, and each message one when it has taken effect. PostgreSQL reuses the space of dead rows later.
 The rate does not depend on the number of keys: [growth](growth.md) measures it with five million. One account alone reached this rate, so an account has no limit below
 the limit of its cell.
 
@@ -93,7 +88,11 @@ ${textTable(
       'the size of `processed_requests`',
       'a shorter `IDEMPOTENCY_RETENTION_HOURS`, or one more cell; expired keys are swept',
     ],
-    ['disk of the messages', 'the size of `outbox` and `processed_messages`', 'a shorter `MESSAGE_RETENTION_HOURS`'],
+    [
+      'disk of the messages, with a broker',
+      'the size of `outbox` and `processed_messages`',
+      'a shorter `MESSAGE_RETENTION_HOURS`; in process, a message leaves no row',
+    ],
     [
       'disk of the charges',
       'the size of `charges`, which are never deleted',
@@ -118,7 +117,7 @@ ${textTable(
 The table multiplies the figures above. Nothing in it was run.
 
 ${markdownTable(
-  ['charges/s', 'cells', 'million keys', 'TiB of keys', 'TiB of messages', 'TiB of charges a day', 'MiB/s of WAL'],
+  ['charges/s', 'cells', 'million keys', 'TiB of keys', 'TiB of charges a day', 'MiB/s of WAL'],
   LOADS_PER_SECOND.map((load) => loadRow(cell, load)),
 )}
 
@@ -132,7 +131,6 @@ ${textTable(
     ],
     ['million keys', '-', `the load lasts all day, and a key is kept for ${KEY_HOURS} hours, the default`],
     ['TiB of keys', 'disk for a million keys', 'replies of the usual size, and as many dead rows as here'],
-    ['TiB of messages', 'disk for a million messages', `a message is kept for ${MESSAGE_HOURS} hours, the default`],
     ['TiB of charges a day', 'disk for a million charges', 'charges are never deleted, so this adds up'],
     [
       'MiB/s of WAL',
