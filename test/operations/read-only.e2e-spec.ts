@@ -58,8 +58,11 @@ const WRITES: [string, () => Promise<boolean>][] = [
   ['the relay', () => isAccepted(service.nest.get(Relay).runOnce())],
 ];
 
-/** Recovery uses a connection for each of the two operations that it resumes, so one run closes both connections. */
-const CONNECTIONS: Record<string, number | undefined> = { recovery: 2 };
+/**
+ * Recovery uses a connection for each of the two operations that it resumes, and the relay uses a second connection to release the messages that it
+ * could not deliver. So one run closes both connections.
+ */
+const CONNECTIONS: Record<string, number | undefined> = { recovery: 2, 'the relay': 2 };
 
 describe('a service whose connections have all become read-only', () => {
   it.each(WRITES)('closes each of them at its first write, so that it can write again: %s', async (name, write) => {
