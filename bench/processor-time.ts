@@ -91,7 +91,7 @@ export function ticksOf(processes: readonly ProcessTicks[], root: number): Pick<
   };
 }
 
-/** @throws Error if there is no such process, or no /proc */
+/** @throws Error if the process or `/proc` does not exist */
 export async function readProcess(pid: number): Promise<ProcessTicks> {
   return processTicks(pid, await readFile(`/proc/${pid}/stat`, 'utf8'));
 }

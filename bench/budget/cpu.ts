@@ -5,7 +5,7 @@ const MICROSECONDS_PER_TICK = 1e6 / TICKS_PER_SECOND;
 /**
  * Processor time of one process with all its threads, in microseconds.
  *
- * @throws Error if there is no such process, or no /proc
+ * @throws Error if the process or `/proc` does not exist
  */
 export async function cpuOf(pid: number): Promise<number> {
   return (await readProcess(pid)).own * MICROSECONDS_PER_TICK;

@@ -20,6 +20,10 @@ export interface Consumer {
   readonly handle: (tx: EntityManager, messages: readonly Message[]) => Promise<void>;
 }
 
+/** @param messages of the types of the consumer */
+export const concerning = (consumer: Consumer, messages: readonly Message[]): readonly Message[] =>
+  messages.filter((message) => consumer.concerns?.(message) ?? true);
+
 /**
  * Outcome of one delivery. `processed`: the work is committed, now or by an earlier delivery. `failed`: deliver the message again
  * later. `dead`: the message is a dead letter and is not delivered again.

@@ -3,7 +3,7 @@ import { isLockTimeout, sqlState } from '../postgres/database-errors.js';
 import { nameWithin } from '../postgres/lock-order.js';
 import { AWAIT_STANDBYS } from '../postgres/replication.js';
 import { inTransaction, isOutage } from '../postgres/transaction.js';
-import type { Consumer } from './bus.js';
+import { concerning, type Consumer } from './bus.js';
 import type { Message } from './message.js';
 import { RECEIVE, SHORT_LOCK_TIMEOUT } from './messaging.sql.js';
 
@@ -44,7 +44,7 @@ export async function processBatch(
   { deadLetters, lockTimeout }: BatchOptions,
 ): Promise<BatchResult> {
   try {
-    const concerned = messages.filter((message) => consumer.concerns?.(message) ?? true);
+    const concerned = concerning(consumer, messages);
     if (concerned.length === 0) return { kind: 'committed', outcomes: messages.map(() => 'processed') };
     const accountIds = concerned.map(({ accountId }) => accountId);
     const ids = concerned.map(({ id }) => id);

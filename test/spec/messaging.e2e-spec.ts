@@ -73,6 +73,12 @@ const outbox = () => database.sql<Record<string, unknown>>('SELECT * FROM outbox
 const unpublished = async () => (await outbox()).filter((row) => row['published_at'] === null).length;
 const failures = () => database.sql<Record<string, unknown>>('SELECT * FROM failed_messages ORDER BY message_id');
 const received = () => database.sql('SELECT consumer, message_id FROM processed_messages ORDER BY 1, 2');
+/** Ends the connections of all open transactions, as the death of their process would. */
+const endTransactions = () =>
+  database.sql(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`,
+  );
 /** Runs a relay until every message is published. */
 const deliverAll = () =>
   until(async () => {
@@ -142,10 +148,7 @@ describe('a fresh message', () => {
       .runOnce()
       .catch(() => 0);
     await barrier.reached.given;
-    await database.sql(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-       WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`,
-    );
+    await endTransactions();
     barrier.open();
     await dying;
     await until(async () => {
@@ -279,11 +282,7 @@ describe('the relay', () => {
         .runOnce()
         .catch(() => 0);
       await barrier.reached.given;
-      // Ends all connections of the relay, as the death of its process would.
-      await database.sql(
-        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-       WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`,
-      );
+      await endTransactions();
       await until(async () => (await relayOf(replica).runOnce()) === 3);
       barrier.open();
       await dying;
@@ -415,10 +414,7 @@ describe('the inbox', () => {
     marbles.before = barrier.pass;
     const delivery = inboxOf().deliver(marbles, [message(1)]);
     await barrier.reached.given;
-    await database.sql(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-       WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`,
-    );
+    await endTransactions();
     barrier.open();
     await expect(delivery).rejects.toThrow();
     expect([await failures(), await counts(database, 'marbles')]).toEqual([[], {}]);

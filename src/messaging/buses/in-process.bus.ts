@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import { type Consumer, type Delivery, MessageBus, type Receiver } from '../bus.js';
+import { concerning, type Consumer, type Delivery, MessageBus, type Receiver } from '../bus.js';
 import type { Message } from '../message.js';
 import { tryDeliver } from './try-deliver.js';
 
@@ -23,7 +23,7 @@ export class InProcessBus extends MessageBus {
     const deliveries = this.consumers.map((consumer) => ({ consumer, messages: messagesOf(consumer, messages) }));
     // One consumer after the other and always in the same order, so that two relays lock rows in the same order.
     for (const { consumer, messages } of deliveries) {
-      const concerned = messages.filter((message) => consumer.concerns?.(message) ?? true);
+      const concerned = concerning(consumer, messages);
       if (concerned.length > 0) await consumer.handle(tx, concerned);
     }
     return deliveries;
