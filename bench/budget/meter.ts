@@ -6,6 +6,7 @@ import type { Replica } from './tree.js';
 import { readWal, walPosition } from './wal.js';
 
 const LOOK_INTERVAL_MS = 50;
+const FSYNCS = `SELECT sum(fsyncs)::float8 AS fsyncs FROM pg_stat_io WHERE object = 'wal'`;
 /** Far longer than the relay or the sweep needs. */
 const TIMEOUT_MS = 300_000;
 
@@ -95,10 +96,7 @@ export class Meter {
   }
 
   private async fsyncs(): Promise<number> {
-    const [row] = await this.database.sql<{ fsyncs: number }>(
-      `SELECT sum(fsyncs)::float8 AS fsyncs FROM pg_stat_io WHERE object = 'wal'`,
-    );
-    return row?.fsyncs ?? NaN;
+    return (await this.database.row<{ fsyncs: number }>(FSYNCS)).fsyncs;
   }
 }
 

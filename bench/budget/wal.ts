@@ -15,8 +15,7 @@ export interface WalRecords {
 
 /** The end of the WAL on the disk. The last records may follow after a moment, if no transaction waits for them. */
 export async function walPosition(database: BenchDatabase): Promise<string> {
-  const [row] = await database.sql<{ position: string }>('SELECT pg_current_wal_flush_lsn()::text AS position');
-  return row?.position ?? '';
+  return (await database.row<{ position: string }>('SELECT pg_current_wal_flush_lsn()::text AS position')).position;
 }
 
 // The first block of a record decides its table or index. `+INIT` means that the record starts a new page.

@@ -60,8 +60,7 @@ export const rateOf = ({ rates }: CellMeasurement) => median(rates);
 
 /** Bytes of WAL that the server has written so far. Only this benchmark uses the server. */
 async function writtenWalBytes(database: BenchDatabase): Promise<number> {
-  const [row] = await database.sql<{ bytes: number }>(`SELECT (pg_current_wal_lsn() - '0/0')::float8 AS bytes`);
-  return row?.bytes ?? NaN;
+  return (await database.row<{ bytes: number }>(`SELECT (pg_current_wal_lsn() - '0/0')::float8 AS bytes`)).bytes;
 }
 
 async function diskOf(database: BenchDatabase): Promise<Map<string, number>> {
