@@ -1,6 +1,6 @@
 // Goal: prove that a process that stops reading from PostgreSQL holds no locks for long, however large the replies are.
 // Method: stop a service process with SIGSTOP, or pause a socket, while PostgreSQL sends megabytes, and use the locked keys elsewhere.
-import type { Socket } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Client } from 'pg';
 import { DataSource } from 'typeorm';
@@ -8,7 +8,7 @@ import { dataSourceOptions } from '../../src/database/data-source.js';
 import { canonicalRequest, fingerprintOf } from '../../src/idempotency/http/fingerprint.js';
 import { GroupStore } from '../../src/idempotency/commit/group.store.js';
 import { RequestIdentity } from '../../src/idempotency/request/request-identity.js';
-import { connect, createDatabase, type TestDatabase } from '../support/database.js';
+import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
 import { killAll, type ServiceProcess, spawnService } from '../support/process.js';
 import { type PostgresProxy, startProxy } from '../../harness/proxy.js';
 import { CHARGE, startService, type TestService } from '../support/service.js';
@@ -44,12 +44,18 @@ describe('a process that is frozen while PostgreSQL answers its claims', () => {
   const LARGE = { replies: 16, bytes: 4_000_000 };
   afterEach(killAll);
 
+  const body = JSON.stringify(CHARGE);
+  const headersOf = (account: 'a' | 'b', key: string) => ({
+    authorization: `Bearer sk_${account}`,
+    'content-type': 'application/json',
+    'idempotency-key': key,
+  });
   const charge = ({ url }: ServiceProcess, account: 'a' | 'b', key: string) =>
-    fetch(`${url}/charges`, {
-      method: 'POST',
-      headers: { authorization: `Bearer sk_${account}`, 'content-type': 'application/json', 'idempotency-key': key },
-      body: JSON.stringify(CHARGE),
-    });
+    fetch(`${url}/charges`, { method: 'POST', headers: headersOf(account, key), body });
+  const textOf = (account: 'a' | 'b', key: string) => {
+    const headers = Object.entries({ ...headersOf(account, key), host: 'frozen', 'content-length': body.length });
+    return `POST /charges HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`;
+  };
 
   it('releases the new keys of another account when a frozen process was reading large replies in the same commit', async () => {
     const [frozen, other] = await Promise.all([
@@ -59,20 +65,18 @@ describe('a process that is frozen while PostgreSQL answers its claims', () => {
     const large = Array.from({ length: LARGE.replies }, (_, i) => `large-${i}`);
     const fresh = Array.from({ length: LARGE.replies / 2 }, (_, i) => `fresh-${i}`);
     for (const key of large) await recordLarge('acct_a', key, LARGE.bytes);
-    // Blocks every claim until all requests have been sent. Requests that arrive in the meantime share the next groups.
+    // Blocks the claims until the process is frozen.
     await holder.query('BEGIN; LOCK TABLE processed_requests IN ACCESS EXCLUSIVE MODE');
-    const sent = large.flatMap((key, i) => {
-      const another = fresh[i / 2];
-      return [charge(frozen, 'a', key), ...(another ? [charge(frozen, 'b', another)] : [])];
-    });
-    const unanswered = Promise.allSettled(sent);
-    const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'payments' AND wait_event_type = 'Lock'`;
-    await until(async () => (await database.sql(waiting)).length >= 3);
+    // One packet, so that all requests arrive in one turn of the event loop and share a group.
+    const requests = [...large.map((key) => textOf('a', key)), ...fresh.map((key) => textOf('b', key))];
+    const connection = createConnection(Number(new URL(frozen.url).port), '127.0.0.1').on('error', () => undefined);
+    connection.write(requests.join(''));
+    await until(async () => (await lockWaiters(database)) > 0);
     frozen.signal('SIGSTOP');
     await holder.query('ROLLBACK');
     await Promise.all(fresh.map((key) => until(async () => (await charge(other, 'b', key)).status === 200)));
     frozen.signal('SIGKILL');
-    await unanswered;
+    connection.destroy();
   });
 });
 
