@@ -21,8 +21,11 @@ const STOCK_UP = `
   SELECT $1, 'item_' || lpad(n::text, 2, '0'), $3 FROM generate_series(0, $2 - 1) AS n`;
 /** The settings in the configuration file that comes with Redis: snapshots on disk, and no log of each write. */
 const REDIS_DEFAULTS = ['--appendonly', 'no', '--save', '3600 1 300 100 60 10000'];
-/** Matches the statements of the relay and the consumers by the tables that only they write. */
-const OF_MESSAGES = 'outbox|processed_messages|balances';
+/**
+ * Matches the statements of the relay, of the consumers and of the recovery. All of them begin their transactions with a BEGIN whose answer they await,
+ * but a group of requests sends its first statement at once, so its BEGIN is never its last statement.
+ */
+const IN_BACKGROUND = '^BEGIN|lock_timeout|outbox|processed_messages|balances|WITH RECURSIVE turn';
 const BACKEND = 'SELECT pg_backend_pid() AS pid';
 const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -108,9 +111,9 @@ export class BenchDatabase {
     this.completedSince = row?.now ?? this.completedSince;
   }
 
-  /** How many connections of the contender are in a statement or a transaction now, without those that relay or consume messages. */
+  /** How many connections of the contender are in a statement or a transaction now, without those that work in the background. */
   connectionsOfRequests(): Promise<number> {
-    return this.busyConnections(OF_MESSAGES);
+    return this.busyConnections(IN_BACKGROUND);
   }
 
   /** @param leftOut leaves out connections whose last statement matches this pattern */
@@ -123,9 +126,13 @@ export class BenchDatabase {
     return rows[0]?.count ?? 0;
   }
 
-  /** Waits until no connection is in a statement or a transaction. */
+  /**
+   * Waits until no connection is in a statement or a transaction.
+   *
+   * @throws Error if a connection is still busy after a minute
+   */
   async idleness(): Promise<void> {
-    await untilQuiet(async () => (await this.busyConnections()) === 0);
+    await this.untilQuiet(async () => ({ connections: await this.busyConnections() }));
   }
 
   /**
@@ -134,25 +141,27 @@ export class BenchDatabase {
    * @throws Error if something is still unfinished after a minute
    */
   async quiescence(): Promise<void> {
-    const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
-    await untilQuiet(async () => {
-      const { pending, in_progress, unpublished } = await this.row<Unfinished>(COUNT_UNFINISHED);
-      const busy = await this.busyConnections();
-      if (performance.now() > deadline) {
-        throw new Error(
-          `${this.name}: after a minute of waiting, ${pending} charges are pending, ${in_progress} keys are in progress and ${unpublished} messages are unpublished`,
-        );
-      }
-      return pending + in_progress + unpublished + busy === 0;
-    });
+    await this.untilQuiet(async () => ({
+      ...(await this.row<Unfinished>(COUNT_UNFINISHED)),
+      connections: await this.busyConnections(),
+    }));
   }
-}
 
-/** Looks until it is quiet twice in a row, because a connection is idle for a moment between two statements of a request. */
-async function untilQuiet(isQuiet: () => Promise<boolean>): Promise<void> {
-  for (let quietLooks = 0; quietLooks < 2;) {
-    quietLooks = (await isQuiet()) ? quietLooks + 1 : 0;
-    await pause(LOOK_INTERVAL_MS);
+  /**
+   * Looks until everything is finished twice in a row, because a connection is idle for a moment between two statements of a request.
+   *
+   * @param unfinished counts what is unfinished
+   */
+  private async untilQuiet(unfinished: () => Promise<Record<string, number>>): Promise<void> {
+    const deadline = performance.now() + QUIESCENCE_TIMEOUT_MS;
+    for (let quietLooks = 0; quietLooks < 2;) {
+      const counts = await unfinished();
+      quietLooks = Object.values(counts).every((count) => count === 0) ? quietLooks + 1 : 0;
+      if (performance.now() > deadline) {
+        throw new Error(`${this.name}: still unfinished after a minute of waiting: ${JSON.stringify(counts)}`);
+      }
+      await pause(LOOK_INTERVAL_MS);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { otherTree, type Tree } from './budget/tree.js';
-import { expected, integer, oneOf, optionsOfProcess, parseOptions } from '../harness/options.js';
+import { expected, integer, oneOf, optionsOfProcess, parseOptions, UsageError } from '../harness/options.js';
 
 /** How much is measured. */
 export interface Amounts {
@@ -54,6 +54,9 @@ export function readOptions<Part extends string>(
       against: { type: 'string' },
     },
   });
+  // A benchmark without parts has no options that select one.
+  const wrong = parts.length === 0 && (['only', 'budget', 'against'] as const).find((name) => values[name]);
+  if (wrong) throw new UsageError(`Unknown option '--${wrong}'`);
   const part = values.budget ? BUDGET : values.only;
   const only = part === undefined ? undefined : oneOf('--only', part, parts);
   const { against: folder } = values;

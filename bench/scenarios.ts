@@ -180,7 +180,7 @@ they divide the same cores and form smaller groups, so a charge costs more. The 
     operation: 'charge',
     connections: 64,
     keys: 'fresh',
-    contenders: ['service', 'two', 'four'],
+    contenders: ['service', 'twoProcesses', 'fourProcesses'],
     targets: [],
   },
 ];

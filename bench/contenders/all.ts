@@ -15,8 +15,8 @@ export const NAMES = {
   expressIdempotency: 'express-idempotency',
   noOp: 'no-op',
   straight: 'straight through pg (16)',
-  two: 'service, 2 processes',
-  four: 'service, 4 processes',
+  twoProcesses: 'service, 2 processes',
+  fourProcesses: 'service, 4 processes',
 } as const;
 
 /** The same in every scenario, because PostgreSQL reaches its best rate with one to a few connections per core. */
@@ -91,9 +91,9 @@ async function start(id: ContenderId, env: Environment, load: Worker<LoadJob>): 
   switch (id) {
     case 'service':
       return replicas(1);
-    case 'two':
+    case 'twoProcesses':
       return replicas(2);
-    case 'four':
+    case 'fourProcesses':
       return replicas(4);
     case 'without':
       return module('without-idempotency');

@@ -86,6 +86,11 @@ describe('the options of npm run bench', () => {
     expect(() => readOptions(BENCHMARK, [option])).toThrow(UsageError);
     expect(() => readOptions(BENCHMARK, [option])).toThrow(message);
   });
+
+  it.each(['--only=budget', '--budget', '--against=.'])('does not know %s in a benchmark without parts', (option) => {
+    const [name] = option.split('=');
+    expect(() => readOptions({ ...BENCHMARK, parts: [] }, [option])).toThrow(`Unknown option '${name}'`);
+  });
 });
 
 describe('the results of the benchmark', () => {
