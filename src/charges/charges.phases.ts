@@ -106,7 +106,7 @@ export const settleCharge: StatementPhase<Settlement, Reply> = {
       FROM settled WHERE status = 'succeeded'
       UNION ALL
       -- The invariant: no reply is recorded without its charge. If a charge is missing, or was changed by another transaction since it was read, the
-      -- outbox refuses this row of NULLs, so the whole transaction fails.
+      -- outbox refuses this row of NULLs, so the whole transaction fails. It runs again, and reads the row that the other transaction has left.
       SELECT NULL, NULL, NULL, NULL FROM decided
       WHERE row_ctid IS NULL
         OR is_open AND NOT EXISTS (

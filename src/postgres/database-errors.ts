@@ -4,8 +4,11 @@ export function sqlState(error: unknown): string | undefined {
   return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
 
-/** Whether the transaction has only lost a race, so that it may be run again: serialization_failure, deadlock_detected. */
-export const isConflict = (error: unknown) => ['40001', '40P01'].includes(sqlState(error) ?? '');
+/**
+ * Whether the transaction has only lost a race, so that it may be run again: serialization_failure, deadlock_detected, not_null_violation. A statement
+ * inserts a NULL on purpose if another transaction has changed a row since the statement read it.
+ */
+export const isConflict = (error: unknown) => ['40001', '40P01', '23502'].includes(sqlState(error) ?? '');
 
 /** Whether another transaction has held the row for longer than `lock_timeout`: lock_not_available. */
 export const isLockTimeout = (error: unknown) => sqlState(error) === '55P03';
