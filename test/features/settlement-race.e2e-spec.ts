@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Client } from 'pg';
 import { startBank, type TestBank } from '../support/bank.js';
 import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
-import { startService, type TestService } from '../support/service.js';
+import { startService } from '../support/service.js';
 import { effects, ONE_CHARGE, reset } from '../support/state.js';
 import { until } from '../support/waiting.js';
 
@@ -25,12 +25,12 @@ afterAll(async () => {
 describe('a charge that another transaction settles at the same time', () => {
   it.each(['64', '1'])('gets its reply, and is captured once, in groups of at most %s', async (size) => {
     await reset(database);
-    const service: TestService = await startService(database.url, {
+    const service = await startService(database.url, {
       GATEWAY_URL: bank.url,
       IDEMPOTENCY_GROUP_SIZE: size,
     });
     const answer = bank.holdAnswer();
-    const charged = service.charge('raced').then((reply) => reply);
+    const charged = service.charge('raced');
     await answer.reached.given;
     await other.query(`BEGIN; UPDATE charges SET status = 'succeeded', settled_at = clock_timestamp()`);
     answer.open();
