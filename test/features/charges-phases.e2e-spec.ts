@@ -8,11 +8,10 @@ import { type NewCharge, openCharge, type Settlement, settleCharge } from '../..
 import { runPhase } from '../../src/idempotency/commit/unit.js';
 import type { AnyPhase, PhaseItem, Reply } from '../../src/idempotency/index.js';
 import { inTransaction } from '../../src/postgres/transaction.js';
-import { connect, createDatabase, lockWaiters, type TestDatabase } from '../support/database.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
 import { openChargePlainly, settleChargePlainly } from '../support/plain-charges.js';
-import { CHARGE, holdAnswer, startService, type TestService } from '../support/service.js';
+import { startService, type TestService } from '../support/service.js';
 import { reset } from '../support/state.js';
-import { until } from '../support/waiting.js';
 
 let database: TestDatabase;
 let service: TestService;
@@ -85,25 +84,8 @@ describe('the two forms of the phases of a charge', () => {
   });
 });
 
-describe('a charge whose row another transaction has changed while it was settled', () => {
-  it('is settled, gets its reply, and keeps the change', async () => {
-    const barrier = holdAnswer(service);
-    const reply = service.charge('order_1', CHARGE);
-    await until(async () => (await database.sql('SELECT FROM charges')).length === 1);
-    const operator = await connect(database.url);
-    await operator.query("BEGIN; UPDATE charges SET description = 'without the name'");
-    barrier.open();
-    await until(async () => (await lockWaiters(database)) === 1);
-    await operator.query('COMMIT');
-    await operator.end();
-    expect(await reply).toMatchObject({ status: 200, body: { status: 'succeeded' } });
-    expect(await database.sql('SELECT status, description FROM charges')).toEqual([
-      { status: 'succeeded', description: 'without the name' },
-    ]);
-    expect(await database.sql('SELECT FROM bank.captures')).toHaveLength(1);
-  });
-
-  it('is not reported as settled if its row is missing', async () => {
+describe('a charge whose row is missing', () => {
+  it('is not reported as settled', async () => {
     const [charge] = await run(openCharge, INPUTS.slice(0, 1));
     await database.sql('DELETE FROM charges');
     const settlement = { charge: charge as Charge, authorization: DECISIONS[0] as Settlement['authorization'] };

@@ -1,5 +1,5 @@
-// Goal: prove that a charge gets its reply although another transaction, such as that of a webhook, settles it at the same time.
-// Method: hold the answer of the bank and the row of the charge, and settle the charge elsewhere while the settlement waits for the row.
+// Goal: prove that a charge gets its reply although another transaction, such as that of a webhook, changes it at the same time.
+// Method: hold the answer of the bank and the row of the charge, and change the charge elsewhere while the settlement waits for the row.
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Client } from 'pg';
 import { startBank, type TestBank } from '../support/bank.js';
@@ -22,22 +22,38 @@ afterAll(async () => {
   await database?.drop();
 });
 
-describe('a charge that another transaction settles at the same time', () => {
-  it.each(['64', '1'])('gets its reply, and is captured once, in groups of at most %s', async (size) => {
-    await reset(database);
-    const service = await startService(database.url, {
-      GATEWAY_URL: bank.url,
-      IDEMPOTENCY_GROUP_SIZE: size,
-    });
-    const answer = bank.holdAnswer();
-    const charged = service.charge('raced');
-    await answer.reached.given;
-    await other.query(`BEGIN; UPDATE charges SET status = 'succeeded', settled_at = clock_timestamp()`);
-    answer.open();
-    await until(async () => (await lockWaiters(database)) > 0);
-    await other.query('COMMIT');
-    expect(await charged).toMatchObject({ status: 200, body: { status: 'succeeded' } });
-    expect(await effects(database)).toEqual(ONE_CHARGE);
-    await service.stop();
-  });
+const CHANGES = [
+  {
+    change: 'its settlement by a webhook',
+    set: `status = 'succeeded', settled_at = clock_timestamp()`,
+    description: null,
+  },
+  { change: 'another description', set: `description = 'without the name'`, description: 'without the name' },
+];
+const CASES = CHANGES.flatMap((change) => ['64', '1'].map((size) => ({ ...change, size })));
+
+describe('a charge that another transaction changes while it is settled', () => {
+  it.each(CASES)(
+    'gets its reply, keeps $change, and is captured once, in groups of at most $size',
+    async ({ set, description, size }) => {
+      await reset(database);
+      const service = await startService(database.url, {
+        GATEWAY_URL: bank.url,
+        IDEMPOTENCY_GROUP_SIZE: size,
+      });
+      const answer = bank.holdAnswer();
+      const charged = service.charge('raced');
+      await answer.reached.given;
+      await other.query(`BEGIN; UPDATE charges SET ${set}`);
+      answer.open();
+      await until(async () => (await lockWaiters(database)) > 0);
+      await other.query('COMMIT');
+      expect(await charged).toMatchObject({ status: 200, body: { status: 'succeeded' } });
+      expect(await database.sql('SELECT status, description FROM charges')).toEqual([
+        { status: 'succeeded', description },
+      ]);
+      expect(await effects(database)).toEqual(ONE_CHARGE);
+      await service.stop();
+    },
+  );
 });
